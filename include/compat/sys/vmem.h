@@ -1,0 +1,2 @@
+/* Drop-in name for <quarry/vmem.h>. */
+#include <quarry/vmem.h>

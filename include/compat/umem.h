@@ -1,0 +1,2 @@
+/* Drop-in name for <quarry/umem.h>. */
+#include <quarry/umem.h>

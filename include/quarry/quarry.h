@@ -1,0 +1,52 @@
+/*
+ * quarry.h - the library as a whole: version, panics, statistics.
+ *
+ * Manual page: quarry(3).
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef QUARRY_QUARRY_H
+#define QUARRY_QUARRY_H
+
+#include <quarry/vmem.h>
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#pragma GCC visibility push(default)
+
+/* "1.0.0" */
+const char *quarry_version(void);
+
+/*
+ * Called with the message when a caller breaks a contract, instead of writing
+ * it to stderr and raising SIGABRT.  If the hook returns, the call that was
+ * wrong fails (NULL, EINVAL) or, when it returns nothing, does nothing.
+ * Returns the former hook; NULL is the default.
+ */
+typedef void quarry_panic_hook_t(const char *message);
+quarry_panic_hook_t *quarry_set_panic_hook(quarry_panic_hook_t *hook);
+
+/*
+ * Write every cache and arena to fd as "text", "json" or "openmetrics".
+ * 0, EINVAL for another format, or the errno of write(2).  Takes each lock
+ * for the time of one row; does not allocate.
+ */
+int quarry_stats_write(int fd, const char *format);
+
+/*
+ * Give idle memory back to the system now: what magazines, depots and the
+ * heap hold.  Returns the bytes given back.
+ */
+size_t quarry_reap(void);
+
+#pragma GCC visibility pop
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* QUARRY_QUARRY_H */

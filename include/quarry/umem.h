@@ -1,0 +1,105 @@
+/*
+ * umem.h - object caches.
+ *
+ * A cache hands out objects of one size, constructed once and kept
+ * constructed while they are idle.  umem_alloc serves any size from a set of
+ * such caches.  All functions are thread-safe; none is async-signal-safe.
+ * Manual page: umem(3).
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef QUARRY_UMEM_H
+#define QUARRY_UMEM_H
+
+#include <quarry/vmem.h>
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#pragma GCC visibility push(default)
+
+/* Allocation flags. */
+#define UMEM_DEFAULT 0x0000 /* NULL on failure */
+#define UMEM_NOFAIL 0x0100  /* on failure the no-fail callback decides */
+#define UMEM_FLAGS 0xffff
+
+/* Cache creation flags. */
+#define UMC_NOTOUCH 0x00010000    /* never read or write a free object */
+#define UMC_NODEBUG 0x00020000    /* no debugging, whatever UMEM_DEBUG says */
+#define UMC_NOMAGAZINE 0x00040000 /* no per-CPU magazines */
+#define UMC_NOHASH 0x00080000     /* objects and header within one page */
+
+/* What a no-fail callback may answer. */
+#define UMEM_CALLBACK_RETRY 0
+#define UMEM_CALLBACK_EXIT(status) (0x100 | ((status)&0xFF))
+
+typedef struct umem_cache umem_cache_t; /* opaque */
+
+/* 0 when the object is ready; anything else fails the allocation. */
+typedef int umem_constructor_t(void *buf, void *priv, int flags);
+typedef void umem_destructor_t(void *buf, void *priv);
+/* Memory is short: free objects of this cache that you can do without. */
+typedef void umem_reclaim_t(void *priv);
+typedef int umem_nofail_callback_t(void);
+
+/*
+ * `size` bytes, undefined (umem_alloc) or zero (umem_zalloc); NULL on failure
+ * and for size 0.  Aligned to 8 up to 8 bytes, to 16 above, to 64 or the page
+ * when the size is a multiple of that.  Does not block.
+ */
+void *umem_alloc(size_t size, int umflag);
+void *umem_zalloc(size_t size, int umflag);
+/* `size` as it was asked for.  umem_free(NULL, 0) does nothing. */
+void umem_free(void *buf, size_t size);
+
+/* As umem_alloc, at a multiple of `align` (a power of two, else NULL). */
+void *umem_alloc_align(size_t size, size_t align, int umflag);
+void umem_free_align(void *buf, size_t size);
+/* The names that OpenZFS's userland expects. */
+void *umem_alloc_aligned(size_t size, size_t align, int umflag);
+void umem_free_aligned(void *buf, size_t size);
+
+/* Called, with no lock held, when a UMEM_NOFAIL request cannot be served. */
+void umem_nofail_callback(umem_nofail_callback_t *callback);
+
+/*
+ * Create a cache of bufsize-byte objects aligned to `align` (a power of two up
+ * to the source's quantum; 0 = 16, or 8 for small objects).  ctor runs before
+ * an object is first handed out, dtor before its memory is given up, reclaim
+ * when memory is short; each may be NULL.  source NULL is the heap.  NULL and
+ * errno: EINVAL bad argument, ENOMEM bufsize overflows, EAGAIN memory short.
+ */
+umem_cache_t *umem_cache_create(const char *name, size_t bufsize, size_t align,
+    umem_constructor_t *ctor, umem_destructor_t *dtor, umem_reclaim_t *reclaim,
+    void *priv, vmem_t *source, int cflags);
+/* Destroy; every object must have been freed, which is checked and logged. */
+void umem_cache_destroy(umem_cache_t *cp);
+
+/* One constructed object; NULL on failure.  Does not block. */
+void *umem_cache_alloc(umem_cache_t *cp, int umflag);
+void umem_cache_free(umem_cache_t *cp, void *buf);
+
+/* n objects at once; returns how many were obtained. */
+size_t umem_cache_alloc_batch(umem_cache_t *cp, void **objs, size_t n,
+    int umflag);
+void umem_cache_free_batch(umem_cache_t *cp, void **objs, size_t n);
+
+/* Ask every cache, or one now, to give up what it does not need. */
+void umem_reap(void);
+void umem_cache_reap_now(umem_cache_t *cp);
+
+/* Fault injection: 0 off, 1 every request fails, larger is rarer. */
+void umem_setmtbf(uint32_t mtbf);
+
+#pragma GCC visibility pop
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* QUARRY_UMEM_H */

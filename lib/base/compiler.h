@@ -1,0 +1,30 @@
+/*
+ * compiler.h - the only spelling of compiler attributes.
+ */
+#ifndef QR_COMPILER_H
+#define QR_COMPILER_H
+
+#define QR_LIKELY(x) __builtin_expect(!!(x), 1)
+#define QR_UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+#define QR_NOINLINE __attribute__((noinline))
+#define QR_INLINE static inline __attribute__((always_inline))
+#define QR_COLD __attribute__((cold, noinline))
+#define QR_NORETURN __attribute__((noreturn))
+#define QR_ALIGNED(n) __attribute__((aligned(n)))
+#define QR_UNUSED __attribute__((unused))
+#define QR_USED __attribute__((used))
+#define QR_CONSTRUCTOR __attribute__((constructor))
+#define QR_DESTRUCTOR __attribute__((destructor))
+#define QR_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+
+/* Bytes of one cache line on every machine we run on. */
+#define QR_CACHE_LINE 64
+
+/* The structure of type `type` whose member `member` is at `ptr`. */
+#define QR_CONTAINER_OF(ptr, type, member) \
+	((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+
+#define QR_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+
+#endif /* QR_COMPILER_H */

@@ -1,0 +1,24 @@
+/*
+ * fmt.h - formatting into a caller's buffer, without stdio or malloc.
+ *
+ * Understands %c %s %d %i %u %x %p %% with the flags '-' and '0', a width,
+ * a precision for %s, '*' for both, and the lengths l, ll, z and j.  %f, with
+ * a precision of at most 9, takes a non-negative double below 1e18.
+ */
+#ifndef QR_FMT_H
+#define QR_FMT_H
+
+#include "base/compiler.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+
+/*
+ * Write at most size - 1 characters and a NUL.  Returns the length the whole
+ * text has, as snprintf does.  Async-signal-safe.
+ */
+size_t qr_vsnprintf(char *buf, size_t size, const char *fmt, va_list ap);
+size_t qr_snprintf(char *buf, size_t size, const char *fmt, ...)
+    QR_PRINTF(3, 4);
+
+#endif /* QR_FMT_H */

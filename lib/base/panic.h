@@ -1,0 +1,45 @@
+/*
+ * panic.h - what happens when something is wrong.
+ *
+ * Out of memory is not here: it is a return value.
+ */
+#ifndef QR_PANIC_H
+#define QR_PANIC_H
+
+#include "base/compiler.h"
+
+#include <stdarg.h>
+
+/*
+ * The caller of the library broke its contract.  Hand the message to the
+ * panic hook; without one, write it to stderr and raise SIGABRT.  Returns only
+ * when a hook was set and returned: the operation must then fail (NULL,
+ * EINVAL) or do nothing.
+ */
+QR_COLD void qr_panic(const char *fmt, ...) QR_PRINTF(1, 2);
+QR_COLD void qr_vpanic(const char *fmt, va_list ap);
+
+/* Memory of the library's own is corrupt, or a lock protocol was broken. */
+QR_COLD QR_NORETURN void qr_verify_failed(const char *expr, const char *file,
+    int line);
+
+/* A line on stderr that is not fatal: "quarry: " + text + newline. */
+QR_COLD void qr_warn(const char *fmt, ...) QR_PRINTF(1, 2);
+
+/* Raise SIGABRT once, then with the default action; never returns. */
+QR_COLD QR_NORETURN void qr_abort(void);
+
+typedef void qr_panic_hook_t(const char *message);
+qr_panic_hook_t *qr_set_panic_hook(qr_panic_hook_t *hook);
+
+#define QR_VERIFY(expr) \
+	(QR_LIKELY(expr) ? (void)0 : \
+			   qr_verify_failed(#expr, __FILE__, __LINE__))
+
+#ifdef QR_DEBUG
+#define QR_ASSERT(expr) QR_VERIFY(expr)
+#else
+#define QR_ASSERT(expr) ((void)sizeof(!(expr)))
+#endif
+
+#endif /* QR_PANIC_H */

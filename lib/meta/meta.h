@@ -1,0 +1,58 @@
+/*
+ * meta.h - the floor: fixed-size records for the allocator's own use.
+ *
+ * Records are carved from pages mapped straight from the kernel, so
+ * meta_get() can never re-enter vmem or umem, whatever its caller holds.
+ */
+#ifndef QR_META_H
+#define QR_META_H
+
+#include "os/os_lock.h"
+
+#include <stddef.h>
+
+/*
+ * A pool of equal-sized records.  Pages are never given back.
+ *
+ * Invariants, whenever mp_lock is free:
+ *   M1  mp_free chains exactly mp_nfree records.
+ *   M2  mp_nfree <= mp_total.
+ *   M3  a record is aligned to the largest power of two that divides mp_size,
+ *       up to a page.
+ * Locking: (c) constant after definition; (m) mp_lock, a leaf lock.
+ */
+struct meta_pool {
+	struct qr_mutex mp_lock;   /* rank QR_RANK_META */
+	const char *mp_name;       /* (c) shown in statistics */
+	size_t mp_size;            /* (c) bytes per record, multiple of 16 */
+	void *mp_free;             /* (m) LIFO, linked through first word */
+	size_t mp_nfree;           /* (m) length of mp_free */
+	size_t mp_total;           /* (m) records carved since start-up */
+	char *mp_bump;             /* (m) next never-used record */
+	char *mp_bump_end;         /* (m) end of the chunk being carved */
+	struct meta_pool *mp_next; /* registry, set by the first meta_get */
+	bool mp_listed;            /* (m) already in the registry */
+};
+
+#define META_POOL_INIT(name, size) \
+	{ \
+		.mp_lock = QR_MUTEX_INIT(QR_RANK_META), .mp_name = (name), \
+		.mp_size = (size) \
+	}
+
+/* Return a zeroed record, or NULL when the kernel has no memory left. */
+void *meta_get(struct meta_pool *mp);
+void meta_put(struct meta_pool *mp, void *rec);
+
+/* Whole zeroed pages for tables; size is rounded up to pages. NULL = none. */
+void *meta_block_get(size_t size);
+void meta_block_put(void *block, size_t size);
+
+/* Bytes mapped for records and blocks since start-up, less blocks put back. */
+size_t meta_mapped(void);
+
+/* Every lock of this floor, for the fork handlers. */
+void meta_lock_all(void);
+void meta_unlock_all(void);
+
+#endif /* QR_META_H */

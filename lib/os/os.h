@@ -1,0 +1,79 @@
+/*
+ * os.h - the contract of every kernel service the library uses.
+ *
+ * Nothing here calls malloc, dlsym or stdio, and nothing changes errno.
+ */
+#ifndef QR_OS_H
+#define QR_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+/*
+ * Map `size` bytes of private zeroed memory at a multiple of `align`; both are
+ * multiples of the page size, align a power of two.  NULL when the kernel
+ * refuses.
+ */
+void *os_map(size_t size, size_t align);
+
+/*
+ * Address space for a sparse table: as os_map, but neither counted against
+ * overcommit nor written to core dumps.
+ */
+void *os_map_sparse(size_t size);
+
+/* Give [addr, addr + size), obtained from os_map, back. */
+void os_unmap(void *addr, size_t size);
+
+/*
+ * Drop the contents of [addr, addr + size): it stays mapped and reads as zero.
+ * False when the kernel refuses; the contents are then undefined.
+ */
+bool os_purge(void *addr, size_t size);
+
+size_t os_page_size(void);
+
+/* Bound on the address space in bytes (RLIMIT_AS); SIZE_MAX if unlimited. */
+size_t os_address_space_limit(void);
+
+/* One more than the highest CPU id the kernel can ever report. */
+unsigned os_cpu_limit(void);
+
+/* CPUs this process may use at once: affinity and cgroup quota; at least 1. */
+unsigned os_cpu_usable(void);
+
+/* The CPU the caller runs on, a hint; 0 when the kernel does not tell. */
+unsigned os_cpu_current(void);
+
+/* CLOCK_MONOTONIC in nanoseconds; the coarse one may lag some milliseconds. */
+uint64_t os_now(void);
+uint64_t os_now_coarse(void);
+
+/* The environment variable, or NULL; always NULL in a set-id program. */
+const char *os_getenv(const char *name);
+
+/* Kernel id of the calling thread. */
+uint32_t os_thread_id(void);
+
+/* Write all of buf, retrying after EINTR; gives up silently on any error. */
+void os_write(int fd, const void *buf, size_t len);
+
+/*
+ * Sleep while *word == value, at most until `deadline` (absolute
+ * CLOCK_MONOTONIC, NULL = for ever).  0 when woken or *word differed, else
+ * ETIMEDOUT or EINTR.  Wake at most n sleepers.
+ */
+int os_park(_Atomic uint32_t *word, uint32_t value,
+    const struct timespec *deadline);
+void os_unpark(_Atomic uint32_t *word, int n);
+
+/*
+ * Every other thread of the process that is inside a restartable sequence
+ * leaves it or restarts before os_rseq_fence() returns.  False when the kernel
+ * has no such service; nothing was waited for then.
+ */
+bool os_rseq_fence(void);
+
+#endif /* QR_OS_H */
