@@ -3,7 +3,9 @@
  *
  * Understands %c %s %d %i %u %x %p %% with the flags '-' and '0', a width,
  * a precision for %s, '*' for both, and the lengths l, ll, z and j.  %f, with
- * a precision of at most 9, takes a non-negative double below 1e18.
+ * a precision of at most 9, takes a non-negative double below 1e18; any other
+ * double prints as "?".  %p is 0x and hexadecimal digits, for NULL too; a NULL
+ * string is "(null)".  What is not understood is copied as it stands.
  */
 #ifndef QR_FMT_H
 #define QR_FMT_H
@@ -15,7 +17,8 @@
 
 /*
  * Write at most size - 1 characters and a NUL.  Returns the length the whole
- * text has, as snprintf does.  Async-signal-safe.
+ * text has, as snprintf does; buf may be NULL when size is 0.
+ * Async-signal-safe.
  */
 size_t qr_vsnprintf(char *buf, size_t size, const char *fmt, va_list ap);
 size_t qr_snprintf(char *buf, size_t size, const char *fmt, ...)

@@ -19,22 +19,33 @@
 QR_COLD void qr_panic(const char *fmt, ...) QR_PRINTF(1, 2);
 QR_COLD void qr_vpanic(const char *fmt, va_list ap);
 
-/* Memory of the library's own is corrupt, or a lock protocol was broken. */
-QR_COLD QR_NORETURN void qr_verify_failed(const char *expr, const char *file,
-    int line);
+/*
+ * Memory of the library's own is corrupt, or a lock protocol was broken: as
+ * qr_panic, but no hook is asked, for nothing can go on.
+ */
+QR_COLD QR_NORETURN void qr_fatal(const char *fmt, ...) QR_PRINTF(1, 2);
+QR_COLD QR_NORETURN void qr_verify_failed(
+    const char *expr, const char *file, int line);
 
-/* A line on stderr that is not fatal: "quarry: " + text + newline. */
+/*
+ * A line on stderr that is not fatal: "quarry: " + text + newline.  Keeps
+ * errno.
+ */
 QR_COLD void qr_warn(const char *fmt, ...) QR_PRINTF(1, 2);
 
-/* Raise SIGABRT once, then with the default action; never returns. */
+/*
+ * Raise SIGABRT, so that a handler runs once, then again with the default
+ * action.  Async-signal-safe; never returns and never frees.
+ */
 QR_COLD QR_NORETURN void qr_abort(void);
 
+/* NULL is the default action.  Returns the former hook. */
 typedef void qr_panic_hook_t(const char *message);
 qr_panic_hook_t *qr_set_panic_hook(qr_panic_hook_t *hook);
 
-#define QR_VERIFY(expr) \
-	(QR_LIKELY(expr) ? (void)0 : \
-			   qr_verify_failed(#expr, __FILE__, __LINE__))
+#define QR_VERIFY(expr)            \
+	(QR_LIKELY(expr) ? (void)0 \
+			 : qr_verify_failed(#expr, __FILE__, __LINE__))
 
 #ifdef QR_DEBUG
 #define QR_ASSERT(expr) QR_VERIFY(expr)

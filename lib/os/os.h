@@ -24,8 +24,12 @@ void *os_map(size_t size, size_t align);
  */
 void *os_map_sparse(size_t size);
 
-/* Give [addr, addr + size), obtained from os_map, back. */
-void os_unmap(void *addr, size_t size);
+/*
+ * Give [addr, addr + size), whole or a part of what os_map returned, back.
+ * False when the kernel refuses, as it may at its limit on the number of
+ * mappings: the range is still mapped then, and its contents are undefined.
+ */
+bool os_unmap(void *addr, size_t size);
 
 /*
  * Drop the contents of [addr, addr + size): it stays mapped and reads as zero.
@@ -41,7 +45,13 @@ size_t os_address_space_limit(void);
 /* One more than the highest CPU id the kernel can ever report. */
 unsigned os_cpu_limit(void);
 
-/* CPUs this process may use at once: affinity and cgroup quota; at least 1. */
+/* CPUs the caller may be scheduled on: one system call; at least 1. */
+unsigned os_cpu_affinity(void);
+
+/*
+ * CPUs this process may use at once: affinity and cgroup quota, rounded up; at
+ * least 1.  Reads files below /proc and /sys: not for start-up.
+ */
 unsigned os_cpu_usable(void);
 
 /* The CPU the caller runs on, a hint; 0 when the kernel does not tell. */
@@ -62,11 +72,12 @@ void os_write(int fd, const void *buf, size_t len);
 
 /*
  * Sleep while *word == value, at most until `deadline` (absolute
- * CLOCK_MONOTONIC, NULL = for ever).  0 when woken or *word differed, else
- * ETIMEDOUT or EINTR.  Wake at most n sleepers.
+ * CLOCK_MONOTONIC, NULL = for ever; a malformed one has passed).  0 when woken
+ * or *word differed, else ETIMEDOUT or EINTR.
  */
-int os_park(_Atomic uint32_t *word, uint32_t value,
-    const struct timespec *deadline);
+int os_park(
+    _Atomic uint32_t *word, uint32_t value, const struct timespec *deadline);
+/* Wake at most n sleepers. */
 void os_unpark(_Atomic uint32_t *word, int n);
 
 /*

@@ -1,0 +1,473 @@
+/*
+ * os_linux.c - the kernel services of os.h, for Linux.
+ *
+ * Every system call goes through an ordinary libc function, so that a test can
+ * interpose it and make it fail.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "base/bits.h"
+#include "base/fmt.h"
+#include "os/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Room for 8192 CPUs, more than any kernel configuration has. */
+enum { CPU_MASK_WORDS = 128, CPU_LIMIT_FALLBACK = 4096 };
+
+/* Longest cgroup path and file we look at; longer ones set no limit. */
+enum { PATH_BYTES = 1024, FILE_BYTES = 4096 };
+
+static void *
+map_anywhere(size_t size, int flags)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+
+	return (p == MAP_FAILED ? NULL : p);
+}
+
+/*
+ * A trim that the kernel refuses leaves address space behind that was never
+ * touched: nothing is lost but the addresses.
+ */
+static void *
+map_and_trim(size_t size, size_t align)
+{
+	size_t slack = align - os_page_size();
+	size_t head, tail;
+	char *p;
+
+	if (size > SIZE_MAX - slack)
+		return (NULL);
+	p = map_anywhere(size + slack, 0);
+	if (p == NULL)
+		return (NULL);
+	head = qr_nphase((uintptr_t)p, align);
+	tail = slack - head;
+	if (head > 0)
+		(void)munmap(p, head);
+	if (tail > 0)
+		(void)munmap(p + head + size, tail);
+	return (p + head);
+}
+
+/*
+ * The kernel tends to place a mapping right below the last one, so after one
+ * aligned mapping the next comes out aligned by itself.
+ */
+void *
+os_map(size_t size, size_t align)
+{
+	int saved = errno;
+	void *p = map_anywhere(size, 0);
+
+	if (p != NULL && qr_phase((uintptr_t)p, align) != 0) {
+		(void)munmap(p, size);
+		p = map_and_trim(size, align);
+	}
+	errno = saved;
+	return (p);
+}
+
+void *
+os_map_sparse(size_t size)
+{
+	int saved = errno;
+	void *p = map_anywhere(size, MAP_NORESERVE);
+
+	if (p != NULL)
+		(void)madvise(p, size, MADV_DONTDUMP);
+	errno = saved;
+	return (p);
+}
+
+bool
+os_unmap(void *addr, size_t size)
+{
+	int saved = errno;
+	bool done = munmap(addr, size) == 0;
+
+	if (!done)
+		(void)madvise(addr, size, MADV_DONTNEED);
+	errno = saved;
+	return (done);
+}
+
+bool
+os_purge(void *addr, size_t size)
+{
+	int saved = errno;
+	bool done = madvise(addr, size, MADV_DONTNEED) == 0;
+
+	errno = saved;
+	return (done);
+}
+
+size_t
+os_page_size(void)
+{
+	static _Atomic size_t cached;
+	size_t size = atomic_load_explicit(&cached, memory_order_relaxed);
+
+	if (QR_UNLIKELY(size == 0)) {
+		size = getauxval(AT_PAGESZ);
+		atomic_store_explicit(&cached, size, memory_order_relaxed);
+	}
+	return (size);
+}
+
+size_t
+os_address_space_limit(void)
+{
+	int saved = errno;
+	struct rlimit rl;
+	size_t limit = SIZE_MAX;
+
+	if (getrlimit(RLIMIT_AS, &rl) == 0 && rl.rlim_cur != RLIM_INFINITY)
+		limit = rl.rlim_cur;
+	errno = saved;
+	return (limit);
+}
+
+/*
+ * The bare system call tells how many bytes the kernel's own CPU mask has; the
+ * libc function hides that.  Returns those bytes, 0 for failure.
+ */
+static size_t
+affinity_mask(unsigned long mask[CPU_MASK_WORDS])
+{
+	int saved = errno;
+	long n = syscall(
+	    SYS_sched_getaffinity, 0, CPU_MASK_WORDS * sizeof(mask[0]), mask);
+
+	errno = saved;
+	return (n > 0 ? (size_t)n : 0);
+}
+
+unsigned
+os_cpu_limit(void)
+{
+	unsigned long mask[CPU_MASK_WORDS];
+	size_t bytes = affinity_mask(mask);
+
+	return (bytes > 0 ? (unsigned)bytes * CHAR_BIT : CPU_LIMIT_FALLBACK);
+}
+
+unsigned
+os_cpu_affinity(void)
+{
+	unsigned long mask[CPU_MASK_WORDS];
+	size_t words = affinity_mask(mask) / sizeof(mask[0]);
+	unsigned cpus = 0;
+
+	for (size_t i = 0; i < words; i++)
+		cpus += (unsigned)__builtin_popcountl(mask[i]);
+	return (cpus > 0 ? cpus : 1);
+}
+
+/* The file as a string, cut off at size - 1; false when it cannot be read. */
+static bool
+read_file(const char *path, char *buf, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	size_t len = 0;
+
+	if (fd < 0)
+		return (false);
+	while (len < size - 1) {
+		ssize_t n = read(fd, buf + len, size - 1 - len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		len += (size_t)n;
+	}
+	(void)close(fd);
+	buf[len] = '\0';
+	return (len > 0);
+}
+
+/* The number at *s, which moves past it and the space behind; -1 for none. */
+static long
+next_number(const char **s)
+{
+	long n = -1;
+
+	for (; **s >= '0' && **s <= '9'; (*s)++) {
+		if (n > LONG_MAX / 10 - 1)
+			return (-1);
+		n = (n < 0 ? 0 : n * 10) + (**s - '0');
+	}
+	while (**s == ' ' || **s == '\n')
+		(*s)++;
+	return (n);
+}
+
+static unsigned
+quota_to_cpus(long quota, long period)
+{
+	long cpus;
+
+	if (quota <= 0 || period <= 0)
+		return (UINT_MAX);
+	cpus = quota / period + (quota % period != 0);
+	return (cpus < UINT_MAX ? (unsigned)cpus : UINT_MAX);
+}
+
+/* "QUOTA PERIOD", or "max PERIOD". */
+static unsigned
+quota_v2(const char *dir)
+{
+	char path[PATH_BYTES], text[64];
+	const char *s = text;
+	long quota;
+
+	if (qr_snprintf(path, sizeof(path), "/sys/fs/cgroup%s/cpu.max", dir) >=
+		sizeof(path) ||
+	    !read_file(path, text, sizeof(text)))
+		return (UINT_MAX);
+	quota = next_number(&s);
+	return (quota_to_cpus(quota, next_number(&s)));
+}
+
+static long
+number_v1(const char *dir, const char *file)
+{
+	char path[PATH_BYTES], text[64];
+	const char *s = text;
+
+	if (qr_snprintf(path, sizeof(path), "/sys/fs/cgroup/cpu%s/%s", dir,
+		file) >= sizeof(path) ||
+	    !read_file(path, text, sizeof(text)))
+		return (-1);
+	return (next_number(&s));
+}
+
+static unsigned
+quota_v1(const char *dir)
+{
+	return (quota_to_cpus(number_v1(dir, "cpu.cfs_quota_us"),
+	    number_v1(dir, "cpu.cfs_period_us")));
+}
+
+/*
+ * The lowest quota of the group `dir` and all above it; in a container the
+ * path may name groups that are not visible, the top is then the container's.
+ */
+static unsigned
+lowest_quota(char *dir, unsigned (*quota)(const char *))
+{
+	unsigned cpus = UINT_MAX;
+
+	if (strcmp(dir, "/") == 0)
+		dir[0] = '\0';
+	for (;;) {
+		char *slash = strrchr(dir, '/');
+
+		cpus = (unsigned)qr_min(cpus, quota(dir));
+		if (slash == NULL)
+			return (cpus);
+		*slash = '\0';
+	}
+}
+
+/* Is `word` one of the words of a list separated by commas? */
+static bool
+list_has(const char *list, const char *word)
+{
+	size_t len = strlen(word);
+
+	while (list != NULL) {
+		if (strncmp(list, word, len) == 0 &&
+		    (list[len] == ',' || list[len] == '\0'))
+			return (true);
+		list = strchr(list, ',');
+		if (list != NULL)
+			list++;
+	}
+	return (false);
+}
+
+/* Each line of /proc/self/cgroup is ID:CONTROLLERS:PATH; version 2 has none. */
+static unsigned
+cgroup_quota(void)
+{
+	char text[FILE_BYTES];
+	unsigned cpus = UINT_MAX;
+	char *line = text;
+
+	if (!read_file("/proc/self/cgroup", text, sizeof(text)))
+		return (UINT_MAX);
+	while (line != NULL && *line != '\0') {
+		char *end = strchr(line, '\n');
+		char *list = strchr(line, ':');
+		char *dir = list != NULL ? strchr(list + 1, ':') : NULL;
+
+		if (end == NULL || dir == NULL || dir > end)
+			break;
+		*end = '\0';
+		*list++ = '\0';
+		*dir++ = '\0';
+		if (*list == '\0')
+			cpus =
+			    (unsigned)qr_min(cpus, lowest_quota(dir, quota_v2));
+		else if (list_has(list, "cpu"))
+			cpus =
+			    (unsigned)qr_min(cpus, lowest_quota(dir, quota_v1));
+		line = end + 1;
+	}
+	return (cpus);
+}
+
+unsigned
+os_cpu_usable(void)
+{
+	int saved = errno;
+	unsigned cpus = (unsigned)qr_min(os_cpu_affinity(), cgroup_quota());
+
+	errno = saved;
+	return (cpus);
+}
+
+unsigned
+os_cpu_current(void)
+{
+	int saved = errno;
+	int cpu = sched_getcpu();
+
+	errno = saved;
+	return (cpu < 0 ? 0 : (unsigned)cpu);
+}
+
+static uint64_t
+now(clockid_t clock)
+{
+	struct timespec ts = {0};
+
+	(void)clock_gettime(clock, &ts);
+	return ((uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec);
+}
+
+uint64_t
+os_now(void)
+{
+	return (now(CLOCK_MONOTONIC));
+}
+
+uint64_t
+os_now_coarse(void)
+{
+	return (now(CLOCK_MONOTONIC_COARSE));
+}
+
+/*
+ * Not getenv: a program may define its own (shells do), and that may allocate.
+ */
+const char *
+os_getenv(const char *name)
+{
+	int saved = errno;
+	bool secure = getauxval(AT_SECURE) != 0;
+	size_t len = strlen(name);
+
+	errno = saved;
+	if (secure || environ == NULL)
+		return (NULL);
+	for (char **e = environ; *e != NULL; e++) {
+		if (strncmp(*e, name, len) == 0 && (*e)[len] == '=')
+			return (*e + len + 1);
+	}
+	return (NULL);
+}
+
+uint32_t
+os_thread_id(void)
+{
+	return ((uint32_t)syscall(SYS_gettid));
+}
+
+void
+os_write(int fd, const void *buf, size_t len)
+{
+	int saved = errno;
+	const char *s = buf;
+
+	while (len > 0) {
+		ssize_t n = write(fd, s, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		s += n;
+		len -= (size_t)n;
+	}
+	errno = saved;
+}
+
+int
+os_park(_Atomic uint32_t *word, uint32_t value, const struct timespec *deadline)
+{
+	int saved = errno;
+	int error = 0;
+
+	if (syscall(SYS_futex, word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG,
+		value, deadline, NULL, FUTEX_BITSET_MATCH_ANY) != 0)
+		error = errno;
+	errno = saved;
+	switch (error) {
+	case 0:
+	case EAGAIN:
+		return (0);
+	case EINTR:
+		return (EINTR);
+	default:
+		return (deadline != NULL ? ETIMEDOUT : EINTR);
+	}
+}
+
+void
+os_unpark(_Atomic uint32_t *word, int n)
+{
+	int saved = errno;
+
+	(void)syscall(
+	    SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, n, NULL, NULL, 0);
+	errno = saved;
+}
+
+static bool
+membarrier(int command)
+{
+	return (syscall(SYS_membarrier, command, 0, 0) == 0);
+}
+
+/*
+ * The kernel refuses the fence until the process has registered; it remembers
+ * the registration, over fork too, so we need not.
+ */
+bool
+os_rseq_fence(void)
+{
+	int saved = errno;
+	bool done = membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ) ||
+	    (membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ) &&
+		membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ));
+
+	errno = saved;
+	return (done);
+}
