@@ -9,6 +9,7 @@
 
 #include "os/os_lock.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /*
@@ -19,39 +20,47 @@
  *   M2  mp_nfree <= mp_total.
  *   M3  a record is aligned to the largest power of two that divides mp_size,
  *       up to a page.
- * Locking: (c) constant after definition; (m) mp_lock, a leaf lock.
+ *   M4  [mp_run, mp_run_end) has never been used and reads as zero.
+ * Locking: (c) constant after definition; (m) mp_lock, a leaf lock but for that
+ * of the chunk; (r) written once, under the registry's lock.
  */
 struct meta_pool {
 	struct qr_mutex mp_lock;   /* rank QR_RANK_META */
+	_Atomic bool mp_listed;    /* (r) in the registry */
 	const char *mp_name;       /* (c) shown in statistics */
 	size_t mp_size;            /* (c) bytes per record, multiple of 16 */
 	void *mp_free;             /* (m) LIFO, linked through first word */
 	size_t mp_nfree;           /* (m) length of mp_free */
 	size_t mp_total;           /* (m) records carved since start-up */
-	char *mp_bump;             /* (m) next never-used record */
-	char *mp_bump_end;         /* (m) end of the chunk being carved */
-	struct meta_pool *mp_next; /* registry, set by the first meta_get */
-	bool mp_listed;            /* (m) already in the registry */
+	char *mp_run;              /* (m) next never-used record */
+	char *mp_run_end;          /* (m) end of the run being carved */
+	struct meta_pool *mp_next; /* (r) registry */
 };
 
-#define META_POOL_INIT(name, size) \
-	{ \
+#define META_POOL_INIT(name, size)                                         \
+	{                                                                  \
 		.mp_lock = QR_MUTEX_INIT(QR_RANK_META), .mp_name = (name), \
-		.mp_size = (size) \
+		.mp_size = (size)                                          \
 	}
 
 /* Return a zeroed record, or NULL when the kernel has no memory left. */
 void *meta_get(struct meta_pool *mp);
 void meta_put(struct meta_pool *mp, void *rec);
 
-/* Whole zeroed pages for tables; size is rounded up to pages. NULL = none. */
+/*
+ * Whole zeroed pages for tables; size is rounded up to pages.  NULL when the
+ * kernel has no memory left.  Takes no lock.
+ */
 void *meta_block_get(size_t size);
 void meta_block_put(void *block, size_t size);
 
 /* Bytes mapped for records and blocks since start-up, less blocks put back. */
 size_t meta_mapped(void);
 
-/* Every lock of this floor, for the fork handlers. */
+/*
+ * Every lock of this floor, for the fork handlers: between the two, no record
+ * moves.  The child of fork may call meta_unlock_all() for its parent.
+ */
 void meta_lock_all(void);
 void meta_unlock_all(void);
 
