@@ -6,9 +6,12 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
+#define _GNU_SOURCE 1 /* environ, sched_getcpu */
+
+#include "os/os.h"
+
 #include "base/bits.h"
 #include "base/fmt.h"
-#include "os/os.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -40,8 +43,9 @@ map_anywhere(size_t size, int flags)
 }
 
 /*
- * A trim that the kernel refuses leaves address space behind that was never
- * touched: nothing is lost but the addresses.
+ * `size` was mapped a moment ago, so adding the alignment cannot wrap.  A trim
+ * that the kernel refuses leaves address space behind that was never touched:
+ * nothing is lost but the addresses.
  */
 static void *
 map_and_trim(size_t size, size_t align)
@@ -50,8 +54,6 @@ map_and_trim(size_t size, size_t align)
 	size_t head, tail;
 	char *p;
 
-	if (size > SIZE_MAX - slack)
-		return (NULL);
 	p = map_anywhere(size + slack, 0);
 	if (p == NULL)
 		return (NULL);
