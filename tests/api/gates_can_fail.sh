@@ -1,0 +1,129 @@
+#!/bin/sh
+# Each gate refuses a planted violation.
+#
+#   gates_can_fail.sh <source tree>
+set -eu
+source=$1
+gates=$source/tests/api
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+bad=0
+
+# refuses <why> <command>...
+refuses()
+{
+	why=$1
+	shift
+	if "$@" >out 2>&1; then
+		echo "not refused: $why"
+		bad=1
+	elif ! grep -q "$why" out; then
+		echo "not refused for this reason: $why"
+		cat out
+		bad=1
+	fi
+}
+
+# tree <path> makes a source tree of one file, with stdin for text.
+tree()
+{
+	rm -rf tree
+	mkdir -p "tree/$(dirname "$1")" tree/include
+	cat >"tree/$1"
+}
+
+layers()
+{
+	cmake -DROOT="$work/tree" -P "$source/cmake/CheckLayers.cmake"
+}
+
+echo '#include "os/os.h"' | tree lib/base/low.c
+refuses 'low.c (base) includes "os/os.h, floor os' layers
+echo '#include <quarry/umem.h>' | tree lib/vmem/low.c
+refuses 'low.c (vmem) includes <quarry/umem.h, floor umem' layers
+echo '# include "umem/umem_impl.h"' | tree lib/client.c
+refuses 'client.c includes "umem/umem_impl.h, a private header' layers
+echo '#include "malloc/malloc.h"' | tree lib/client.c
+refuses 'client.c (clients) includes "malloc/malloc.h, floor malloc' layers
+
+echo 'int  x ;' | tree lib/base/ugly.c
+cp "$source/.clang-format" tree
+refuses 'ugly.c:1:4: error' "$gates/format.sh" tree
+
+{
+	printf 'void\nlong_one(void)\n{\n'
+	yes '	x();' | head -n 79
+	echo '}'
+} | tree lib/base/long.c
+refuses 'long.c:83: function of 81 lines' "$gates/shape.sh" tree
+printf 'void\nf(void)\n{\n#ifdef X\n#endif\n}\n' | tree lib/vmem/if.c
+refuses 'if.c:4: #if in a function' "$gates/shape.sh" tree
+
+head -c 65537 /dev/zero | tree data
+git init -q tree
+git -C tree add data
+refuses 'data: over 64 KiB' "$gates/files.sh" tree
+printf '\177ELF...' | tree program
+git init -q tree
+git -C tree add program
+refuses 'program: compiled' "$gates/files.sh" tree
+
+echo 'size_t f(void);' | tree include/quarry/alone.h
+mkdir tree/include/compat
+refuses 'quarry/alone.h: refused by gcc' "$gates/headers.sh" tree
+echo 'char *class;' | tree include/quarry/cxx.h
+mkdir tree/include/compat
+refuses 'quarry/cxx.h: refused by clang++' "$gates/headers.sh" tree
+
+mkdir -p tree/lib tree/tests
+cp -r "$source/include" tree
+ln -s "$gates" tree/tests/api
+sed '/vmem_xalloc;/d' "$source/lib/quarry.map" >tree/lib/quarry.map
+refuses '^-vmem_xalloc$' "$gates/declared.sh" tree
+sed 's/vmem_xalloc;/& vmem_extra;/' "$source/lib/quarry.map" |
+	tr ' ' '\n' >tree/lib/quarry.map
+refuses '^+vmem_extra$' "$gates/declared.sh" tree
+
+# shared <option>... makes object.so of C on stdin.
+shared()
+{
+	gcc -x c -fPIC -shared -nostartfiles - -o object.so "$@"
+}
+proper='-Wl,-z,nodelete -Wl,-z,now -Wl,-z,relro'
+
+printf 'QUARRY_1.0 { global:\nvmem_a;\nvmem_b;\nlocal: *; };' >tree/lib/quarry.map
+echo 'int vmem_a, stray;' | shared
+refuses '^-vmem_b@@QUARRY_1.0$' "$gates/exports.sh" tree object.so
+refuses '^-vmem_a@@QUARRY_1.0$' "$gates/exports.sh" tree object.so
+refuses '^+stray$' "$gates/exports.sh" tree object.so
+
+# shellcheck disable=SC2086
+{
+	echo 'int x;' | shared $proper -Wl,--no-as-needed -lm
+	refuses 'needs libm.so.6' "$gates/object.sh" object.so
+	echo 'int x;' | shared -Wl,-z,now
+	refuses 'can be unloaded' "$gates/object.sh" object.so
+	echo 'int x;' | shared -Wl,-z,nodelete -Wl,-z,lazy
+	refuses 'is bound lazily' "$gates/object.sh" object.so
+	echo 'int x;' | shared $proper -Wl,-z,execstack
+	refuses 'has an executable stack' "$gates/object.sh" object.so
+	echo '__thread int x;' | shared $proper
+	refuses 'has thread-local storage' \
+		"$gates/object.sh" object.so "$source/lib/malloc/malloc.map"
+	echo 'void *calloc(unsigned long n, unsigned long s) { return 0; }' |
+		shared $proper -w
+	refuses 'exports calloc' \
+		"$gates/object.sh" object.so "$source/lib/malloc/malloc.map"
+}
+
+mkdir -p lib/os lib/umem
+echo 'void up(void); void f(void) { up(); }' | gcc -x c -c - -o lib/os/f.c.o
+echo 'void up(void) {}' | gcc -x c -c - -o lib/umem/up.c.o
+refuses 'f.c.o (os) uses up (umem)' "$gates/calls.sh" lib/*/*.o
+
+if command -v mandoc >/dev/null; then
+	printf '.Dd x\n.Dt X 3\n.Os\n.Sh NAME\n.Nx\n.Foo\n' | tree man/x.3
+	refuses 'x.3:' "$gates/manual.sh" tree
+fi
+exit $bad

@@ -1,0 +1,39 @@
+#!/bin/sh
+# Programs that use pkg-config build against an installed tree and run, linked
+# with the shared and with the static libraries.
+#
+#   pkg_config.sh <source tree> <library directory> <C compiler>
+set -eu
+sources=$1/tests/api/consumer
+libdir=$2
+cc=$3
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export PKG_CONFIG_PATH="$libdir/pkgconfig"
+export LD_LIBRARY_PATH="$libdir"
+
+# consumer <package> <source> <compiler>
+consumer()
+{
+	package=$1
+	source=$2
+	shift 2
+	set -- "$@" -Wall -Wextra -Werror -O1 \
+		-DEXPECT_VERSION="\"$(pkg-config --modversion "$package")\"" \
+		"$sources/$source" -o "$work/program"
+
+	echo "$source with $package, shared"
+	# shellcheck disable=SC2046
+	"$@" $(pkg-config --cflags --libs "$package")
+	"$work/program"
+
+	echo "$source with $package, static"
+	# shellcheck disable=SC2046
+	"$@" -static $(pkg-config --static --cflags --libs "$package")
+	"$work/program"
+}
+
+consumer quarry umem.c "$cc" -std=c11
+consumer quarry cxx.cc c++ -std=c++17
+consumer quarry-compat ported.c "$cc" -std=gnu99
+consumer quarry-malloc malloc.c "$cc" -std=gnu17
