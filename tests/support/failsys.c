@@ -1,0 +1,191 @@
+/*
+ * failsys.c - make the system calls of the library fail, and count them.
+ */
+#include "support/failsys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/types.h>
+
+/* Calls numbered f_first to f_last, counted from the last reset, fail. */
+struct fault {
+	_Atomic unsigned long f_calls;
+	_Atomic unsigned long f_first;
+	_Atomic unsigned long f_last;
+	_Atomic int f_error;
+};
+
+static struct fault faults[FAILSYS_KINDS];
+static _Atomic long only_number = -1;
+static _Atomic bool looks_secure;
+static const char *_Atomic fake_root;
+
+void *__real_mmap(
+    void *addr, size_t len, int prot, int flags, int fd, off_t off);
+int __real_munmap(void *addr, size_t len);
+int __real_madvise(void *addr, size_t len, int advice);
+int __real_mprotect(void *addr, size_t len, int prot);
+long __real_syscall(
+    long number, long a, long b, long c, long d, long e, long f);
+int __real_open(const char *path, int flags, mode_t mode);
+unsigned long __real_getauxval(unsigned long type);
+
+void *__wrap_mmap(
+    void *addr, size_t len, int prot, int flags, int fd, off_t off);
+int __wrap_munmap(void *addr, size_t len);
+int __wrap_madvise(void *addr, size_t len, int advice);
+int __wrap_mprotect(void *addr, size_t len, int prot);
+long __wrap_syscall(
+    long number, long a, long b, long c, long d, long e, long f);
+int __wrap_open(const char *path, int flags, ...);
+unsigned long __wrap_getauxval(unsigned long type);
+
+void
+failsys_reset(void)
+{
+	for (int i = 0; i < FAILSYS_KINDS; i++) {
+		faults[i].f_first = 0;
+		faults[i].f_last = 0;
+		faults[i].f_calls = 0;
+	}
+	only_number = -1;
+	looks_secure = false;
+	fake_root = NULL;
+}
+
+static void
+arm(struct fault *f, unsigned long first, unsigned long last, int error)
+{
+	f->f_last = 0;
+	f->f_error = error;
+	f->f_first = first;
+	f->f_last = last;
+}
+
+void
+failsys_nth(enum failsys call, unsigned long n, int error)
+{
+	unsigned long at = faults[call].f_calls + n;
+
+	arm(&faults[call], at, at, error);
+}
+
+void
+failsys_from(enum failsys call, unsigned long n, int error)
+{
+	arm(&faults[call], faults[call].f_calls + n, ULONG_MAX, error);
+}
+
+unsigned long
+failsys_calls(enum failsys call)
+{
+	return (faults[call].f_calls);
+}
+
+void
+failsys_only(long number)
+{
+	only_number = number;
+}
+
+void
+failsys_root(const char *dir)
+{
+	fake_root = dir;
+}
+
+void
+failsys_secure(bool secure)
+{
+	looks_secure = secure;
+}
+
+/* Count a call; true, with errno set, when it is to fail. */
+static bool
+fails(enum failsys call)
+{
+	struct fault *f = &faults[call];
+	unsigned long n = atomic_fetch_add(&f->f_calls, 1) + 1;
+
+	if (n < f->f_first || n > f->f_last)
+		return (false);
+	errno = f->f_error;
+	return (true);
+}
+
+void *
+__wrap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
+{
+	if (fails(FAILSYS_MMAP))
+		return ((void *)-1);
+	return (__real_mmap(addr, len, prot, flags, fd, off));
+}
+
+int
+__wrap_munmap(void *addr, size_t len)
+{
+	return (fails(FAILSYS_MUNMAP) ? -1 : __real_munmap(addr, len));
+}
+
+int
+__wrap_madvise(void *addr, size_t len, int advice)
+{
+	return (
+	    fails(FAILSYS_MADVISE) ? -1 : __real_madvise(addr, len, advice));
+}
+
+int
+__wrap_mprotect(void *addr, size_t len, int prot)
+{
+	return (
+	    fails(FAILSYS_MPROTECT) ? -1 : __real_mprotect(addr, len, prot));
+}
+
+/* The caller passed some of the arguments; the rest is noise nobody reads. */
+long
+__wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
+{
+	if ((only_number < 0 || only_number == number) &&
+	    fails(FAILSYS_SYSCALL))
+		return (-1);
+	return (__real_syscall(number, a, b, c, d, e, f));
+}
+
+int
+__wrap_open(const char *path, int flags, ...)
+{
+	const char *root = fake_root;
+	char moved[PATH_MAX];
+	mode_t mode = 0;
+	va_list ap;
+
+	if ((flags & O_CREAT) != 0) {
+		va_start(ap, flags);
+		mode = va_arg(ap, mode_t);
+		va_end(ap);
+	}
+	if (fails(FAILSYS_OPEN))
+		return (-1);
+	if (root != NULL &&
+	    (strncmp(path, "/proc/", 6) == 0 ||
+		strncmp(path, "/sys/", 5) == 0)) {
+		(void)snprintf(moved, sizeof(moved), "%s%s", root, path);
+		path = moved;
+	}
+	return (__real_open(path, flags, mode));
+}
+
+unsigned long
+__wrap_getauxval(unsigned long type)
+{
+	if (type == AT_SECURE && looks_secure)
+		return (1);
+	return (__real_getauxval(type));
+}

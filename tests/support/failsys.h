@@ -1,0 +1,46 @@
+/*
+ * failsys.h - make the system calls of the library fail, and count them.
+ *
+ * Link with
+ *   -Wl,--wrap=mmap -Wl,--wrap=munmap -Wl,--wrap=madvise -Wl,--wrap=mprotect
+ *   -Wl,--wrap=syscall -Wl,--wrap=open -Wl,--wrap=getauxval
+ * and the library as a static one: what is wrapped are the calls from all
+ * objects of the executable, none from shared libraries.
+ */
+#ifndef QR_TEST_FAILSYS_H
+#define QR_TEST_FAILSYS_H
+
+#include <stdbool.h>
+
+enum failsys {
+	FAILSYS_MMAP,
+	FAILSYS_MUNMAP,
+	FAILSYS_MADVISE,
+	FAILSYS_MPROTECT,
+	FAILSYS_SYSCALL, /* syscall(2): futexes, membarrier, CPU masks, ids */
+	FAILSYS_OPEN,
+	FAILSYS_KINDS
+};
+
+/* Let everything through again, and count from 0. */
+void failsys_reset(void);
+
+/* The n-th call from now (1 is the next) fails with `error`, once. */
+void failsys_nth(enum failsys call, unsigned long n, int error);
+
+/* The n-th call from now and all that follow fail with `error`. */
+void failsys_from(enum failsys call, unsigned long n, int error);
+
+/* Calls since the last reset, failed ones too. */
+unsigned long failsys_calls(enum failsys call);
+
+/* Count and fail syscall(2) for this number only; -1 for all, the default. */
+void failsys_only(long number);
+
+/* open(2) finds /proc/... and /sys/... below `dir`; NULL, the default: not. */
+void failsys_root(const char *dir);
+
+/* Whether the process looks like a set-id one. */
+void failsys_secure(bool secure);
+
+#endif /* QR_TEST_FAILSYS_H */
