@@ -103,7 +103,8 @@ put_number(struct out *o, const struct spec *sp, const char *prefix,
 
 /*
  * The fraction becomes a binary fixed-point number with 60 bits, so that ten
- * times it fits a word and every digit is exact; ties go to the even digit.
+ * times it fits a word; what is below 2^-60 is dropped.  Ties go to the even
+ * digit.
  */
 static void
 put_double(struct out *o, const struct spec *sp, double d)
