@@ -37,6 +37,7 @@ install(FILES
 # tree can be moved.
 file(RELATIVE_PATH pc_prefix
 	${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
+string(REGEX REPLACE "/$" "" pc_prefix ${pc_prefix})
 foreach(name quarry quarry-compat quarry-malloc)
 	configure_file(cmake/${name}.pc.in ${name}.pc @ONLY)
 	install(FILES ${PROJECT_BINARY_DIR}/${name}.pc

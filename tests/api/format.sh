@@ -10,4 +10,4 @@ format=$(command -v clang-format-14 || command -v clang-format) || exit 77
 "$format" --version | grep -q ' version 14\.' || exit 77
 
 find . \( -name .git -o -name 'build*' \) -prune -o \
-	-name '*.[ch]' -exec "$format" --dry-run -Werror {} +
+	-name '*.[ch]' -exec "$format" --dry-run -Werror --ferror-limit=3 {} +

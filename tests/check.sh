@@ -1,0 +1,140 @@
+#!/usr/bin/env bash
+# Build Quarry in every form and run every test:
+#
+#   gcc       optimised; all tests, each once with restartable sequences and
+#             once without, the gates, the consumers of an installed tree
+#   clang     optimised; the same less the gates over sources, plus clang-tidy
+#   debug     the library checks its own rules; then again under valgrind
+#   asan      AddressSanitizer and UndefinedBehaviorSanitizer
+#   tsan      ThreadSanitizer
+#
+# Installs the Debian packages that are missing.  Names of forms as arguments
+# run only those.  The last line counts the tests.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+exec </dev/null
+
+packages=(
+	gcc g++ libc6-dev binutils cmake ninja-build pkg-config git
+	clang clang-format clang-tidy libclang-rt-14-dev
+	libcmocka-dev valgrind libc6-dbg mandoc
+	python3 perl sqlite3
+)
+
+install_missing()
+{
+	command -v dpkg-query >/dev/null || return 0
+
+	local missing=() package
+	for package in "${packages[@]}"; do
+		dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null |
+			grep -q '^install ok' || missing+=("$package")
+	done
+	[ ${#missing[@]} -eq 0 ] && return 0
+
+	local root=()
+	[ "$(id -u)" -eq 0 ] || root=(sudo -n)
+	echo "== installing ${missing[*]}"
+	"${root[@]}" apt-get -q update &&
+		"${root[@]}" env DEBIAN_FRONTEND=noninteractive \
+			apt-get -q -y --no-install-recommends install \
+			"${missing[@]}"
+}
+
+passed=0
+failed=0
+skipped=0
+failures=()
+
+stage()
+{
+	printf '== %d:%02d %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$*"
+}
+
+fail()
+{
+	failed=$((failed + 1))
+	failures+=("$1")
+	echo "FAILED: $1"
+}
+
+# attribute <name> <file>: a number from the first element of a JUnit file.
+attribute()
+{
+	sed -n "0,/[[:space:]]$1=\"/s/.*[[:space:]]$1=\"\([0-9]*\)\".*/\1/p" "$2"
+}
+
+# build <preset>
+build()
+{
+	local log=build/$1.log
+
+	stage "$1: build"
+	mkdir -p build
+	if ! { cmake --preset "$1" && cmake --build --preset "$1"; } \
+		>"$log" 2>&1; then
+		cat "$log"
+		fail "$1: build"
+		return 1
+	fi
+}
+
+# run_tests <test preset> [<command to run ctest by>...]
+run_tests()
+{
+	local preset=$1 report=$PWD/build/$1.xml
+	shift
+
+	stage "$preset: test"
+	rm -f "$report"
+	"$@" ctest --preset "$preset" -j "$(nproc)" --output-junit "$report"
+	if [ ! -s "$report" ]; then
+		fail "$preset: ctest"
+		return
+	fi
+
+	local tests bad idle
+	tests=$(attribute tests "$report")
+	bad=$(attribute failures "$report")
+	idle=$(($(attribute skipped "$report") + $(attribute disabled "$report")))
+	passed=$((passed + tests - bad - idle))
+	failed=$((failed + bad))
+	skipped=$((skipped + idle))
+	mapfile -t -O ${#failures[@]} failures < <(sed -n \
+		"s/.*<testcase name=\"\([^\"]*\)\".*status=\"fail\".*/$preset: \1/p" \
+		"$report")
+}
+
+# ThreadSanitizer wants its shadow where full randomisation may put us.
+without_aslr=()
+if setarch "$(uname -m)" -R true 2>/dev/null; then
+	without_aslr=(setarch "$(uname -m)" -R)
+fi
+
+if ! install_missing; then
+	fail 'install packages'
+fi
+
+[ $# -gt 0 ] || set -- gcc clang debug asan tsan
+for preset; do
+	build "$preset" || continue
+	case $preset in
+	debug)
+		run_tests debug
+		run_tests valgrind
+		;;
+	tsan)
+		run_tests tsan "${without_aslr[@]}"
+		;;
+	*)
+		run_tests "$preset"
+		;;
+	esac
+done
+
+stage 'done'
+for failure in "${failures[@]}"; do
+	echo "FAILED: $failure"
+done
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]
