@@ -20,6 +20,9 @@ enum {
 	BURST_NS = 200 * 1000,
 	WINDOW_NS = 10 * 1000 * 1000,
 	WARM_UP_NS = 20 * 1000 * 1000,
+	WINDOW_OPS = 8,
+	MIN_BURSTS = 9,
+	MIN_WINDOWS = 5,
 };
 
 struct bench_run {
@@ -139,7 +142,7 @@ run_bursts(struct bench_worker *w)
 
 	(void)run.r_row->br_unit(w);
 	now = bench_now();
-	while (run.r_nsamples < 3 || now < end) {
+	while (run.r_nsamples < MIN_BURSTS || now < end) {
 		uint64_t start = now;
 		uint64_t ops = 0;
 
@@ -200,8 +203,8 @@ sleep_ns(uint64_t ns)
 }
 
 /*
- * Windows over freely running workers.  A window in which nothing was
- * finished grows until something is.
+ * Windows over freely running workers.  A window grows until it holds a few
+ * operations, however long they take.
  */
 static void
 run_windows(void)
@@ -218,13 +221,13 @@ run_windows(void)
 		sleep_ns(WINDOW_NS);
 		now = bench_now();
 		ops = total_ops();
-		if (ops > before) {
+		if (ops - before >= WINDOW_OPS) {
 			sample((double)(now - then) * cpus /
 			    (double)(ops - before));
 			before = ops;
 			then = now;
 		}
-	} while (run.r_nsamples < 5 || now < end);
+	} while (run.r_nsamples < MIN_WINDOWS || now < end);
 }
 
 static void
