@@ -18,8 +18,8 @@ ctor(void *buf, void *priv, int flags)
 int
 main(void)
 {
-	umem_cache_t *cp = umem_cache_create("ported", sizeof(long), 0, ctor,
-	    NULL, NULL, NULL, NULL, 0);
+	umem_cache_t *cp = umem_cache_create(
+	    "ported", sizeof(long), 0, ctor, NULL, NULL, NULL, NULL, 0);
 	vmem_t *ids = vmem_create("ids", (void *)1, 100, 1, NULL, NULL, NULL, 0,
 	    VM_SLEEP | VMC_IDENTIFIER);
 	long *object = umem_cache_alloc(cp, UMEM_NOFAIL);
