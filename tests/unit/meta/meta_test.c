@@ -1,0 +1,388 @@
+/*
+ * meta_test.c - record pools and blocks.
+ */
+#include "meta/meta.h"
+
+#include "base/bits.h"
+#include "os/os.h"
+#include "support/child.h"
+#include "support/failsys.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { CHUNK_BYTES = 256 * 1024 };
+
+static int
+reset(void **state)
+{
+	(void)state;
+	failsys_reset();
+	return (0);
+}
+
+static bool
+is_zero(const char *p, size_t size)
+{
+	for (size_t i = 0; i < size; i++) {
+		if (p[i] != 0)
+			return (false);
+	}
+	return (true);
+}
+
+static void
+many_small_pools_share_a_few_pages(void **state)
+{
+	static struct meta_pool pools[] = {META_POOL_INIT("a", 16),
+	    META_POOL_INIT("b", 32), META_POOL_INIT("c", 48),
+	    META_POOL_INIT("d", 64), META_POOL_INIT("e", 80),
+	    META_POOL_INIT("f", 96), META_POOL_INIT("g", 112),
+	    META_POOL_INIT("h", 128)};
+	uintptr_t low = UINTPTR_MAX, high = 0;
+	(void)state;
+
+	for (size_t i = 0; i < QR_ARRAY_LEN(pools); i++) {
+		for (int n = 0; n < 3; n++) {
+			uintptr_t rec = (uintptr_t)meta_get(&pools[i]);
+
+			assert_int_not_equal(rec, 0);
+			low = qr_min(low, rec);
+			high = qr_max(high, rec);
+		}
+	}
+	assert_true(high - low < 8192);
+}
+
+static void
+a_record_put_back_is_the_next_one_out_and_is_zero(void **state)
+{
+	static struct meta_pool pool = META_POOL_INIT("lifo", 64);
+	char *first = meta_get(&pool);
+	char *second = meta_get(&pool);
+	(void)state;
+
+	assert_non_null(first);
+	assert_ptr_not_equal(first, second);
+	memset(first, 'x', 64);
+	memset(second, 'y', 64);
+	meta_put(&pool, second);
+	meta_put(&pool, first);
+	assert_int_equal(pool.mp_nfree, 2);
+	assert_int_equal(pool.mp_total, 2);
+
+	assert_ptr_equal(meta_get(&pool), first);
+	assert_true(is_zero(first, 64));
+	assert_ptr_equal(meta_get(&pool), second);
+	assert_true(is_zero(second, 64));
+	assert_int_equal(pool.mp_nfree, 0);
+}
+
+/* Records of one size, all alive at once, each filled with its own number. */
+static void
+check_size(size_t size)
+{
+	enum { RECORDS = 300 };
+	static unsigned char *recs[RECORDS];
+	struct meta_pool *pool = meta_block_get(sizeof(*pool));
+	size_t align = qr_min((size_t)1 << qr_ctz(size), os_page_size());
+
+	*pool = (struct meta_pool)META_POOL_INIT("sizes", size);
+	for (int i = 0; i < RECORDS; i++) {
+		recs[i] = meta_get(pool);
+		assert_non_null(recs[i]);
+		assert_int_equal(qr_phase((uintptr_t)recs[i], align), 0);
+		assert_true(is_zero((char *)recs[i], size));
+		memset(recs[i], i % 255 + 1, size);
+	}
+	for (int i = 0; i < RECORDS; i++) {
+		assert_int_equal(recs[i][0], i % 255 + 1);
+		assert_int_equal(recs[i][size - 1], i % 255 + 1);
+	}
+	assert_int_equal(pool->mp_total, RECORDS);
+}
+
+/* The pools are registered for good, so their blocks are never put back. */
+static void
+records_are_aligned_zeroed_and_apart(void **state)
+{
+	static const size_t sizes[] = {16, 32, 48, 64, 80, 128, 144, 192, 256,
+	    512, 1024, 1040, 2048, 3072, 4096, 5008, 8192};
+	(void)state;
+
+	for (size_t i = 0; i < QR_ARRAY_LEN(sizes); i++)
+		check_size(sizes[i]);
+}
+
+static void
+a_record_may_be_larger_than_a_chunk(void **state)
+{
+	static struct meta_pool pool =
+	    META_POOL_INIT("huge", (size_t)3 * CHUNK_BYTES + 16);
+	char *rec = meta_get(&pool);
+	(void)state;
+
+	assert_non_null(rec);
+	assert_true(is_zero(rec, pool.mp_size));
+	memset(rec, 1, pool.mp_size);
+	assert_non_null(meta_get(&pool));
+}
+
+static void
+out_of_memory_is_null_and_passes(void **state)
+{
+	static struct meta_pool pool = META_POOL_INIT("oom", 2048);
+	size_t total, before;
+	char *rec;
+	(void)state;
+
+	failsys_from(FAILSYS_MMAP, 1, ENOMEM);
+	while ((rec = meta_get(&pool)) != NULL)
+		memset(rec, 1, 2048);
+	total = pool.mp_total;
+	before = meta_mapped();
+	errno = 77;
+	assert_null(meta_get(&pool));
+	assert_null(meta_block_get(1));
+	assert_int_equal(errno, 77);
+	assert_int_equal(pool.mp_total, total);
+	assert_int_equal(meta_mapped(), before);
+
+	failsys_reset();
+	rec = meta_get(&pool);
+	assert_non_null(rec);
+	assert_true(is_zero(rec, 2048));
+	assert_int_equal(pool.mp_total, total + 1);
+	assert_int_equal(meta_mapped(), before + CHUNK_BYTES);
+}
+
+/* Start a new chunk, so that it is all there is; then use it up. */
+static void
+without_memory_a_chunk_is_used_to_its_last_record(void **state)
+{
+	static struct meta_pool filler = META_POOL_INIT("filler", 16);
+	static struct meta_pool pool = META_POOL_INIT("last", 48);
+	size_t records = 0;
+	(void)state;
+
+	failsys_from(FAILSYS_MMAP, 1, ENOMEM);
+	while (meta_get(&filler) != NULL)
+		continue;
+	failsys_reset();
+	assert_non_null(meta_get(&pool));
+	failsys_from(FAILSYS_MMAP, 1, ENOMEM);
+	for (records = 1; meta_get(&pool) != NULL; records++)
+		continue;
+	assert_int_equal(records, CHUNK_BYTES / 48);
+}
+
+static void
+blocks_are_whole_zeroed_pages(void **state)
+{
+	size_t page = os_page_size();
+	size_t before = meta_mapped();
+	char *block = meta_block_get(page + 1);
+	(void)state;
+
+	assert_non_null(block);
+	assert_int_equal(qr_phase((uintptr_t)block, page), 0);
+	assert_true(is_zero(block, 2 * page));
+	memset(block, 1, 2 * page);
+	assert_int_equal(meta_mapped(), before + 2 * page);
+
+	failsys_nth(FAILSYS_MUNMAP, 1, ENOMEM);
+	meta_block_put(block, page + 1);
+	assert_int_equal(meta_mapped(), before + 2 * page);
+	meta_block_put(block, page + 1);
+	assert_int_equal(meta_mapped(), before);
+}
+
+static void
+a_block_of_nothing_or_too_much_is_null(void **state)
+{
+	(void)state;
+	assert_null(meta_block_get(0));
+	assert_null(meta_block_get(SIZE_MAX));
+	assert_null(meta_block_get(SIZE_MAX - os_page_size() + 1));
+	assert_null(meta_block_get(SIZE_MAX / 2));
+}
+
+static void
+put_one_too_many(void *arg)
+{
+	static struct meta_pool pool = META_POOL_INIT("twice", 32);
+	void *rec = meta_get(&pool);
+	(void)arg;
+
+	meta_put(&pool, rec);
+	meta_put(&pool, rec);
+}
+
+static void
+use_odd_size(void *arg)
+{
+	static struct meta_pool pool = META_POOL_INIT("odd", 24);
+	(void)arg;
+
+	(void)meta_get(&pool);
+}
+
+static void
+a_broken_pool_is_fatal(void **state)
+{
+	(void)state;
+	child_expect_abort_like(put_one_too_many, NULL,
+	    "quarry: assertion failed: mp->mp_nfree < mp->mp_total, file *");
+	child_expect_abort_like(use_odd_size, NULL,
+	    "quarry: assertion failed: mp->mp_size >= 16 *");
+}
+
+static struct meta_pool common = META_POOL_INIT("common", 64);
+static _Atomic bool stop;
+
+/* Returns how many records came not zeroed or were changed by others. */
+static void *
+churn(void *arg)
+{
+	enum { HELD = 20 };
+	uintptr_t *held[HELD] = {NULL};
+	uintptr_t stamp = (uintptr_t)&held, wrong = 0;
+	long rounds = arg != NULL ? *(long *)arg : INT32_MAX;
+
+	for (long i = 0; i < rounds && !stop; i++) {
+		uintptr_t **slot = &held[i * 7 % HELD];
+
+		if (*slot != NULL) {
+			wrong += (*slot)[0] != stamp || (*slot)[7] != stamp;
+			meta_put(&common, *slot);
+		}
+		*slot = meta_get(&common);
+		wrong += !is_zero((char *)*slot, 64);
+		(*slot)[0] = stamp;
+		(*slot)[7] = stamp;
+	}
+	for (int i = 0; i < HELD; i++) {
+		if (held[i] != NULL)
+			meta_put(&common, held[i]);
+	}
+	return ((void *)wrong);
+}
+
+static void
+threads_share_a_pool(void **state)
+{
+	enum { THREADS = 4 };
+	pthread_t threads[THREADS];
+	long rounds = 20000;
+	(void)state;
+
+	stop = false;
+	for (int i = 0; i < THREADS; i++)
+		assert_int_equal(
+		    pthread_create(&threads[i], NULL, churn, &rounds), 0);
+	for (int i = 0; i < THREADS; i++) {
+		void *wrong;
+
+		assert_int_equal(pthread_join(threads[i], &wrong), 0);
+		assert_null(wrong);
+	}
+	assert_int_equal(common.mp_nfree, common.mp_total);
+	assert_true(common.mp_total <= THREADS * 20);
+}
+
+/* First use of a pool, over and over, so that forks meet registrations. */
+static void *
+register_pools(void *arg)
+{
+	while (!stop) {
+		struct meta_pool *pool = meta_block_get(sizeof(*pool));
+
+		*pool = (struct meta_pool)META_POOL_INIT("new", 16);
+		(void)meta_get(pool);
+		(void)usleep(10);
+	}
+	return (arg);
+}
+
+/* In the child of fork: every lock is free, old pools and new ones work. */
+static void
+use_pools_and_exit(void)
+{
+	static struct meta_pool fresh = META_POOL_INIT("fresh", 4096);
+
+	(void)alarm(20);
+	for (int i = 0; i < 100; i++) {
+		void *rec = meta_get(&common);
+
+		CHILD_CHECK(rec != NULL);
+		CHILD_CHECK(meta_get(&fresh) != NULL);
+		meta_put(&common, rec);
+	}
+	meta_lock_all();
+	meta_unlock_all();
+	_exit(0);
+}
+
+static void
+a_child_forked_under_all_locks_goes_on(void **state)
+{
+	pthread_t threads[3];
+	(void)state;
+
+	stop = false;
+	assert_int_equal(pthread_create(&threads[0], NULL, churn, NULL), 0);
+	assert_int_equal(pthread_create(&threads[1], NULL, churn, NULL), 0);
+	assert_int_equal(
+	    pthread_create(&threads[2], NULL, register_pools, NULL), 0);
+	for (int i = 0; i < 100; i++) {
+		int status = -1;
+		pid_t pid;
+
+		meta_lock_all();
+		pid = fork();
+		meta_unlock_all();
+		if (pid == 0)
+			use_pools_and_exit();
+		assert_true(pid > 0);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+	}
+	stop = true;
+	for (int i = 0; i < 3; i++) {
+		void *wrong;
+
+		assert_int_equal(pthread_join(threads[i], &wrong), 0);
+		assert_null(wrong);
+	}
+}
+
+#define TEST(f) cmocka_unit_test_setup(f, reset)
+
+int
+main(void)
+{
+	static const struct CMUnitTest tests[] = {
+	    TEST(many_small_pools_share_a_few_pages),
+	    TEST(a_record_put_back_is_the_next_one_out_and_is_zero),
+	    TEST(records_are_aligned_zeroed_and_apart),
+	    TEST(a_record_may_be_larger_than_a_chunk),
+	    TEST(out_of_memory_is_null_and_passes),
+	    TEST(without_memory_a_chunk_is_used_to_its_last_record),
+	    TEST(blocks_are_whole_zeroed_pages),
+	    TEST(a_block_of_nothing_or_too_much_is_null),
+	    TEST(a_broken_pool_is_fatal),
+	    TEST(threads_share_a_pool),
+	    TEST(a_child_forked_under_all_locks_goes_on),
+	};
+
+	return (cmocka_run_group_tests(tests, NULL, NULL));
+}
