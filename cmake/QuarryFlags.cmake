@@ -9,7 +9,7 @@ add_library(quarry_flags INTERFACE)
 
 target_compile_options(quarry_flags INTERFACE
 	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes
-	-Wpointer-arith -Wvla
+	-Wpointer-arith -Wcast-qual -Wvla
 	# Stack traces are taken by walking frame pointers.
 	-fno-omit-frame-pointer
 	-fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=)

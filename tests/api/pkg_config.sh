@@ -37,3 +37,15 @@ consumer quarry umem.c "$cc" -std=c11
 consumer quarry cxx.cc c++ -std=c++17
 consumer quarry-compat ported.c "$cc" -std=gnu99
 consumer quarry-malloc malloc.c "$cc" -std=gnu17
+
+# Under the preload a program that is linked with libquarry has one engine: the
+# heap that it sees is the one malloc takes from.
+echo "malloc.c with quarry, preloaded"
+# shellcheck disable=SC2046
+"$cc" "$sources/malloc.c" -o "$work/program" \
+	$(pkg-config --cflags --libs quarry)
+if "$work/program"; then
+	echo 'libquarry has a malloc of its own'
+	exit 1
+fi
+LD_PRELOAD=$libdir/libquarry_malloc.so.1 "$work/program"
