@@ -18,6 +18,14 @@ set_target_properties(quarry_malloc_static PROPERTIES EXPORT_NAME malloc_static)
 install(TARGETS
 	quarry quarry_static quarry_malloc quarry_malloc_static quarry_compat
 	EXPORT quarryTargets)
+
+# The installed names, for a project that contains this one.
+add_library(quarry::quarry ALIAS quarry)
+add_library(quarry::compat ALIAS quarry_compat)
+add_library(quarry::malloc ALIAS quarry_malloc)
+add_library(quarry::quarry_static ALIAS quarry_static)
+add_library(quarry::malloc_static ALIAS quarry_malloc_static)
+
 install(DIRECTORY include/quarry DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(DIRECTORY include/compat/ DESTINATION ${compat_dir})
 install(EXPORT quarryTargets
