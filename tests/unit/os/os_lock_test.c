@@ -391,9 +391,12 @@ enter_both(void *arg)
 	qr_mutex_enter(pair[1]);
 }
 
+static void expect_abort(void (*fn)(void *), void *arg, const char *fmt, ...)
+    QR_PRINTF(3, 4);
+
 /* fn(arg) must die with this message; ranks are numbers in it. */
-static void QR_PRINTF(3, 4)
-    expect_abort(void (*fn)(void *), void *arg, const char *fmt, ...)
+static void
+expect_abort(void (*fn)(void *), void *arg, const char *fmt, ...)
 {
 	char message[128];
 	va_list ap;
