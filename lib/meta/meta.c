@@ -192,9 +192,8 @@ meta_put(struct meta_pool *mp, void *rec)
 void *
 meta_block_get(size_t size)
 {
-	size_t bytes = qr_roundup(size, os_page_size());
-
-	return (bytes < size ? NULL : map_counted(bytes));
+	/* A size that wraps becomes 0, which the kernel refuses. */
+	return (map_counted(qr_roundup(size, os_page_size())));
 }
 
 void
@@ -212,6 +211,7 @@ meta_mapped(void)
 	return (atomic_load_explicit(&mapped, memory_order_relaxed));
 }
 
+/* Nobody holds c_lock without the lock of a pool, so those are enough. */
 void
 meta_lock_all(void)
 {
@@ -219,13 +219,11 @@ meta_lock_all(void)
 	for (struct meta_pool *mp = registry.r_first; mp != NULL;
 	     mp = mp->mp_next)
 		qr_mutex_enter_nested(&mp->mp_lock);
-	qr_mutex_enter_nested(&chunk.c_lock);
 }
 
 void
 meta_unlock_all(void)
 {
-	qr_mutex_exit(&chunk.c_lock);
 	for (struct meta_pool *mp = registry.r_first; mp != NULL;
 	     mp = mp->mp_next)
 		qr_mutex_exit(&mp->mp_lock);

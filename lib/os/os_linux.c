@@ -275,8 +275,6 @@ lowest_quota(char *dir, unsigned (*quota)(const char *))
 {
 	unsigned cpus = UINT_MAX;
 
-	if (strcmp(dir, "/") == 0)
-		dir[0] = '\0';
 	for (;;) {
 		char *slash = strrchr(dir, '/');
 

@@ -20,8 +20,11 @@ struct fault {
 	_Atomic unsigned long f_first;
 	_Atomic unsigned long f_last;
 	_Atomic int f_error;
+	void (*_Atomic f_before)(void);
 };
 
+/* A call from within f_before is neither counted nor failed. */
+static __thread bool inside;
 static struct fault faults[FAILSYS_KINDS];
 static _Atomic long only_number = -1;
 static _Atomic bool looks_secure;
@@ -54,6 +57,7 @@ failsys_reset(void)
 		faults[i].f_first = 0;
 		faults[i].f_last = 0;
 		faults[i].f_calls = 0;
+		faults[i].f_before = NULL;
 	}
 	only_number = -1;
 	looks_secure = false;
@@ -81,6 +85,12 @@ void
 failsys_from(enum failsys call, unsigned long n, int error)
 {
 	arm(&faults[call], faults[call].f_calls + n, ULONG_MAX, error);
+}
+
+void
+failsys_before(enum failsys call, void (*fn)(void))
+{
+	faults[call].f_before = fn;
 }
 
 unsigned long
@@ -112,8 +122,17 @@ static bool
 fails(enum failsys call)
 {
 	struct fault *f = &faults[call];
-	unsigned long n = atomic_fetch_add(&f->f_calls, 1) + 1;
+	void (*before)(void) = f->f_before;
+	unsigned long n;
 
+	if (inside)
+		return (false);
+	if (before != NULL) {
+		inside = true;
+		before();
+		inside = false;
+	}
+	n = atomic_fetch_add(&f->f_calls, 1) + 1;
 	if (n < f->f_first || n > f->f_last)
 		return (false);
 	errno = f->f_error;

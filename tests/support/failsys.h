@@ -31,6 +31,12 @@ void failsys_nth(enum failsys call, unsigned long n, int error);
 /* The n-th call from now and all that follow fail with `error`. */
 void failsys_from(enum failsys call, unsigned long n, int error);
 
+/*
+ * Run fn before each such call, in the calling thread; its own calls are not
+ * seen.  It may do what another thread could do at that moment.  NULL ends it.
+ */
+void failsys_before(enum failsys call, void (*fn)(void));
+
 /* Calls since the last reset, failed ones too. */
 unsigned long failsys_calls(enum failsys call);
 

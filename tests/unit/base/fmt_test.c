@@ -23,6 +23,19 @@
 		assert_int_equal(got_len, want_len);                         \
 	} while (0)
 
+/* For formats the compiler would warn about. */
+static size_t
+format(char *buf, size_t size, const char *fmt, ...)
+{
+	va_list ap;
+	size_t len;
+
+	va_start(ap, fmt);
+	len = qr_vsnprintf(buf, size, fmt, ap);
+	va_end(ap);
+	return (len);
+}
+
 static void
 integers_of_every_length_print_as_in_libc(void **state)
 {
@@ -42,9 +55,12 @@ integers_of_every_length_print_as_in_libc(void **state)
 static void
 width_and_flags_pad_as_in_libc(void **state)
 {
+	char text[64];
 	(void)state;
 	SAME("[%5d][%-5d][%05d][%1d]", 42, 42, 42, 42);
 	SAME("[%5d][%-5d][%05d]", -42, -42, -42);
+	(void)format(text, sizeof(text), "[%-05d][%0-5d]", 42, -42);
+	assert_string_equal(text, "[42   ][-42  ]");
 	SAME("[%8x][%-8x][%08x][%016lx]", 255u, 255u, 255u, 255ul);
 	SAME("[%*d][%*d][%-*d]", 6, 1, -6, 2, 6, 3);
 	SAME("[%30lu][%-30lu][%030lu]", ULONG_MAX, ULONG_MAX, ULONG_MAX);
@@ -118,18 +134,6 @@ a_percent_sign_is_doubled(void **state)
 	(void)state;
 	SAME("100%% of %d%%", 3);
 	SAME("%%");
-}
-
-static size_t
-format(char *buf, size_t size, const char *fmt, ...)
-{
-	va_list ap;
-	size_t len;
-
-	va_start(ap, fmt);
-	len = qr_vsnprintf(buf, size, fmt, ap);
-	va_end(ap);
-	return (len);
 }
 
 static void

@@ -93,13 +93,13 @@ alignment_leaves_no_slack_mapped(void **state)
 	size_t page = os_page_size();
 	(void)state;
 
-	for (int i = 1; i < 8; i++) {
+	for (size_t i = 1; i < 8; i++) {
 		size_t before = address_space();
 		void *wedge = os_map(page, page);
-		void *p = os_map(page, 4 * MIB);
+		void *p = os_map(i * page, 4 * MIB);
 
-		assert_int_equal(address_space(), before + 2 * page);
-		assert_true(os_unmap(p, page));
+		assert_int_equal(address_space(), before + (i + 1) * page);
+		assert_true(os_unmap(p, i * page));
 		assert_true(os_unmap(wedge, page));
 		assert_int_equal(address_space(), before);
 	}

@@ -328,6 +328,55 @@ no_wake_up_is_lost_in_twenty_thousand_turns(void **state)
 	assert_int_equal(s.s_turn, 2 * ROUNDS);
 }
 
+static struct shared early = SHARED_INIT;
+
+/* What another thread may do once the sleeper has let go of the mutex. */
+static void
+give_turn_early(void)
+{
+	failsys_before(FAILSYS_SYSCALL, NULL);
+	if (!qr_mutex_tryenter(&early.s_lock))
+		return;
+	early.s_turn = 1;
+	qr_mutex_exit(&early.s_lock);
+	qr_cond_signal(&early.s_cond);
+}
+
+/* The turn comes before the first system call of the wait. */
+static void
+wait_for_early_turn(bool contended)
+{
+	struct timespec end = in_ms(10000);
+	bool in_time = true;
+
+	early = (struct shared)SHARED_INIT;
+	qr_mutex_enter(&early.s_lock);
+	if (contended)
+		early.s_lock.m_word = 2;
+	failsys_before(FAILSYS_SYSCALL, give_turn_early);
+	while (early.s_turn == 0 && in_time)
+		in_time = qr_cond_timedwait(&early.s_cond, &early.s_lock, &end);
+	qr_mutex_exit(&early.s_lock);
+	failsys_reset();
+	assert_int_equal(early.s_turn, 1);
+	assert_true(in_time);
+}
+
+static void
+a_signal_between_letting_go_and_sleeping_is_not_lost(void **state)
+{
+	(void)state;
+	wait_for_early_turn(false);
+}
+
+/* Letting go wakes who waits for the mutex: that is the first system call. */
+static void
+a_signal_at_the_moment_of_letting_go_is_not_lost(void **state)
+{
+	(void)state;
+	wait_for_early_turn(true);
+}
+
 static void
 init_frees_whatever_was_there(void **state)
 {
@@ -379,6 +428,7 @@ the_child_of_fork_may_exit_what_its_parent_entered(void **state)
 static struct qr_mutex arena = QR_MUTEX_INIT(QR_RANK_ARENA);
 static struct qr_mutex other_arena = QR_MUTEX_INIT(QR_RANK_ARENA);
 static struct qr_mutex slab = QR_MUTEX_INIT(QR_RANK_SLAB);
+static struct qr_mutex unranked2 = QR_MUTEX_INIT(QR_RANK_NONE);
 static struct qr_mutex unranked = QR_MUTEX_INIT(QR_RANK_NONE);
 
 /* Enter the first of two mutexes, then the second. */
@@ -440,6 +490,8 @@ enter_in_any_order_that_is_allowed(void *arg)
 	qr_mutex_enter(&slab);
 	qr_mutex_enter(&arena);
 	qr_mutex_enter_nested(&other_arena);
+	qr_mutex_enter(&unranked2);
+	qr_mutex_exit(&unranked2);
 	/* Left out of order: what remains is still the slab's rank. */
 	qr_mutex_exit(&slab);
 	CHILD_CHECK(qr_mutex_tryenter(&slab));
@@ -541,6 +593,9 @@ main(void)
 	    cmocka_unit_test(a_broadcast_wakes_all),
 	    cmocka_unit_test(each_signal_wakes_one),
 	    cmocka_unit_test(no_wake_up_is_lost_in_twenty_thousand_turns),
+	    cmocka_unit_test(
+		a_signal_between_letting_go_and_sleeping_is_not_lost),
+	    cmocka_unit_test(a_signal_at_the_moment_of_letting_go_is_not_lost),
 	    cmocka_unit_test(init_frees_whatever_was_there),
 	    cmocka_unit_test(
 		the_child_of_fork_may_exit_what_its_parent_entered),
