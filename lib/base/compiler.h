@@ -14,6 +14,8 @@
 #define QR_ALIGNED(n) __attribute__((aligned(n)))
 #define QR_UNUSED __attribute__((unused))
 #define QR_USED __attribute__((used))
+/* For data of the hot path: addressed directly, not through the GOT. */
+#define QR_HIDDEN __attribute__((visibility("hidden")))
 #define QR_CONSTRUCTOR __attribute__((constructor))
 #define QR_DESTRUCTOR __attribute__((destructor))
 #define QR_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))

@@ -1,0 +1,348 @@
+/*
+ * percpu.c - the fronts: making, entering, draining and looking at them.
+ */
+#include "os/percpu.h"
+
+#include "base/panic.h"
+#include "os/os.h"
+#include "os/percpu_lock.h"
+
+#include <sys/auxv.h>
+#include <sys/rseq.h>
+
+#ifndef AT_RSEQ_FEATURE_SIZE
+#define AT_RSEQ_FEATURE_SIZE 27
+#endif
+
+/* Offset of mm_cid in the kernel's struct rseq, and its size up to there. */
+enum { RSEQ_CPU_ID = 4, RSEQ_MM_CID = 24, RSEQ_MM_CID_END = 28 };
+
+struct percpu_hot percpu__hot QR_ALIGNED(QR_CACHE_LINE);
+struct percpu_front *percpu__base[2 + PERCPU_CPUS] QR_ALIGNED(QR_CACHE_LINE);
+struct percpu_front *percpu__front[PERCPU_CPUS];
+const uintptr_t percpu__null[2] QR_ALIGNED(16) = {1, 1};
+bool percpu__restartable;
+
+static struct percpu_front stub = {.f_lock = QR_MUTEX_INIT(QR_RANK_CPU)};
+static const char *form = "lock";
+static unsigned cpu_limit;
+
+/*
+ * Guards the fields below, the making of fronts and draining: (f).  It is
+ * taken before the lock of any front.
+ */
+static struct qr_mutex fronts_lock = QR_MUTEX_INIT(QR_RANK_FRONTS);
+static unsigned nfronts;                      /* (f) */
+static uint64_t slot_used[PERCPU_SLOTS / 64]; /* (f) bit set: open */
+static unsigned slot_limit = 1;               /* (f) above all ever open */
+
+/* Can this thread, and so every thread, use restartable sequences? */
+static bool
+rseq_usable(void)
+{
+	if (!PERCPU_HAVE_RSEQ || __rseq_size == 0)
+		return (false);
+	percpu__hot.h_area = __rseq_offset;
+	percpu__hot.h_cpu = __rseq_offset + RSEQ_CPU_ID;
+	return (percpu__rseq_cpu() >= 0 && os_rseq_fence());
+}
+
+void
+percpu_init(enum percpu_want want)
+{
+	cpu_limit = os_cpu_limit();
+	if (cpu_limit > PERCPU_CPUS)
+		cpu_limit = PERCPU_CPUS;
+	for (unsigned i = 0; i < cpu_limit + 2; i++)
+		percpu__base[i] = &stub;
+	slot_used[0] = 1;
+	stub.f_slot[0].s_top = PERCPU_NULL;
+
+	percpu__hot.h_area = __rseq_offset;
+	percpu__hot.h_cpu = __rseq_offset + RSEQ_CPU_ID;
+	if (want == PERCPU_LOCK || !rseq_usable())
+		return;
+	percpu__restartable = true;
+	form = "rseq, cpu";
+	if (want == PERCPU_AUTO &&
+	    getauxval(AT_RSEQ_FEATURE_SIZE) >= RSEQ_MM_CID_END) {
+		percpu__hot.h_cpu = __rseq_offset + RSEQ_MM_CID;
+		form = "rseq, mm_cid";
+	}
+}
+
+const char *
+percpu_form(void)
+{
+	return (form);
+}
+
+unsigned
+percpu_slot_open(void)
+{
+	unsigned slot = 0;
+
+	qr_mutex_enter(&fronts_lock);
+	for (unsigned i = 0; i < QR_ARRAY_LEN(slot_used) && slot == 0; i++) {
+		if (~slot_used[i] == 0)
+			continue;
+		slot = i * 64 + (unsigned)__builtin_ctzl(~slot_used[i]);
+		slot_used[i] |= (uint64_t)1 << (slot % 64);
+	}
+	if (slot >= slot_limit)
+		slot_limit = slot + 1;
+	stub.f_slot[slot].s_top = PERCPU_NULL;
+	for (unsigned i = 0; i < cpu_limit && nfronts > 0; i++) {
+		if (percpu__front[i] != NULL)
+			percpu__front[i]->f_slot[slot] =
+			    (struct percpu_slot){PERCPU_NULL, 0};
+	}
+	qr_mutex_exit(&fronts_lock);
+	return (slot);
+}
+
+void
+percpu_slot_close(unsigned slot)
+{
+	qr_mutex_enter(&fronts_lock);
+	slot_used[slot / 64] &= ~((uint64_t)1 << (slot % 64));
+	qr_mutex_exit(&fronts_lock);
+}
+
+static QR_NOINLINE struct percpu_front *
+front_make(unsigned cpu)
+{
+	struct percpu_front *front;
+	size_t size =
+	    (sizeof(*front) + os_page_size() - 1) & ~(os_page_size() - 1);
+
+	qr_mutex_enter(&fronts_lock);
+	front = percpu__front[cpu];
+	if (front == NULL) {
+		front = os_map(size, os_page_size());
+		if (front != NULL) {
+			qr_mutex_init(&front->f_lock, QR_RANK_CPU);
+			for (unsigned i = 0; i < slot_limit; i++)
+				front->f_slot[i].s_top = PERCPU_NULL;
+			nfronts++;
+			__atomic_store_n(
+			    &percpu__front[cpu], front, __ATOMIC_RELEASE);
+			if (percpu__restartable)
+				__atomic_store_n(&percpu__base[cpu + 2], front,
+				    __ATOMIC_RELEASE);
+		}
+	}
+	qr_mutex_exit(&fronts_lock);
+	return (front);
+}
+
+struct percpu_front *
+percpu_enter(unsigned *cpup)
+{
+	struct percpu_front *front;
+	unsigned cpu = percpu__restartable ? (unsigned)percpu__rseq_cpu()
+					   : os_cpu_current();
+
+	if (cpu >= cpu_limit)
+		return (NULL);
+	*cpup = cpu;
+	front = __atomic_load_n(&percpu__front[cpu], __ATOMIC_ACQUIRE);
+	if (front == NULL)
+		front = front_make(cpu);
+	if (percpu__restartable &&
+	    __atomic_load_n(&percpu__base[cpu + 2], __ATOMIC_ACQUIRE) != front)
+		return (NULL);
+	return (front);
+}
+
+uintptr_t
+percpu_pop_any(struct percpu_front *front, size_t off)
+{
+	return (percpu__restartable ? percpu__rseq_pop(off)
+				    : percpu__lock_pop(front, off));
+}
+
+enum percpu_result
+percpu_push_any(struct percpu_front *front, size_t off, uintptr_t word)
+{
+	uintptr_t top;
+
+	if (!percpu__restartable)
+		return (percpu__lock_push(front, off, word));
+	if (percpu__rseq_push(off, word))
+		return (PERCPU_DONE);
+	/*
+	 * Without exclusion, but whatever block the top belongs to by now: a
+	 * word that is being pushed must not be found in any of them.
+	 */
+	top = percpu_top(front, off);
+	if (__atomic_load_n((uintptr_t *)top - 1, __ATOMIC_RELAXED) == word)
+		return (PERCPU_TWICE);
+	return (PERCPU_FULL);
+}
+
+static uintptr_t *
+top_word(struct percpu_front *front, size_t off)
+{
+	return ((uintptr_t *)((char *)front->f_slot + off));
+}
+
+static uintptr_t *
+prev_word(struct percpu_front *front, size_t off)
+{
+	return (&front->f_prev[off / sizeof(struct percpu_slot)]);
+}
+
+static uintptr_t
+word_read(struct percpu_front *front, const uintptr_t *word)
+{
+	uintptr_t value;
+
+	if (percpu__restartable)
+		return (__atomic_load_n(word, __ATOMIC_RELAXED));
+	qr_mutex_enter(&front->f_lock);
+	value = *word;
+	qr_mutex_exit(&front->f_lock);
+	return (value);
+}
+
+static bool
+word_cas(unsigned cpu, struct percpu_front *front, uintptr_t *word,
+    uintptr_t old, uintptr_t new)
+{
+	return (percpu__restartable
+		? percpu__rseq_cas(cpu, front, word, old, new)
+		: percpu__lock_cas(front, word, old, new));
+}
+
+uintptr_t
+percpu_top(struct percpu_front *front, size_t off)
+{
+	return (word_read(front, top_word(front, off)));
+}
+
+uintptr_t
+percpu_prev(struct percpu_front *front, size_t off)
+{
+	return (word_read(front, prev_word(front, off)));
+}
+
+bool
+percpu_cas_top(unsigned cpu, struct percpu_front *front, size_t off,
+    uintptr_t old, uintptr_t new)
+{
+	return (word_cas(cpu, front, top_word(front, off), old, new));
+}
+
+bool
+percpu_cas_prev(unsigned cpu, struct percpu_front *front, size_t off,
+    uintptr_t old, uintptr_t new)
+{
+	return (word_cas(cpu, front, prev_word(front, off), old, new));
+}
+
+/* Take the blocks of `slot` from one front that is ours alone. */
+static void
+front_take(struct percpu_front *front, unsigned slot,
+    void (*take)(void *, uintptr_t), void *arg)
+{
+	struct percpu_slot *s = &front->f_slot[slot];
+
+	if (s->s_top != PERCPU_NULL)
+		take(arg, s->s_top);
+	if (front->f_prev[slot] != 0)
+		take(arg, front->f_prev[slot]);
+	s->s_top = PERCPU_NULL;
+	front->f_prev[slot] = 0;
+}
+
+/* Hide every front behind the stub, or bring it back. */
+static void
+fronts_hide(bool hide)
+{
+	for (unsigned i = 0; i < cpu_limit; i++) {
+		if (percpu__front[i] != NULL)
+			__atomic_store_n(&percpu__base[i + 2],
+			    hide ? &stub : percpu__front[i], __ATOMIC_RELEASE);
+	}
+}
+
+bool
+percpu_drain(unsigned slot, void (*take)(void *arg, uintptr_t top), void *arg)
+{
+	bool ok = true;
+
+	qr_mutex_enter(&fronts_lock);
+	if (percpu__restartable) {
+		fronts_hide(true);
+		ok = os_rseq_fence();
+	}
+	for (unsigned i = 0; i < cpu_limit && ok; i++) {
+		struct percpu_front *front = percpu__front[i];
+
+		if (front == NULL)
+			continue;
+		qr_mutex_enter(&front->f_lock);
+		front_take(front, slot, take, arg);
+		qr_mutex_exit(&front->f_lock);
+	}
+	if (percpu__restartable)
+		fronts_hide(false);
+	qr_mutex_exit(&fronts_lock);
+	return (ok);
+}
+
+uint64_t
+percpu_peek(unsigned slot, void (*look)(void *arg, uintptr_t top), void *arg)
+{
+	uint64_t allocs = 0;
+
+	qr_mutex_enter(&fronts_lock);
+	for (unsigned i = 0; i < cpu_limit; i++) {
+		struct percpu_front *front = percpu__front[i];
+		uintptr_t top, prev;
+
+		if (front == NULL)
+			continue;
+		qr_mutex_enter(&front->f_lock);
+		top = __atomic_load_n(
+		    &front->f_slot[slot].s_top, __ATOMIC_RELAXED);
+		prev = __atomic_load_n(&front->f_prev[slot], __ATOMIC_RELAXED);
+		allocs += __atomic_load_n(
+		    &front->f_slot[slot].s_allocs, __ATOMIC_RELAXED);
+		if (top != PERCPU_NULL)
+			look(arg, top);
+		if (prev != 0)
+			look(arg, prev);
+		qr_mutex_exit(&front->f_lock);
+	}
+	qr_mutex_exit(&fronts_lock);
+	return (allocs);
+}
+
+unsigned
+percpu_fronts(size_t *bytes)
+{
+	*bytes = nfronts * sizeof(struct percpu_front);
+	return (nfronts);
+}
+
+void
+percpu_lock_all(void)
+{
+	qr_mutex_enter_nested(&fronts_lock);
+	for (unsigned i = 0; i < cpu_limit; i++) {
+		if (percpu__front[i] != NULL)
+			qr_mutex_enter_nested(&percpu__front[i]->f_lock);
+	}
+}
+
+void
+percpu_unlock_all(void)
+{
+	for (unsigned i = 0; i < cpu_limit; i++) {
+		if (percpu__front[i] != NULL)
+			qr_mutex_exit(&percpu__front[i]->f_lock);
+	}
+	qr_mutex_exit(&fronts_lock);
+}
