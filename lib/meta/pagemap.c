@@ -1,0 +1,67 @@
+/*
+ * pagemap.c - choosing the window, and writing the words.
+ */
+#include "meta/pagemap.h"
+
+#include "base/bits.h"
+#include "os/os.h"
+
+/* User space without five-level paging, and the least window worth having. */
+#define WINDOW_MAX ((size_t)1 << 47)
+#define WINDOW_MIN ((size_t)1 << 32)
+
+struct pagemap pagemap__table QR_ALIGNED(QR_CACHE_LINE);
+
+static uint64_t *
+table_map(size_t window)
+{
+	return (os_map_sparse(qr_roundup(
+	    (window >> PAGEMAP_SHIFT) * sizeof(uint64_t), os_page_size())));
+}
+
+bool
+pagemap_init(void)
+{
+	size_t limit = os_address_space_limit();
+	size_t window = WINDOW_MAX;
+	uint64_t *table = NULL;
+	uintptr_t first = 0;
+
+	if (limit < WINDOW_MAX / 8)
+		window = qr_max(qr_pow2up(limit) * 8, WINDOW_MIN);
+	while (window >= WINDOW_MIN && (table = table_map(window)) == NULL)
+		window /= 4;
+	if (table == NULL)
+		return (false);
+	if (window < WINDOW_MAX) {
+		/* The table itself is where the kernel maps things. */
+		first = (uintptr_t)table - qr_min((uintptr_t)table, window / 2);
+		first >>= PAGEMAP_SHIFT;
+	}
+	pagemap__table.pm_word = table;
+	pagemap__table.pm_first = first;
+	__atomic_store_n(&pagemap__table.pm_count, window >> PAGEMAP_SHIFT,
+	    __ATOMIC_RELEASE);
+	return (true);
+}
+
+bool
+pagemap_covers(const void *addr, size_t size)
+{
+	uintptr_t first = (uintptr_t)addr >> PAGEMAP_SHIFT;
+	uintptr_t last = ((uintptr_t)addr + size - 1) >> PAGEMAP_SHIFT;
+
+	return (first - pagemap__table.pm_first < pagemap__table.pm_count &&
+	    last - pagemap__table.pm_first < pagemap__table.pm_count);
+}
+
+void
+pagemap_set(const void *addr, size_t size, uint64_t word)
+{
+	uintptr_t i =
+	    ((uintptr_t)addr >> PAGEMAP_SHIFT) - pagemap__table.pm_first;
+
+	for (size_t n = size >> PAGEMAP_SHIFT; n > 0; n--, i++)
+		__atomic_store_n(
+		    &pagemap__table.pm_word[i], word, __ATOMIC_RELEASE);
+}
