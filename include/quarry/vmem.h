@@ -30,8 +30,8 @@ typedef void *(vmem_alloc_t)(vmem_t *source, size_t size, int vmflag);
 /* Release of an imported span, with exactly the range that was imported. */
 typedef void(vmem_free_t)(vmem_t *source, void *addr, size_t size);
 /* Import that may enlarge *sizep; with VMC_XALIGN it honours `align`. */
-typedef void *(vmem_ximport_t)(vmem_t *source, size_t *sizep, size_t align,
-    int vmflag);
+typedef void *(
+    vmem_ximport_t)(vmem_t *source, size_t *sizep, size_t align, int vmflag);
 
 /* How to behave when nothing fits. */
 #define VM_SLEEP 0x0000     /* wait until it does; never fails */
@@ -108,7 +108,8 @@ void vmem_xfree(vmem_t *vmp, void *addr, size_t size);
 /*
  * As vmem_xalloc, but address 0 is an ordinary answer, and minaddr and
  * maxaddr (exclusive, 0 = no bound) are integers.  0 and *addrp, or ENOMEM,
- * EINVAL (impossible arguments), ETIMEDOUT.
+ * EINVAL (impossible arguments), ETIMEDOUT.  VM_NEXTFIT counts here, when
+ * there is no other constraint.
  */
 int vmem_xalloc_addr(vmem_t *vmp, size_t size, size_t align, size_t phase,
     size_t nocross, uintptr_t minaddr, uintptr_t maxaddr, int vmflag,
@@ -117,6 +118,9 @@ void vmem_xfree_addr(vmem_t *vmp, uintptr_t addr, size_t size);
 
 /* Add the span [addr, addr + size).  addr, or NULL when memory is short. */
 void *vmem_add(vmem_t *vmp, void *addr, size_t size, int vmflag);
+
+/* As vmem_add, but a span may start at 0: 0, ENOMEM or EINVAL. */
+int vmem_add_addr(vmem_t *vmp, uintptr_t addr, size_t size, int vmflag);
 
 /* Non-zero when [addr, addr + size) lies inside one span. */
 int vmem_contains(vmem_t *vmp, void *addr, size_t size);

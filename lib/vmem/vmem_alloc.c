@@ -1,0 +1,432 @@
+/*
+ * vmem_alloc.c - the public allocations and frees, and waiting.
+ */
+#include "vmem/vmem_impl.h"
+
+#include "os/os.h"
+
+/* Policy bits for every vmem_alloc; see vmem__set_default_policy. */
+static _Atomic int default_policy;
+/* Fault injection; see vmem__set_mtbf. */
+static _Atomic uint32_t mtbf;
+
+enum {
+	/*
+	 * Sleepers look again this often where what they depend on - an import
+	 * function, memory, a quantum cache - changes without anybody telling.
+	 */
+	LOOK_AGAIN_NS = 100 * 1000 * 1000,
+};
+
+void
+vmem__set_default_policy(int vmflag)
+{
+	atomic_store_explicit(&default_policy,
+	    vmflag & (VM_BESTFIT | VM_FIRSTFIT | VM_NEXTFIT),
+	    memory_order_relaxed);
+}
+
+void
+vmem__set_mtbf(uint32_t value)
+{
+	atomic_store_explicit(&mtbf, value, memory_order_relaxed);
+}
+
+static inline bool
+may_sleep(int vmflag)
+{
+	return ((vmflag & (VM_NOSLEEP | VM_PANIC | VM_ABORT)) == 0);
+}
+
+/* ---- waking and waiting ---- */
+
+void
+vmem__changed(struct vmem *vmp)
+{
+	qr_mutex_assert_held(&vmp->vm_lock);
+	vmp->vm_gen++;
+	if (vmp->vm_sleepers != 0)
+		qr_cond_broadcast(&vmp->vm_cond);
+}
+
+static bool
+imports_from(const struct vmem *vmp, const struct vmem *source)
+{
+	for (vmp = vmp->vm_source; vmp != NULL; vmp = vmp->vm_source)
+		if (vmp == source)
+			return (true);
+	return (false);
+}
+
+/*
+ * A sleeper raises vm_wanted of every arena below its own before it looks the
+ * last time, and notes vm_gen of its own arena; so either it finds what is
+ * being freed here, or we find vm_wanted raised and move its vm_gen.
+ */
+void
+vmem__wake_importers(struct vmem *vmp)
+{
+	if (QR_LIKELY(atomic_load(&vmp->vm_wanted) == 0))
+		return;
+	qr_mutex_enter(&vmem__list_lock);
+	QR_LIST_FOREACH(child, &vmem__list, struct vmem, vm_link)
+	{
+		if (!imports_from(child, vmp))
+			continue;
+		qr_mutex_enter(&child->vm_lock);
+		vmem__changed(child);
+		qr_mutex_exit(&child->vm_lock);
+	}
+	qr_mutex_exit(&vmem__list_lock);
+}
+
+static void
+want_from_sources(struct vmem *vmp, bool want)
+{
+	for (vmp = vmp->vm_source; vmp != NULL; vmp = vmp->vm_source) {
+		if (want)
+			atomic_fetch_add(&vmp->vm_wanted, 1);
+		else
+			atomic_fetch_sub(&vmp->vm_wanted, 1);
+	}
+}
+
+static bool
+time_before(const struct timespec *a, const struct timespec *b)
+{
+	return (a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec
+				       : a->tv_nsec < b->tv_nsec);
+}
+
+/*
+ * Sleep until vm_gen is not `gen` any more, or, with `poll`, it is time to
+ * look again.  False once the deadline has passed.
+ */
+static bool
+wait_for_change(
+    struct vmem *vmp, uint64_t gen, bool poll, const struct timespec *deadline)
+{
+	uint64_t again = os_now() + LOOK_AGAIN_NS;
+	struct timespec look = {
+	    (time_t)(again / 1000000000), (long)(again % 1000000000)};
+	const struct timespec *until = deadline;
+	bool in_time = true;
+
+	if (poll && (deadline == NULL || time_before(&look, deadline)))
+		until = &look;
+	vmp->vm_nwait++;
+	vmp->vm_sleepers++;
+	while (in_time && vmp->vm_gen == gen)
+		in_time =
+		    qr_cond_timedwait(&vmp->vm_cond, &vmp->vm_lock, until);
+	vmp->vm_sleepers--;
+	return (in_time || until != deadline);
+}
+
+int
+vmem__pause(struct vmem *vmp, int vmflag, const struct timespec *deadline)
+{
+	bool in_time;
+
+	if (!may_sleep(vmflag))
+		return (ENOMEM);
+	qr_mutex_enter(&vmp->vm_lock);
+	in_time = wait_for_change(vmp, vmp->vm_gen, true, deadline);
+	qr_mutex_exit(&vmp->vm_lock);
+	return (in_time ? 0 : ETIMEDOUT);
+}
+
+/* ---- the general path ---- */
+
+/* Look here, then at the source.  0, ENOSPC or ENOMEM. */
+static int
+take_or_import(struct vmem *vmp, const struct vmem_req *r, uintptr_t *addrp)
+{
+	int error = vmem__seg_take(vmp, r, addrp);
+
+	if (error == ENOSPC && vmem__can_import(vmp, r))
+		error = vmem__import(vmp, r, addrp);
+	return (error);
+}
+
+/*
+ * Look, and go on looking.  The second look comes after the request has noted
+ * that it wants, so that from there on nothing is freed unnoticed; only then
+ * does it sleep.  A request that must not sleep looks twice only if the reap
+ * freed something.  vm_lock is held on entry and exit.
+ */
+static int
+take_patiently(struct vmem *vmp, const struct vmem_req *r,
+    const struct timespec *deadline, uintptr_t *addrp)
+{
+	bool sleeps = may_sleep(r->r_flags);
+	bool wanting = false;
+	int error;
+
+	for (;;) {
+		uint64_t gen = vmp->vm_gen;
+		bool first = !wanting;
+
+		error = take_or_import(vmp, r, addrp);
+		if (error == 0 || (r->r_flags & VM_ABORT) != 0)
+			break;
+		if (!first && !sleeps)
+			break;
+		if (first)
+			want_from_sources(vmp, true);
+		wanting = true;
+		qr_mutex_exit(&vmp->vm_lock);
+		vmem__reap(vmp);
+		qr_mutex_enter(&vmp->vm_lock);
+		if (first && !sleeps && vmp->vm_gen == gen)
+			break;
+		if (!first &&
+		    !wait_for_change(vmp, gen,
+			error == ENOMEM || vmem__can_import(vmp, r),
+			deadline)) {
+			error = ETIMEDOUT;
+			break;
+		}
+	}
+	if (wanting)
+		want_from_sources(vmp, false);
+	return (error);
+}
+
+static int
+request(struct vmem *vmp, const struct vmem_req *r,
+    const struct timespec *deadline, uintptr_t *addrp)
+{
+	int error;
+
+	qr_mutex_enter(&vmp->vm_lock);
+	error = vmem__seg_take(vmp, r, addrp);
+	if (QR_LIKELY(error == 0)) {
+		qr_mutex_exit(&vmp->vm_lock);
+		return (0);
+	}
+	error = take_patiently(vmp, r, deadline, addrp);
+	if (error != 0)
+		vmp->vm_nfail++;
+	qr_mutex_exit(&vmp->vm_lock);
+	if (error == 0)
+		vmem__wake_importers(vmp);
+	return (error == ENOSPC ? ENOMEM : error);
+}
+
+/* ---- requests ---- */
+
+void
+vmem__panic_request(const struct vmem *vmp, size_t size, size_t align,
+    size_t phase, size_t nocross, uintptr_t minaddr, uintptr_t maxaddr,
+    int vmflag, const char *what)
+{
+	qr_panic("vmem_xalloc(%p, %lu, %lu, %lu, %lu, %p, %p, %x): %s",
+	    (const void *)vmp, size, align, phase, nocross, (void *)minaddr,
+	    (void *)maxaddr, (unsigned)vmflag, what);
+}
+
+/* What is wrong with the arguments; NULL when nothing is. */
+static const char *
+request_error(const struct vmem *vmp, size_t size, size_t align, size_t phase,
+    size_t nocross)
+{
+	size_t end;
+
+	if (((align | phase | nocross) & (vmp->vm_quantum - 1)) != 0)
+		return ("parameters not vm_quantum aligned");
+	if (align == 0)
+		align = vmp->vm_quantum;
+	if (nocross != 0 &&
+	    (align > nocross || __builtin_add_overflow(phase, size, &end) ||
+		qr_roundup(end, align) > nocross ||
+		qr_roundup(end, align) == 0))
+		return ("overconstrained allocation");
+	if (phase >= align || !qr_ispow2(align) ||
+	    (nocross != 0 && !qr_ispow2(nocross)))
+		return ("parameters inconsistent or invalid phase");
+	return (NULL);
+}
+
+static struct vmem_req
+request_make(const struct vmem *vmp, size_t size, int vmflag)
+{
+	return ((struct vmem_req){
+	    .r_size = size,
+	    .r_extent = qr_roundup(size, vmp->vm_quantum),
+	    .r_align = vmp->vm_quantum,
+	    .r_max = UINTPTR_MAX,
+	    .r_flags = vmflag,
+	});
+}
+
+/* Fault injection: shall this request fail for no reason? */
+static bool
+injected(int vmflag)
+{
+	uint32_t m = atomic_load_explicit(&mtbf, memory_order_relaxed);
+
+	return (QR_UNLIKELY(m != 0) && (vmflag & VM_NOSLEEP) != 0 &&
+	    (vmflag & VM_PANIC) == 0 && os_now() % m == 0);
+}
+
+int
+vmem__alloc(vmem_t *vmp, size_t size, int vmflag,
+    const struct timespec *deadline, uintptr_t *addrp)
+{
+	struct vmem_req r;
+
+	if (size == 0)
+		return (EINVAL);
+	if (size <= vmp->vm_qcache_max)
+		return (vmem__qcache_alloc(vmp, size, vmflag, deadline, addrp));
+	if (injected(vmflag))
+		return (ENOMEM);
+	vmflag |= atomic_load_explicit(&default_policy, memory_order_relaxed);
+	r = request_make(vmp, size, vmflag);
+	return (request(vmp, &r, deadline, addrp));
+}
+
+int
+vmem__xalloc(vmem_t *vmp, size_t size, size_t align, size_t phase,
+    size_t nocross, uintptr_t minaddr, uintptr_t maxaddr, int vmflag,
+    const struct timespec *deadline, uintptr_t *addrp)
+{
+	struct vmem_req r;
+
+	if (size == 0 ||
+	    request_error(vmp, size, align, phase, nocross) != NULL)
+		return (EINVAL);
+	r = request_make(vmp, size, vmflag);
+	if (align != 0)
+		r.r_align = align;
+	r.r_phase = phase;
+	r.r_nocross = nocross;
+	r.r_min = minaddr;
+	if (r.r_align != vmp->vm_quantum || nocross != 0 || minaddr != 0 ||
+	    maxaddr != 0)
+		r.r_flags &= ~VM_NEXTFIT;
+	if (maxaddr != 0)
+		r.r_max = maxaddr - 1;
+	return (request(vmp, &r, deadline, addrp));
+}
+
+void *
+vmem_alloc(vmem_t *vmp, size_t size, int vmflag)
+{
+	uintptr_t addr;
+
+	if (QR_UNLIKELY(size == 0)) {
+		qr_panic("vmem_xalloc(): size == 0");
+		return (NULL);
+	}
+	if (QR_LIKELY(vmem__alloc(vmp, size, vmflag, NULL, &addr) == 0))
+		return ((void *)addr);
+	if ((vmflag & VM_PANIC) != 0)
+		vmem__panic_request(vmp, size, vmp->vm_quantum, 0, 0, 0, 0,
+		    vmflag, "cannot satisfy mandatory allocation");
+	return (NULL);
+}
+
+void *
+vmem_xalloc(vmem_t *vmp, size_t size, size_t align, size_t phase,
+    size_t nocross, void *minaddr, void *maxaddr, int vmflag)
+{
+	uintptr_t min = (uintptr_t)minaddr;
+	uintptr_t max = (uintptr_t)maxaddr;
+	const char *what;
+	uintptr_t addr;
+
+	if (size == 0) {
+		qr_panic("vmem_xalloc(): size == 0");
+		return (NULL);
+	}
+	what = request_error(vmp, size, align, phase, nocross);
+	if (what == NULL) {
+		if (vmem__xalloc(vmp, size, align, phase, nocross, min, max,
+			vmflag & ~VM_NEXTFIT, NULL, &addr) == 0)
+			return ((void *)addr);
+		if ((vmflag & VM_PANIC) != 0)
+			what = "cannot satisfy mandatory allocation";
+	}
+	if (what != NULL)
+		vmem__panic_request(
+		    vmp, size, align, phase, nocross, min, max, vmflag, what);
+	return (NULL);
+}
+
+int
+vmem_xalloc_addr(vmem_t *vmp, size_t size, size_t align, size_t phase,
+    size_t nocross, uintptr_t minaddr, uintptr_t maxaddr, int vmflag,
+    uintptr_t *addrp)
+{
+	int error = vmem__xalloc(vmp, size, align, phase, nocross, minaddr,
+	    maxaddr, vmflag, NULL, addrp);
+
+	if (error == ENOMEM && (vmflag & VM_PANIC) != 0)
+		vmem__panic_request(vmp, size, align, phase, nocross, minaddr,
+		    maxaddr, vmflag, "cannot satisfy mandatory allocation");
+	return (error);
+}
+
+/* ---- frees ---- */
+
+static void
+panic_free(const struct vmem *vmp, uintptr_t addr, size_t size, size_t expect)
+{
+	if (expect == 0)
+		qr_panic("vmem_hash_delete(%p, %lx, %lu): bad free",
+		    (const void *)vmp, addr, size);
+	else
+		qr_panic("vmem_hash_delete(%p, %lx, %lu): wrong size "
+			 "(expect %lu)",
+		    (const void *)vmp, addr, size, expect);
+}
+
+void
+vmem_xfree_addr(vmem_t *vmp, uintptr_t addr, size_t size)
+{
+	struct vmem_pos pos;
+	uintptr_t start;
+	size_t whole, expect = 0;
+	bool retired;
+
+	qr_mutex_enter(&vmp->vm_lock);
+	pos = vmem__tree_floor(&vmp->vm_segs, addr, 0);
+	if (QR_LIKELY(pos.p_leaf != NULL &&
+		pos.p_leaf->l_key[pos.p_i] == addr && !vmem__seg_free(pos)))
+		expect = pos.p_leaf->l_val[pos.p_i];
+	if (QR_UNLIKELY(expect == 0 || expect != size)) {
+		qr_mutex_exit(&vmp->vm_lock);
+		panic_free(vmp, addr, size, expect);
+		return;
+	}
+	retired = vmem__seg_release(vmp, pos, &start, &whole);
+	if (!retired)
+		vmem__changed(vmp);
+	qr_mutex_exit(&vmp->vm_lock);
+
+	if (QR_UNLIKELY(retired)) {
+		vmem__export(vmp, start, whole);
+		/* Only now is there something for a sleeper to import. */
+		qr_mutex_enter(&vmp->vm_lock);
+		vmem__changed(vmp);
+		qr_mutex_exit(&vmp->vm_lock);
+	}
+	vmem__wake_importers(vmp);
+}
+
+void
+vmem_xfree(vmem_t *vmp, void *addr, size_t size)
+{
+	vmem_xfree_addr(vmp, (uintptr_t)addr, size);
+}
+
+void
+vmem_free(vmem_t *vmp, void *addr, size_t size)
+{
+	if (size - 1 < vmp->vm_qcache_max)
+		vmem__qcache_free(vmp, (uintptr_t)addr, size);
+	else
+		vmem_xfree_addr(vmp, (uintptr_t)addr, size);
+}

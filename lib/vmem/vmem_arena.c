@@ -1,0 +1,281 @@
+/*
+ * vmem_arena.c - arenas as wholes: create, destroy, sizes, the list of them.
+ */
+#include "vmem/vmem_impl.h"
+
+#include <string.h>
+
+struct qr_mutex vmem__list_lock = QR_MUTEX_INIT(QR_RANK_ARENA_LIST);
+struct qr_list vmem__list = QR_LIST_INIT(vmem__list);
+static uint64_t last_id; /* under vmem__list_lock */
+
+/* Records are cache lines, so that arenas share none. */
+static struct meta_pool arena_pool = META_POOL_INIT("vmem",
+    (sizeof(struct vmem) + QR_CACHE_LINE - 1) / QR_CACHE_LINE * QR_CACHE_LINE);
+
+/* ---- creation ---- */
+
+static void
+arena_init(struct vmem *vmp, const char *name, size_t quantum)
+{
+	size_t len = strlen(name);
+
+	memcpy(vmp->vm_name, name, qr_min(len, VMEM_NAME_MAX - 1));
+	qr_mutex_init(&vmp->vm_lock, QR_RANK_ARENA);
+	vmp->vm_quantum = quantum;
+	vmp->vm_qshift = qr_log2(quantum);
+	vmp->vm_segs.t_bins = &vmp->vm_bins;
+	vmp->vm_sizes.t_pairs = true;
+	for (unsigned i = 0; i < VMEM_BINS; i++)
+		qr_list_init(&vmp->vm_bins.vb_list[i]);
+	qr_list_init(&vmp->vm_link);
+}
+
+static void
+arena_publish(struct vmem *vmp)
+{
+	qr_mutex_enter(&vmem__list_lock);
+	vmp->vm_id = ++last_id;
+	qr_list_push_back(&vmem__list, &vmp->vm_link);
+	qr_mutex_exit(&vmem__list_lock);
+}
+
+static void
+arena_withdraw(struct vmem *vmp)
+{
+	qr_mutex_enter(&vmem__list_lock);
+	qr_list_remove(&vmp->vm_link);
+	qr_mutex_exit(&vmem__list_lock);
+}
+
+static void
+arena_drop(struct vmem *vmp)
+{
+	vmem__tree_clear(&vmp->vm_segs);
+	vmem__tree_clear(&vmp->vm_spans);
+	vmem__tree_clear(&vmp->vm_sizes);
+	vmem__spare_drain(&vmp->vm_sizes_spare);
+	meta_put(&arena_pool, vmp);
+}
+
+/* Base NULL with a size, or a size of 0 with a base, is for vmem_add to name. */
+static vmem_t *
+arena_create(const char *name, void *base, size_t size, size_t quantum,
+    vmem_alloc_t *afunc, vmem_ximport_t *xafunc, vmem_free_t *ffunc,
+    vmem_t *source, size_t qcache_max, int vmflag)
+{
+	struct vmem *vmp;
+
+	if (!qr_ispow2(quantum)) {
+		qr_panic("vmem_create('%s'): quantum %lu is not a power of two",
+		    name, quantum);
+		return (NULL);
+	}
+	vmp = meta_get(&arena_pool);
+	if (vmp == NULL)
+		return (NULL);
+	arena_init(vmp, name, quantum);
+	vmp->vm_afunc = afunc;
+	vmp->vm_xafunc = xafunc;
+	vmp->vm_ffunc = ffunc;
+	vmp->vm_source = source;
+	vmp->vm_cflags = vmflag & (int)VMC_FLAGS;
+	if ((base != NULL || size != 0) &&
+	    vmem_add(vmp, base, size, vmflag & VM_FLAGS) == NULL) {
+		arena_drop(vmp);
+		return (NULL);
+	}
+	arena_publish(vmp);
+	vmem__qcache_setup(vmp, qcache_max, vmflag);
+	return (vmp);
+}
+
+static void
+panic_if_mandatory(const vmem_t *vmp, const char *name, int vmflag)
+{
+	if (vmp == NULL && (vmflag & VM_PANIC) != 0)
+		qr_panic("vmem_create('%s'): cannot satisfy mandatory creation",
+		    name);
+}
+
+vmem_t *
+vmem_create(const char *name, void *base, size_t size, size_t quantum,
+    vmem_alloc_t *afunc, vmem_free_t *ffunc, vmem_t *source, size_t qcache_max,
+    int vmflag)
+{
+	vmem_t *vmp = arena_create(name, base, size, quantum, afunc, NULL,
+	    ffunc, source, qcache_max, vmflag & ~(VMC_XALLOC | VMC_XALIGN));
+
+	panic_if_mandatory(vmp, name, vmflag);
+	return (vmp);
+}
+
+vmem_t *
+vmem_xcreate(const char *name, void *base, size_t size, size_t quantum,
+    vmem_ximport_t *afunc, vmem_free_t *ffunc, vmem_t *source,
+    size_t qcache_max, int vmflag)
+{
+	vmem_t *vmp = arena_create(name, base, size, quantum, NULL, afunc,
+	    ffunc, source, qcache_max, (vmflag & ~VMC_POPULATOR) | VMC_XALLOC);
+
+	panic_if_mandatory(vmp, name, vmflag);
+	return (vmp);
+}
+
+void
+vmem_destroy(vmem_t *vmp)
+{
+	size_t leaked;
+
+	/* The caches give back to the arena, which is still whole. */
+	vmem__qcache_teardown(vmp);
+	arena_withdraw(vmp);
+	leaked = vmem_size(vmp, VMEM_ALLOC);
+	if (leaked != 0)
+		qr_warn("vmem_destroy('%s'): leaked %lu %s", vmp->vm_name,
+		    leaked,
+		    (vmp->vm_cflags & VMC_IDENTIFIER) != 0 ? "identifiers"
+							   : "bytes");
+	arena_drop(vmp);
+}
+
+/* ---- questions ---- */
+
+size_t
+vmem__quantum(const vmem_t *vmp)
+{
+	return (vmp->vm_quantum);
+}
+
+size_t
+vmem_size(vmem_t *vmp, int typemask)
+{
+	size_t inuse =
+	    atomic_load_explicit(&vmp->vm_inuse, memory_order_relaxed);
+	size_t total =
+	    atomic_load_explicit(&vmp->vm_total, memory_order_relaxed);
+	size_t size = 0;
+
+	if ((typemask & VMEM_ALLOC) != 0)
+		size += inuse;
+	if ((typemask & VMEM_FREE) != 0)
+		size += total - inuse;
+	return (size);
+}
+
+int
+vmem_contains(vmem_t *vmp, void *addr, size_t size)
+{
+	uintptr_t first = (uintptr_t)addr;
+	struct vmem_pos span;
+	bool inside = false;
+
+	qr_mutex_enter(&vmp->vm_lock);
+	span = vmem__tree_floor(&vmp->vm_spans, first, 0);
+	if (span.p_leaf != NULL) {
+		uintptr_t last = vmem__seg_last(vmp, span.p_leaf, span.p_i);
+
+		inside =
+		    first <= last && (size == 0 || size - 1 <= last - first);
+	}
+	qr_mutex_exit(&vmp->vm_lock);
+	return (inside);
+}
+
+int
+vmem_set_limit(vmem_t *vmp, size_t limit)
+{
+	qr_mutex_enter(&vmp->vm_lock);
+	vmp->vm_limit = limit;
+	vmem__changed(vmp);
+	qr_mutex_exit(&vmp->vm_lock);
+	vmem__wake_importers(vmp);
+	return (0);
+}
+
+/* ---- all arenas ---- */
+
+static unsigned
+arena_depth(const struct vmem *vmp)
+{
+	unsigned depth = 0;
+
+	while ((vmp = vmp->vm_source) != NULL)
+		depth++;
+	return (depth);
+}
+
+/* The list lock is held, so that the source is there. */
+static void
+arena_stat(struct vmem *vmp, struct vmem__stat *vs)
+{
+	memset(vs, 0, sizeof(*vs));
+	memcpy(vs->vs_name, vmp->vm_name, VMEM_NAME_MAX);
+	vs->vs_id = vmp->vm_id;
+	vs->vs_depth = arena_depth(vmp);
+	if (vmp->vm_source != NULL) {
+		memcpy(
+		    vs->vs_source_name, vmp->vm_source->vm_name, VMEM_NAME_MAX);
+		vs->vs_source_id = vmp->vm_source->vm_id;
+	}
+	vs->vs_identifier = (vmp->vm_cflags & VMC_IDENTIFIER) != 0;
+	vs->vs_quantum = vmp->vm_quantum;
+	qr_mutex_enter(&vmp->vm_lock);
+	vs->vs_inuse = vmp->vm_inuse;
+	vs->vs_import = vmp->vm_import;
+	vs->vs_total = vmp->vm_total;
+	vs->vs_spans = vmp->vm_spans.t_count;
+	vs->vs_segments = vmp->vm_segs.t_count;
+	vs->vs_metadata = sizeof(struct vmem_node) *
+	    (vmp->vm_segs.t_nodes + vmp->vm_spans.t_nodes +
+		vmp->vm_sizes.t_nodes + vmp->vm_sizes_spare.s_count);
+	vs->vs_alloc = vmp->vm_nalloc;
+	vs->vs_free = vmp->vm_nfree;
+	vs->vs_wait = vmp->vm_nwait;
+	vs->vs_fail = vmp->vm_nfail;
+	qr_mutex_exit(&vmp->vm_lock);
+}
+
+/* The row of the first arena with a higher id. */
+static bool
+next_stat(uint64_t id, struct vmem__stat *vs)
+{
+	bool found = false;
+
+	qr_mutex_enter(&vmem__list_lock);
+	QR_LIST_FOREACH(vmp, &vmem__list, struct vmem, vm_link)
+	{
+		if (vmp->vm_id > id) {
+			arena_stat(vmp, vs);
+			found = true;
+			break;
+		}
+	}
+	qr_mutex_exit(&vmem__list_lock);
+	return (found);
+}
+
+void
+vmem__foreach(void (*fn)(const struct vmem__stat *, void *), void *arg)
+{
+	struct vmem__stat vs;
+
+	for (uint64_t id = 0; next_stat(id, &vs); id = vs.vs_id)
+		fn(&vs, arg);
+}
+
+void
+vmem__lock_all(void)
+{
+	qr_mutex_enter(&vmem__list_lock);
+	QR_LIST_FOREACH(vmp, &vmem__list, struct vmem, vm_link)
+	qr_mutex_enter_nested(&vmp->vm_lock);
+}
+
+void
+vmem__unlock_all(void)
+{
+	QR_LIST_FOREACH(vmp, &vmem__list, struct vmem, vm_link)
+	qr_mutex_exit(&vmp->vm_lock);
+	qr_mutex_exit(&vmem__list_lock);
+}
