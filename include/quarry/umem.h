@@ -85,15 +85,18 @@ void *umem_cache_alloc(umem_cache_t *cp, int umflag);
 void umem_cache_free(umem_cache_t *cp, void *buf);
 
 /* n objects at once; returns how many were obtained. */
-size_t umem_cache_alloc_batch(umem_cache_t *cp, void **objs, size_t n,
-    int umflag);
+size_t umem_cache_alloc_batch(
+    umem_cache_t *cp, void **objs, size_t n, int umflag);
 void umem_cache_free_batch(umem_cache_t *cp, void **objs, size_t n);
 
 /* Ask every cache, or one now, to give up what it does not need. */
 void umem_reap(void);
 void umem_cache_reap_now(umem_cache_t *cp);
 
-/* Fault injection: 0 off, 1 every request fails, larger is rarer. */
+/*
+ * Fault injection for caches that check every object (UMEM_DEBUG=guards):
+ * 0 off, 1 every request fails, larger is rarer.
+ */
 void umem_setmtbf(uint32_t mtbf);
 
 #pragma GCC visibility pop

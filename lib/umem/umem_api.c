@@ -1,0 +1,338 @@
+/*
+ * umem_api.c - the public functions that allocate, and the no-fail protocol.
+ */
+#include "umem/umem_class.h"
+#include "umem/umem_impl.h"
+#include "umem/umem_options.h"
+#include "umem/umem_report.h"
+
+#include "base/panic.h"
+#include "os/os.h"
+#include "vmem/vmem_heap.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+/* ---- UMEM_NOFAIL ---- */
+
+static _Atomic(umem_nofail_callback_t *) nofail_callback;
+
+/* Guards (n) the thread that is leaving; nobody else may call exit() then. */
+static struct qr_mutex exit_lock = QR_MUTEX_INIT(QR_RANK_CLIENT);
+static uint32_t exit_thread; /* (n) */
+
+void
+umem_nofail_callback(umem_nofail_callback_t *callback)
+{
+	atomic_store(&nofail_callback, callback);
+}
+
+static QR_NORETURN QR_COLD void
+nofail_exit(int status)
+{
+	_Atomic uint32_t never = 0;
+	uint32_t self = os_thread_id(), other;
+
+	qr_mutex_enter(&exit_lock);
+	other = exit_thread;
+	if (other == 0)
+		exit_thread = self;
+	qr_mutex_exit(&exit_lock);
+	if (other == self) {
+		qr_panic("recursive UMEM_CALLBACK_EXIT()");
+		qr_abort();
+	}
+	if (other == 0)
+		exit(status);
+	for (;;)
+		os_park(&never, 0, NULL);
+}
+
+/* A request failed: true when it should be tried again. */
+static QR_COLD bool
+failed(int umflag)
+{
+	umem_nofail_callback_t *callback;
+	int answer = UMEM_CALLBACK_EXIT(255);
+
+	if ((umflag & UMEM_NOFAIL) == 0)
+		return (false);
+	callback = atomic_load(&nofail_callback);
+	if (callback != NULL)
+		answer = callback();
+	if (answer == UMEM_CALLBACK_RETRY)
+		return (true);
+	if ((answer & ~0xff) != 0x100) {
+		qr_warn("nofail callback returned %x", (unsigned)answer);
+		answer = UMEM_CALLBACK_EXIT(255);
+	}
+	nofail_exit(answer & 0xff);
+}
+
+/* ---- fault injection ---- */
+
+static _Atomic uint32_t mtbf;
+
+void
+umem_setmtbf(uint32_t n)
+{
+	atomic_store(&mtbf, n);
+}
+
+/* Only caches that check every object can fail every request. */
+static bool
+mtbf_hit(const struct umem_cache *cp)
+{
+	uint32_t n = atomic_load_explicit(&mtbf, memory_order_relaxed);
+
+	return (
+	    n != 0 && (cp->cache_flags & UMF_CHECK) != 0 && os_now() % n == 0);
+}
+
+/* ---- caches ---- */
+
+static QR_NOINLINE void *
+cache_alloc_miss(umem_cache_t *cp, int umflag)
+{
+	uintptr_t word;
+
+	do {
+		word = mtbf_hit(cp) ? 0 : umem__cpu_alloc(cp);
+		if (word != 0)
+			return ((void *)(word >> cp->cache_shift));
+		qr_mutex_enter(&cp->cache_slab_lock);
+		cp->cache_fails++;
+		qr_mutex_exit(&cp->cache_slab_lock);
+	} while (failed(umflag));
+	return (NULL);
+}
+
+void *
+umem_cache_alloc(umem_cache_t *cp, int umflag)
+{
+	uintptr_t word = percpu_pop(cp->cache_off);
+
+	if (QR_LIKELY(word != 0))
+		return ((void *)(word >> cp->cache_shift));
+	return (cache_alloc_miss(cp, umflag));
+}
+
+/* NULL and odd addresses have no place in a magazine. */
+static QR_NOINLINE void
+cache_free_miss(umem_cache_t *cp, void *buf)
+{
+	uintptr_t word = (uintptr_t)buf << cp->cache_shift;
+
+	if (word == 0 || (word & 1) != 0)
+		umem__report_free(cp, (uintptr_t)buf, UMEM_BAD_ADDRESS);
+	else
+		umem__cpu_free(cp, word);
+}
+
+void
+umem_cache_free(umem_cache_t *cp, void *buf)
+{
+	uintptr_t word = (uintptr_t)buf << cp->cache_shift;
+
+	if (QR_UNLIKELY((word & 1) != 0 || word == 0 ||
+		!percpu_push(cp->cache_off, word)))
+		cache_free_miss(cp, buf);
+}
+
+size_t
+umem_cache_alloc_batch(umem_cache_t *cp, void **objs, size_t n, int umflag)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		objs[i] = umem_cache_alloc(cp, umflag);
+		if (objs[i] == NULL)
+			break;
+	}
+	return (i);
+}
+
+void
+umem_cache_free_batch(umem_cache_t *cp, void **objs, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		umem_cache_free(cp, objs[i]);
+}
+
+/* ---- any size ---- */
+
+/* umem_alloc has a class that malloc has not. */
+static inline unsigned
+slot_of(size_t size)
+{
+	return (size <= 8 ? UMEM_SLOT_8 : umem__slot_of(size));
+}
+
+static inline size_t
+slot_off(unsigned slot)
+{
+	return (slot * sizeof(struct percpu_slot));
+}
+
+static QR_NOINLINE void *
+alloc_miss(size_t size, int umflag)
+{
+	struct umem_cache *cp;
+	bool zeroed;
+	void *buf;
+
+	if (size == 0)
+		return (NULL);
+	do {
+		buf = NULL;
+		if (!umem__init())
+			continue;
+		if (size >= umem__classes.cl_limit) {
+			buf = umem__large_alloc(
+			    size, vmem__heap_quantum(), &zeroed);
+			continue;
+		}
+		cp = umem__class_cache(slot_of(size));
+		if (cp != NULL)
+			buf = cache_alloc_miss(cp, UMEM_DEFAULT);
+	} while (buf == NULL && failed(umflag));
+	return (buf);
+}
+
+void *
+umem_alloc(size_t size, int umflag)
+{
+	if (QR_LIKELY(size < umem__classes.cl_limit && size != 0)) {
+		uintptr_t word = percpu_pop(slot_off(slot_of(size)));
+
+		if (QR_LIKELY(word != 0))
+			return ((void *)word);
+	}
+	return (alloc_miss(size, umflag));
+}
+
+void *
+umem_zalloc(size_t size, int umflag)
+{
+	void *buf = umem_alloc(size, umflag);
+
+	return (buf == NULL ? NULL : memset(buf, 0, size));
+}
+
+static QR_NOINLINE void
+free_miss(void *buf, size_t size)
+{
+	struct umem_cache *cp;
+	struct umem_large *lg;
+
+	if (buf == NULL && size == 0)
+		return;
+	if (size != 0 && size < umem__classes.cl_limit) {
+		cp = umem__class_cache(slot_of(size));
+		if (cp != NULL) {
+			cache_free_miss(cp, buf);
+			return;
+		}
+	}
+	lg = umem__large_find(buf);
+	if (lg == NULL)
+		umem__report(
+		    "umem_free(%p, %zu): not a buffer of that size", buf, size);
+	else if (lg->lg_asked != size)
+		umem__report("umem_free(%p, %zu): wrong size (expect %zu)", buf,
+		    size, lg->lg_asked);
+	else
+		umem__large_free(lg);
+}
+
+void
+umem_free(void *buf, size_t size)
+{
+	if (QR_UNLIKELY(size >= umem__classes.cl_limit || size == 0 ||
+		buf == NULL || ((uintptr_t)buf & 7) != 0 ||
+		!percpu_push(slot_off(slot_of(size)), (uintptr_t)buf)))
+		free_miss(buf, size);
+}
+
+/* ---- aligned: an arena of bytes, which knows the exact size of each ---- */
+
+static _Atomic(vmem_t *) memalign_arena;
+
+static void *
+memalign_import(vmem_t *source, size_t *sizep, size_t align, int vmflag)
+{
+	bool zeroed;
+
+	(void)source;
+	(void)vmflag;
+	return (vmem__heap_alloc(
+	    *sizep, qr_max(align, vmem__heap_quantum()), &zeroed));
+}
+
+static void
+memalign_release(vmem_t *source, void *addr, size_t size)
+{
+	(void)source;
+	vmem__heap_free(addr, size);
+}
+
+static vmem_t *
+memalign_get(void)
+{
+	vmem_t *arena = atomic_load(&memalign_arena), *other = NULL;
+
+	if (arena != NULL || !umem__init())
+		return (arena);
+	arena = vmem_xcreate("umem_memalign", NULL, 0, 8, memalign_import,
+	    memalign_release, vmem__heap(), 0, VM_NOSLEEP | VMC_XALIGN);
+	if (arena != NULL &&
+	    !atomic_compare_exchange_strong(&memalign_arena, &other, arena)) {
+		vmem_destroy(arena);
+		arena = other;
+	}
+	return (arena);
+}
+
+void *
+umem_alloc_align(size_t size, size_t align, int umflag)
+{
+	vmem_t *arena;
+	void *buf;
+
+	if (align == 0)
+		align = 8;
+	if (size == 0 || !qr_ispow2(align))
+		return (NULL);
+	do {
+		arena = memalign_get();
+		buf = arena == NULL ? NULL
+				    : vmem_xalloc(arena, size, qr_max(align, 8),
+					  0, 0, NULL, NULL, VM_NOSLEEP);
+	} while (buf == NULL && failed(umflag));
+	return (buf);
+}
+
+void
+umem_free_align(void *buf, size_t size)
+{
+	vmem_t *arena = atomic_load(&memalign_arena);
+
+	if (buf == NULL && size == 0)
+		return;
+	if (arena == NULL)
+		umem__report("umem_free_align(%p, %zu): bad free", buf, size);
+	else
+		vmem_xfree(arena, buf, size);
+}
+
+void *
+umem_alloc_aligned(size_t size, size_t align, int umflag)
+{
+	return (umem_alloc_align(size, align, umflag));
+}
+
+void
+umem_free_aligned(void *buf, size_t size)
+{
+	umem_free_align(buf, size);
+}

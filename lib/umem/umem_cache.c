@@ -1,0 +1,322 @@
+/*
+ * umem_cache.c - making and destroying caches, and arenas' quantum caches.
+ */
+#include "umem/umem_impl.h"
+#include "umem/umem_options.h"
+
+#include "base/fmt.h"
+#include "base/panic.h"
+#include "meta/meta.h"
+#include "os/os.h"
+#include "vmem/vmem_heap.h"
+#include "vmem/vmem_private.h"
+
+#include <errno.h>
+
+enum {
+	MAG_BYTES = 32 << 10,  /* objects in one magazine, at most; or one */
+	MAG_LARGE_CHUNK = 256, /* magazines of 126 and 254 rounds up to this */
+	ROUNDS_MAX = 254,
+};
+
+/* A cache descriptor fills whole cache lines. */
+static struct meta_pool cache_pool =
+    META_POOL_INIT("umem_cache", (sizeof(struct umem_cache) + 63) / 64 * 64);
+
+struct qr_mutex umem__list_lock = QR_MUTEX_INIT(QR_RANK_CACHE_LIST);
+struct qr_list umem__caches = QR_LIST_INIT(umem__caches);
+
+/* How many rounds magazines may have, and how large they may grow. */
+static void
+magazine_setup(struct umem_cache *cp)
+{
+	size_t rounds = qr_max(MAG_BYTES / cp->cache_chunk, 1);
+	size_t most = cp->cache_chunk <= MAG_LARGE_CHUNK ? ROUNDS_MAX : 62;
+
+	rounds = qr_min(rounds, most);
+	cp->cache_rounds = (uint32_t)rounds;
+	while (cp->cache_mag_max < UMEM_MAG_TYPES - 1 &&
+	    ((size_t)16 << cp->cache_mag_max) - 2 < rounds)
+		cp->cache_mag_max++;
+}
+
+/* What a cache is made with, beside its callbacks. */
+struct cache_attr {
+	const char *ca_name;
+	size_t ca_bufsize;
+	size_t ca_align;
+	vmem_t *ca_source;  /* NULL: the heap */
+	size_t ca_slabsize; /* 0: choose */
+	unsigned ca_slot;   /* 0: open one */
+	uint32_t ca_flags;
+};
+
+/* Fill in a zeroed cache; 0 or an errno. */
+static int
+cache_init(struct umem_cache *cp, const struct cache_attr *ca)
+{
+	size_t bufsize = ca->ca_bufsize, align = ca->ca_align;
+	uint32_t flags = ca->ca_flags;
+	size_t chunk = qr_roundup(bufsize, qr_min(align, 8));
+
+	chunk = qr_roundup(chunk, align);
+	if (chunk < bufsize || chunk > SIZE_MAX / 64)
+		return (ENOMEM);
+	if (umem__opt.guards || umem__opt.harden)
+		flags |= UMF_CHECK;
+	if (umem__opt.nomagazines || (flags & UMF_CHECK) != 0)
+		flags |= UMC_NOMAGAZINE;
+	cp->cache_bufsize = bufsize;
+	cp->cache_align = align;
+	cp->cache_chunk = chunk;
+	cp->cache_shift = align < 2;
+	cp->cache_source = ca->ca_source == vmem__heap() ? NULL : ca->ca_source;
+	cp->cache_flags = flags;
+	qr_snprintf(cp->cache_name, sizeof(cp->cache_name), "%s", ca->ca_name);
+	qr_mutex_init(&cp->cache_slab_lock, QR_RANK_SLAB);
+	umem__depot_init(cp);
+	magazine_setup(cp);
+	if (!umem__slab_setup(cp, ca->ca_slabsize))
+		return (EAGAIN);
+	if ((flags & UMC_NOMAGAZINE) == 0) {
+		cp->cache_slot =
+		    ca->ca_slot != 0 ? ca->ca_slot : percpu_slot_open();
+		cp->cache_off = cp->cache_slot * sizeof(struct percpu_slot);
+	}
+	return (0);
+}
+
+/* The alignment that a request for `align` gets, or 0 when it is not valid. */
+static size_t
+effective_align(size_t bufsize, size_t align, vmem_t *source, int cflags)
+{
+	size_t quantum =
+	    source == NULL ? os_page_size() : vmem__quantum(source);
+
+	if (align == 0)
+		return (qr_min(qr_roundup(bufsize, 8) >= 16 ? 16 : 8, quantum));
+	if (!qr_ispow2(align) || align > quantum)
+		return (0);
+	return ((cflags & UMC_NOTOUCH) != 0 ? align : qr_max(align, 8));
+}
+
+/* Room that an object needs on its page when UMC_NOHASH is given. */
+enum { NOHASH_HEADER = 56 };
+
+static int
+arguments_check(const char *name, size_t bufsize, size_t align, int cflags)
+{
+	if (name == NULL || bufsize == 0 || align == 0)
+		return (EINVAL);
+	if ((cflags & UMC_NOHASH) != 0 &&
+	    ((cflags & UMC_NOTOUCH) != 0 ||
+		bufsize > os_page_size() - NOHASH_HEADER))
+		return (EINVAL);
+	return (0);
+}
+
+static struct umem_cache *
+cache_make(const struct cache_attr *ca, int *error)
+{
+	struct umem_cache *cp = meta_get(&cache_pool);
+
+	*error = cp == NULL ? EAGAIN : cache_init(cp, ca);
+	if (*error != 0 && cp != NULL) {
+		meta_put(&cache_pool, cp);
+		cp = NULL;
+	}
+	return (cp);
+}
+
+static void
+cache_list(struct umem_cache *cp)
+{
+	qr_mutex_enter(&umem__list_lock);
+	qr_list_push_back(&umem__caches, &cp->cache_link);
+	qr_mutex_exit(&umem__list_lock);
+}
+
+struct umem_cache *
+umem__cache_make(const char *name, size_t bufsize, size_t align, unsigned slot,
+    uint32_t flags)
+{
+	struct cache_attr ca = {
+	    .ca_name = name,
+	    .ca_bufsize = bufsize,
+	    .ca_align = align,
+	    .ca_slot = slot,
+	    .ca_flags = flags,
+	};
+	int error;
+	struct umem_cache *cp = cache_make(&ca, &error);
+
+	if (cp != NULL)
+		cache_list(cp);
+	return (cp);
+}
+
+umem_cache_t *
+umem_cache_create(const char *name, size_t bufsize, size_t align,
+    umem_constructor_t *ctor, umem_destructor_t *dtor, umem_reclaim_t *reclaim,
+    void *priv, vmem_t *source, int cflags)
+{
+	struct cache_attr ca = {
+	    .ca_name = name,
+	    .ca_bufsize = bufsize,
+	    .ca_source = source,
+	    .ca_flags = (uint32_t)cflags & 0xffff0000u,
+	};
+	struct umem_cache *cp = NULL;
+	int error = EAGAIN;
+
+	if (umem__init()) {
+		ca.ca_align = effective_align(bufsize, align, source, cflags);
+		error = arguments_check(name, bufsize, ca.ca_align, cflags);
+	}
+	if (error == 0)
+		cp = cache_make(&ca, &error);
+	if (cp == NULL) {
+		errno = error;
+		return (NULL);
+	}
+	cp->cache_ctor = ctor;
+	cp->cache_dtor = dtor;
+	cp->cache_reclaim = reclaim;
+	cp->cache_priv = priv;
+	cache_list(cp);
+	return (cp);
+}
+
+void
+umem_cache_destroy(umem_cache_t *cp)
+{
+	size_t out;
+
+	if (cp == NULL)
+		return;
+	qr_mutex_enter(&umem__list_lock);
+	qr_list_remove(&cp->cache_link);
+	qr_mutex_exit(&umem__list_lock);
+	umem__cpu_drain(cp);
+	umem__depot_reap(cp, true);
+	out = umem__slab_trim(cp);
+	if (cp->cache_slot != 0)
+		percpu_slot_close(cp->cache_slot);
+	if (out == 0) {
+		umem__hash_fini(&cp->cache_hash);
+		meta_put(&cache_pool, cp);
+		return;
+	}
+	/* What is still out may be freed late: keep what would describe it. */
+	qr_warn("umem_cache_destroy: '%s' (%p) not empty: %zu objects",
+	    cp->cache_name, (void *)cp, out);
+}
+
+void
+umem__cache_reap(struct umem_cache *cp, bool everything)
+{
+	if (everything)
+		umem__cpu_drain(cp);
+	else
+		umem__depot_update(cp);
+	umem__depot_reap(cp, everything);
+	if (everything)
+		(void)umem__slab_trim(cp);
+}
+
+void
+umem_cache_reap_now(umem_cache_t *cp)
+{
+	if (cp->cache_reclaim != NULL)
+		cp->cache_reclaim(cp->cache_priv);
+	umem__cache_reap(cp, true);
+}
+
+/* ---- quantum caches of arenas ---- */
+
+static void *
+qcache_create(const char *name, size_t size, size_t align, vmem_t *arena,
+    size_t slabsize, int flags)
+{
+	struct cache_attr ca = {
+	    .ca_name = name,
+	    .ca_bufsize = size,
+	    .ca_align = align,
+	    .ca_source = arena,
+	    .ca_slabsize = slabsize,
+	    .ca_flags = UMC_NOTOUCH,
+	};
+	int error;
+	struct umem_cache *cp = cache_make(&ca, &error);
+
+	(void)flags;
+	if (cp != NULL)
+		cache_list(cp);
+	return (cp);
+}
+
+static void
+qcache_destroy(void *cache)
+{
+	umem_cache_destroy(cache);
+}
+
+static bool
+qcache_alloc(void *cache, int vmflag, uintptr_t *addr)
+{
+	struct umem_cache *cp = cache;
+	uintptr_t word = percpu_pop(cp->cache_off);
+
+	(void)vmflag;
+	if (QR_UNLIKELY(word == 0))
+		word = umem__cpu_alloc(cp);
+	*addr = word >> cp->cache_shift;
+	return (word != 0);
+}
+
+static void
+qcache_free(void *cache, uintptr_t addr)
+{
+	struct umem_cache *cp = cache;
+	uintptr_t word = addr << cp->cache_shift;
+
+	if (QR_UNLIKELY(!percpu_push(cp->cache_off, word)))
+		umem__cpu_free(cp, word);
+}
+
+static void
+qcache_reap(void *cache)
+{
+	umem__cache_reap(cache, true);
+}
+
+const struct vmem__qcache_ops umem__qcache_ops = {
+    .create = qcache_create,
+    .destroy = qcache_destroy,
+    .alloc = qcache_alloc,
+    .free = qcache_free,
+    .reap = qcache_reap,
+    .reap_all = umem_reap,
+};
+
+/* ---- fork ---- */
+
+void
+umem__cache_lock_all(void)
+{
+	qr_mutex_enter_nested(&umem__list_lock);
+	QR_LIST_FOREACH(cp, &umem__caches, struct umem_cache, cache_link)
+	qr_mutex_enter_nested(&cp->cache_depot.dp_lock);
+	QR_LIST_FOREACH(cp, &umem__caches, struct umem_cache, cache_link)
+	qr_mutex_enter_nested(&cp->cache_slab_lock);
+}
+
+void
+umem__cache_unlock_all(void)
+{
+	QR_LIST_FOREACH(cp, &umem__caches, struct umem_cache, cache_link)
+	qr_mutex_exit(&cp->cache_slab_lock);
+	QR_LIST_FOREACH(cp, &umem__caches, struct umem_cache, cache_link)
+	qr_mutex_exit(&cp->cache_depot.dp_lock);
+	qr_mutex_exit(&umem__list_lock);
+}

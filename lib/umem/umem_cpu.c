@@ -1,0 +1,288 @@
+/*
+ * umem_cpu.c - what happens when this CPU's magazine is empty, or full.
+ *
+ * Every step hands a whole magazine over by one word, so a thread may be
+ * stopped between any two of them: what it holds is its own, and what it has
+ * put down is somebody else's.
+ */
+#include "umem/umem_impl.h"
+#include "umem/umem_report.h"
+
+#include <stdatomic.h>
+
+/*
+ * A thread that is stopped in every sequence - single-stepped, or under a storm
+ * of signals - must get on all the same: after this many attempts it goes to
+ * the slabs.
+ */
+enum { ATTEMPTS = 8 };
+
+static bool
+top_empty(uintptr_t top)
+{
+	return ((((const uintptr_t *)top)[-1] & 1) != 0);
+}
+
+static bool
+top_full(uintptr_t top)
+{
+	return ((((const uintptr_t *)top)[0] & 1) != 0);
+}
+
+static uintptr_t
+mag_bottom(struct umem_mag *mag)
+{
+	return ((uintptr_t)mag->mag_round);
+}
+
+static uintptr_t
+mag_full_top(const struct umem_cache *cp, struct umem_mag *mag)
+{
+	return ((uintptr_t)&mag->mag_round[umem__mag_capacity(cp, mag)]);
+}
+
+/* ---- one object past the magazines ---- */
+
+static uintptr_t
+raw_alloc(struct umem_cache *cp)
+{
+	uintptr_t obj;
+
+	if (umem__slab_fill(cp, &obj, 1) == 0)
+		return (0);
+	atomic_fetch_add_explicit(&cp->cache_raw, 1, memory_order_relaxed);
+	if (cp->cache_ctor != NULL &&
+	    cp->cache_ctor((void *)obj, cp->cache_priv, UMEM_DEFAULT) != 0) {
+		umem__slab_drain(cp, &obj, 1);
+		return (0);
+	}
+	return (obj << cp->cache_shift);
+}
+
+/* Destroy and give to the slabs the n objects in words[], in place. */
+static void
+raw_free(struct umem_cache *cp, uintptr_t *words, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		words[i] >>= cp->cache_shift;
+		if (cp->cache_dtor != NULL)
+			cp->cache_dtor((void *)words[i], cp->cache_priv);
+	}
+	umem__slab_drain(cp, words, n);
+}
+
+void
+umem__mag_flush(struct umem_cache *cp, uintptr_t top)
+{
+	size_t n = umem__mag_rounds(top);
+	struct umem_mag *mag = umem__mag_of(top);
+
+	raw_free(cp, mag->mag_round, n);
+	umem__mag_put(mag);
+}
+
+/* ---- magazines that left a CPU ---- */
+
+static void
+dispose_empty(struct umem_cache *cp, unsigned cpu, struct percpu_front *front,
+    uintptr_t top)
+{
+	if (top == PERCPU_NULL ||
+	    percpu_cas_prev(cpu, front, cp->cache_off, 0, top))
+		return;
+	umem__depot_put_empty(cp, umem__mag_of(top));
+}
+
+static void
+depot_or_slabs(struct umem_cache *cp, uintptr_t top)
+{
+	if (!top_full(top) || !umem__depot_put_full(cp, umem__mag_of(top)))
+		umem__mag_flush(cp, top);
+}
+
+static void
+dispose_full(struct umem_cache *cp, unsigned cpu, struct percpu_front *front,
+    uintptr_t top)
+{
+	if (top == PERCPU_NULL ||
+	    percpu_cas_prev(cpu, front, cp->cache_off, 0, top))
+		return;
+	depot_or_slabs(cp, top);
+}
+
+/* ---- the two misses ---- */
+
+/* An empty magazine, filled from the slabs with raw objects. */
+static uintptr_t
+fill(struct umem_cache *cp)
+{
+	struct umem_mag *mag = umem__depot_get_empty(cp);
+	size_t n, i;
+
+	if (mag == NULL && (mag = umem__mag_get(cp)) == NULL)
+		return (0);
+	n = umem__slab_fill(cp, mag->mag_round, umem__mag_capacity(cp, mag));
+	if (n == 0) {
+		umem__depot_put_empty(cp, mag);
+		return (0);
+	}
+	/* Pops go from the top down: the lowest address comes first. */
+	for (i = 0; i < n - 1 - i; i++) {
+		uintptr_t obj = mag->mag_round[i];
+
+		mag->mag_round[i] = mag->mag_round[n - 1 - i];
+		mag->mag_round[n - 1 - i] = obj;
+	}
+	for (i = 0; i < n; i++)
+		mag->mag_round[i] <<= cp->cache_shift;
+	return ((uintptr_t)&mag->mag_round[n]);
+}
+
+/* The top of a magazine with rounds that is ours, or 0. */
+static uintptr_t
+find_rounds(struct umem_cache *cp, unsigned cpu, struct percpu_front *front)
+{
+	uintptr_t prev = percpu_prev(front, cp->cache_off);
+	struct umem_mag *mag;
+
+	if (prev != 0 && !top_empty(prev) &&
+	    percpu_cas_prev(cpu, front, cp->cache_off, prev, 0))
+		return (prev);
+	mag = umem__depot_get_full(cp);
+	if (mag != NULL)
+		return (mag_full_top(cp, mag));
+	/* Constructors run for objects that somebody asked for only. */
+	return (cp->cache_ctor == NULL ? fill(cp) : 0);
+}
+
+uintptr_t
+umem__cpu_alloc(struct umem_cache *cp)
+{
+	size_t off = cp->cache_off;
+
+	umem__tick();
+	for (int i = 0; i < ATTEMPTS && off != 0; i++) {
+		unsigned cpu;
+		struct percpu_front *front = percpu_enter(&cpu);
+		uintptr_t word, top, old;
+
+		if (front == NULL)
+			break;
+		word = percpu_pop_any(front, off);
+		if (word != 0)
+			return (word);
+		top = find_rounds(cp, cpu, front);
+		if (top == 0)
+			break;
+		old = percpu_top(front, off);
+		if (top_empty(old) && percpu_cas_top(cpu, front, off, old, top))
+			dispose_empty(cp, cpu, front, old);
+		else
+			depot_or_slabs(cp, top);
+	}
+	return (raw_alloc(cp));
+}
+
+/* The bottom of an empty magazine that is ours, or 0. */
+static uintptr_t
+find_room(struct umem_cache *cp, unsigned cpu, struct percpu_front *front)
+{
+	uintptr_t prev = percpu_prev(front, cp->cache_off);
+	struct umem_mag *mag;
+
+	if (prev != 0 && top_empty(prev) &&
+	    percpu_cas_prev(cpu, front, cp->cache_off, prev, 0))
+		return (prev);
+	mag = umem__depot_get_empty(cp);
+	if (mag == NULL)
+		mag = umem__mag_get(cp);
+	return (mag == NULL ? 0 : mag_bottom(mag));
+}
+
+void
+umem__cpu_free(struct umem_cache *cp, uintptr_t word)
+{
+	size_t off = cp->cache_off;
+
+	umem__tick();
+	for (int i = 0; i < ATTEMPTS && off != 0; i++) {
+		unsigned cpu;
+		struct percpu_front *front = percpu_enter(&cpu);
+		enum percpu_result result;
+		uintptr_t top, old;
+
+		if (front == NULL)
+			break;
+		result = percpu_push_any(front, off, word);
+		if (result == PERCPU_DONE)
+			return;
+		if (result == PERCPU_TWICE) {
+			umem__report_free(
+			    cp, word >> cp->cache_shift, UMEM_BAD_TWICE);
+			return;
+		}
+		top = find_room(cp, cpu, front);
+		if (top == 0)
+			break;
+		old = percpu_top(front, off);
+		if (top_full(old) && percpu_cas_top(cpu, front, off, old, top))
+			dispose_full(cp, cpu, front, old);
+		else
+			umem__depot_put_empty(cp, umem__mag_of(top));
+	}
+	raw_free(cp, &word, 1);
+}
+
+/* ---- from outside the CPU ---- */
+
+/*
+ * Link the block into a private list through its begin mark.  What lies above
+ * the top is made 0, so that the top can be found again.
+ */
+static void
+drain_take(void *arg, uintptr_t top)
+{
+	struct umem_mag **list = arg;
+	struct umem_mag *mag = umem__mag_of(top);
+
+	for (uintptr_t *word = (uintptr_t *)top; (*word & 1) == 0; word++)
+		*word = 0;
+	mag->mag_begin |= (uintptr_t)*list;
+	*list = mag;
+}
+
+void
+umem__cpu_drain(struct umem_cache *cp)
+{
+	struct umem_mag *list = NULL, *mag;
+
+	if (cp->cache_slot == 0)
+		return;
+	(void)percpu_drain(cp->cache_slot, drain_take, &list);
+	while ((mag = list) != NULL) {
+		uintptr_t *top = mag->mag_round;
+
+		list = (struct umem_mag *)(mag->mag_begin & ~(uintptr_t)127);
+		mag->mag_begin &= 127;
+		while ((*top & 1) == 0 && *top != 0)
+			top++;
+		umem__mag_flush(cp, (uintptr_t)top);
+	}
+}
+
+static void
+count_rounds(void *arg, uintptr_t top)
+{
+	*(size_t *)arg += umem__mag_rounds(top);
+}
+
+size_t
+umem__cpu_rounds(struct umem_cache *cp, uint64_t *hits)
+{
+	size_t rounds = 0;
+
+	*hits = 0;
+	if (cp->cache_slot != 0)
+		*hits = percpu_peek(cp->cache_slot, count_rounds, &rounds);
+	return (rounds);
+}

@@ -1,0 +1,298 @@
+/*
+ * umem_impl.h - object caches: theory, structures, invariants.
+ *
+ * Theory.  A cache hands out objects of one size.  From the top:
+ *
+ *   magazine  a block of pointers to free, constructed objects.  Each CPU has
+ *             one loaded and one behind it (os/percpu.h); alloc pops, free
+ *             pushes, and neither takes a lock.
+ *   depot     full and empty magazines of one cache, under a lock.  Objects
+ *             cross CPUs here, a magazine at a time, whoever frees them.
+ *   slab      a run of memory cut into objects, with a bitmap of the free ones
+ *             kept outside the run, so that an idle page is wholly idle and no
+ *             overflow can reach the bitmap.  Refills take the free objects of
+ *             the fullest slab in address order.
+ *   source    an arena; the heap unless the cache was given another.
+ *
+ * A miss works upwards: an empty loaded magazine is exchanged for the one
+ * behind it, then for a full one from the depot, then for an empty one filled
+ * from the slabs.  An object in a magazine is constructed; in a slab it is
+ * raw.  A cache without magazines uses slot 0, which always misses, so the
+ * fast path has no test for it.
+ *
+ * Sizes: magazines grow (14, 30, ... 254 rounds) while the depot's lock is
+ * contended.  What a depot keeps is bounded by bytes over all caches and by
+ * its working set: magazines that went unused for a whole interval are given
+ * back to the slabs.
+ *
+ * After J. Bonwick and J. Adams, "Magazines and Vmem", USENIX 2001.
+ */
+#ifndef QR_UMEM_IMPL_H
+#define QR_UMEM_IMPL_H
+
+#include "base/bits.h"
+#include "base/compiler.h"
+#include "base/list.h"
+#include "os/os_lock.h"
+#include "os/percpu.h"
+
+#include <quarry/umem.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	UMEM_NAME_MAX = 32,
+	UMEM_MAG_TYPES = 5, /* blocks of 128, 256, ... 2048 bytes */
+	UMEM_SLAB_BINS = 4,
+};
+
+/* Largest size served by umem_alloc_N caches. */
+#define UMEM_CLASS_MAX ((size_t)131072)
+
+/* Internal flags of a cache, beside the public UMC_*. */
+#define UMF_MALLOC 0x00000001 /* free(3) may be given its objects */
+#define UMF_CHECK 0x00000002  /* no magazines: each free is checked at once */
+
+/*
+ * What the page map says about a page: the first member of every descriptor.
+ */
+enum umem_kind { UMEM_KIND_SLAB = 1, UMEM_KIND_LARGE };
+
+/*
+ * A run of sl_size bytes cut into objects.
+ *
+ * Invariants, whenever the slab lock of the cache is free:
+ *   S1  sl_nfree is the number of bits set in sl_free.
+ *   S2  0 < sl_nfree: the slab is on the bin of its fullness; 0: on no list.
+ *   S3  the free that empties a slab destroys it: a wholly free one is fresh.
+ * Locking: (c) constant; (s) slab lock of the cache.
+ */
+struct umem_slab {
+	uint32_t sl_kind;            /* (c) UMEM_KIND_SLAB */
+	uint32_t sl_nfree;           /* (s) */
+	struct umem_cache *sl_cache; /* (c) */
+	uintptr_t sl_base;           /* (c) first object */
+	struct qr_list sl_link;      /* (s) bin */
+	struct umem_slab *sl_hash;   /* (s) chain, if not from the heap */
+	uint64_t sl_free[];          /* (s) bit i: object i is free */
+};
+
+/* One or more whole pages handed out as a single block. */
+struct umem_large {
+	uint32_t lg_kind; /* UMEM_KIND_LARGE */
+	uintptr_t lg_addr;
+	size_t lg_size;  /* bytes the block occupies */
+	size_t lg_asked; /* bytes asked for */
+};
+
+/* Slabs by address.  Locking: slab lock of the cache. */
+struct umem_hash {
+	struct umem_slab **hs_bucket;
+	size_t hs_size; /* a power of two */
+};
+
+/* A list of magazines, and its working set. */
+struct umem_mags {
+	struct umem_mag *ms_head; /* LIFO */
+	uint32_t ms_count;
+	uint32_t ms_min;  /* least count since the last update */
+	uint32_t ms_reap; /* least count of the interval before: unused */
+};
+
+/*
+ * Full and empty magazines.
+ *
+ * Invariants, whenever dp_lock is free:
+ *   D1  each list has exactly ms_count magazines, and ms_min <= ms_count.
+ *   D2  dp_rounds is the number of objects in dp_full.
+ * Locking: (d) dp_lock.
+ */
+struct umem_depot {
+	struct qr_mutex dp_lock;
+	struct umem_mags dp_full;  /* (d) */
+	struct umem_mags dp_empty; /* (d) */
+	size_t dp_rounds;          /* (d) objects in the full ones */
+	uint32_t dp_made;          /* (d) magazines made since start-up */
+	uint32_t dp_contention;    /* (d) times the lock was found taken */
+	uint32_t dp_contention_at; /* (d) value at the last update */
+	uint64_t dp_allocs;        /* (d) full magazines taken */
+	uint64_t dp_frees;         /* (d) full magazines returned */
+};
+
+/*
+ * A cache.
+ *
+ * Invariants:
+ *   C1  cache_slot is 0 or belongs to this cache alone.
+ *   C2  cache_off == cache_slot * sizeof(struct percpu_slot).
+ *   C3  objects on slabs: cache_inuse allocated + free bits == cache_total.
+ * Locking: (c) constant after creation; (s) cache_slab_lock; (l) list lock;
+ * (d) depot lock.
+ */
+struct umem_cache {
+	size_t cache_off;      /* (c) what percpu_pop() takes */
+	size_t cache_bufsize;  /* (c) bytes asked for */
+	uint8_t cache_shift;   /* (c) words are addresses shifted left */
+	uint8_t cache_mag;     /* (d) type of the next magazine */
+	uint8_t cache_mag_max; /* (c) largest type it may grow to */
+	unsigned cache_slot;   /* (c) */
+	uint32_t cache_flags;  /* (c) UMC_* and UMF_* */
+
+	umem_constructor_t *cache_ctor; /* (c) */
+	umem_destructor_t *cache_dtor;  /* (c) */
+	umem_reclaim_t *cache_reclaim;  /* (c) */
+	void *cache_priv;               /* (c) */
+	vmem_t *cache_source;           /* (c) NULL: the heap */
+
+	size_t cache_align;     /* (c) */
+	size_t cache_chunk;     /* (c) stride of objects */
+	size_t cache_slabsize;  /* (c) bytes per slab */
+	uint32_t cache_nchunks; /* (c) objects per slab */
+	uint32_t cache_rounds;  /* (c) bound on the rounds of a magazine */
+	uint64_t cache_inverse; /* (c) ceil(2^32 / chunk), see slab_index() */
+	struct meta_pool *cache_slab_pool; /* (c) slab descriptors */
+
+	struct umem_depot cache_depot;
+
+	struct qr_mutex cache_slab_lock QR_ALIGNED(QR_CACHE_LINE);
+	struct qr_list cache_bin[UMEM_SLAB_BINS]; /* (s) fullest first */
+	struct umem_hash cache_hash;              /* (s) if not from the heap */
+	size_t cache_nslabs;                      /* (s) */
+	size_t cache_total;                       /* (s) objects on slabs */
+	size_t cache_inuse;          /* (s) given to magazines or callers */
+	size_t cache_inuse_max;      /* (s) */
+	uint64_t cache_slab_creates; /* (s) */
+	_Atomic uint64_t cache_raw;  /* allocations that passed the magazines */
+	uint64_t cache_fails;        /* (s) requests that got nothing */
+
+	struct qr_list cache_link; /* (l) all caches, in order of creation */
+	char cache_name[UMEM_NAME_MAX];
+};
+
+/* ---- umem_slab.c: the backend ---- */
+
+/*
+ * Take up to n raw objects, in ascending order of address as far as they come
+ * from one slab.  0 when memory is short.
+ */
+size_t umem__slab_fill(struct umem_cache *cp, uintptr_t *objs, size_t n);
+/* Give raw objects back; each is checked, a bad one is reported and skipped. */
+void umem__slab_drain(struct umem_cache *cp, const uintptr_t *objs, size_t n);
+/* Geometry from cache_bufsize, cache_align and the source. */
+bool umem__slab_setup(struct umem_cache *cp, size_t slabsize);
+/* The slab of cp that holds addr, or NULL.  For heap caches lock-free. */
+struct umem_slab *umem__slab_lookup(struct umem_cache *cp, uintptr_t addr);
+/* Is obj the start of an object of the slab that is handed out? */
+bool umem__slab_holds(struct umem_slab *sl, uintptr_t obj);
+/* Give wholly free slabs back; the number of objects that are handed out. */
+size_t umem__slab_trim(struct umem_cache *cp);
+/* The numbered invariants of the slabs and lists of cp; aborts if broken. */
+void umem__slab_check(struct umem_cache *cp);
+
+/* ---- umem_hash.c ---- */
+
+bool umem__hash_init(struct umem_hash *h);
+void umem__hash_fini(struct umem_hash *h);
+/* Under the slab lock; insertion grows the table when it can. */
+void umem__hash_insert(struct umem_cache *cp, struct umem_slab *sl);
+void umem__hash_remove(struct umem_cache *cp, struct umem_slab *sl);
+struct umem_slab *umem__hash_find(struct umem_cache *cp, uintptr_t addr);
+
+/* ---- umem_depot.c: magazines ---- */
+
+/*
+ * A block of 128 << type bytes, aligned to its size.  mag_begin and the word
+ * after the last round are odd and carry the type, so the block is found from
+ * any top; mag_begin also links the magazines of a depot.
+ */
+struct umem_mag {
+	uintptr_t mag_begin;   /* next | type << 1 | 1 */
+	uintptr_t mag_round[]; /* capacity rounds, then the end mark */
+};
+
+/* An empty magazine for cp, NULL when memory is short. */
+struct umem_mag *umem__mag_get(struct umem_cache *cp);
+void umem__mag_put(struct umem_mag *mag);
+/* The magazine whose stack has this top; how many rounds are below it. */
+struct umem_mag *umem__mag_of(uintptr_t top);
+size_t umem__mag_rounds(uintptr_t top);
+/* How many rounds a magazine of cp takes. */
+size_t umem__mag_capacity(
+    const struct umem_cache *cp, const struct umem_mag *mag);
+
+/* Set up; exchange; NULL when there is none. */
+void umem__depot_init(struct umem_cache *cp);
+struct umem_mag *umem__depot_get_full(struct umem_cache *cp);
+struct umem_mag *umem__depot_get_empty(struct umem_cache *cp);
+/* False when the depots hold enough: the caller gives it to the slabs. */
+bool umem__depot_put_full(struct umem_cache *cp, struct umem_mag *mag);
+void umem__depot_put_empty(struct umem_cache *cp, struct umem_mag *mag);
+/* End an interval: note the working set, grow magazines under contention. */
+void umem__depot_update(struct umem_cache *cp);
+/* Give back what was unused for an interval, or everything. */
+void umem__depot_reap(struct umem_cache *cp, bool everything);
+/* Cap on the bytes of objects in all depots together. */
+void umem__depot_set_max(size_t bytes);
+size_t umem__depot_bytes(void);
+
+/* ---- umem_cpu.c: the miss of pop and push ---- */
+
+/* One constructed object, as a magazine word; 0 when there is none. */
+uintptr_t umem__cpu_alloc(struct umem_cache *cp);
+void umem__cpu_free(struct umem_cache *cp, uintptr_t word);
+/* Destroy the objects below `top`, give them to the slabs, drop the block. */
+void umem__mag_flush(struct umem_cache *cp, uintptr_t top);
+/* Empty the magazines of all CPUs. */
+void umem__cpu_drain(struct umem_cache *cp);
+/* Objects in the magazines of all CPUs; *hits sums restartable pops. */
+size_t umem__cpu_rounds(struct umem_cache *cp, uint64_t *hits);
+
+/* ---- umem_cache.c ---- */
+
+struct vmem__qcache_ops;
+extern const struct vmem__qcache_ops umem__qcache_ops;
+
+extern struct qr_mutex umem__list_lock; /* rank QR_RANK_CACHE_LIST */
+extern struct qr_list umem__caches;     /* list lock */
+
+/* A cache of the heap with a slot opened for it; NULL when memory is short. */
+struct umem_cache *umem__cache_make(const char *name, size_t bufsize,
+    size_t align, unsigned slot, uint32_t flags);
+/* Give up idle objects: those of the last interval, or all of them. */
+void umem__cache_reap(struct umem_cache *cp, bool everything);
+/* Fork: every lock of every cache. */
+void umem__cache_lock_all(void);
+void umem__cache_unlock_all(void);
+
+/* ---- umem_update.c ---- */
+
+/*
+ * Maintenance, if it is due and nobody else is at it: end the interval of
+ * every depot, give back what was idle.  Cheap when it is not due.
+ */
+void umem__tick(void);
+/* Empty everything that is idle into the system; bytes given back. */
+size_t umem__reap_all(void);
+
+/* ---- umem_init.c ---- */
+
+/* Make the library ready; false when memory is short. */
+bool umem__init(void);
+bool umem__ready(void);
+
+/* ---- umem_large.c: blocks larger than any class ---- */
+
+/*
+ * `size` bytes of whole pages at a multiple of align.  *zeroed tells whether
+ * they read as zero.  NULL when memory is short.
+ */
+void *umem__large_alloc(size_t size, size_t align, bool *zeroed);
+void umem__large_free(struct umem_large *lg);
+/* The block that starts at p, or NULL. */
+struct umem_large *umem__large_find(const void *p);
+/* Bytes, and number, of such blocks now. */
+size_t umem__large_bytes(size_t *count);
+
+#endif /* QR_UMEM_IMPL_H */

@@ -1,0 +1,186 @@
+/*
+ * umem_init.c - the list of start-up steps, and what fork needs.
+ *
+ * Start-up only calls down, and nothing that could call malloc.  It runs at the
+ * first allocation, or when the library is loaded, whichever comes first.
+ */
+#include "umem/umem_class.h"
+#include "umem/umem_impl.h"
+#include "umem/umem_options.h"
+#include "umem/umem_stats.h"
+
+#include "base/panic.h"
+#include "meta/meta.h"
+#include "meta/pagemap.h"
+#include "os/os.h"
+#include "vmem/vmem_heap.h"
+#include "vmem/vmem_private.h"
+
+#include <quarry/quarry.h>
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+static struct qr_mutex init_lock = QR_MUTEX_INIT(QR_RANK_INIT);
+static _Atomic bool ready;
+static unsigned steps_done; /* init_lock */
+static int stats_fd = 2;
+
+static bool
+step_options(void)
+{
+	umem__options_read();
+	vmem__set_default_policy((int)umem__opt.policy);
+	umem__depot_set_max(umem__opt.depot_max);
+	percpu_init((enum percpu_want)umem__opt.percpu);
+	return (true);
+}
+
+static bool
+step_heap(void)
+{
+	if (!vmem__heap_init())
+		return (false);
+	vmem__heap_set_idle_max(umem__opt.idle_max);
+	vmem__qcache_register(&umem__qcache_ops);
+	return (true);
+}
+
+/*
+ * What is printed at exit goes where stderr is now: many programs close theirs
+ * before we are asked.
+ */
+static bool
+step_announce(void)
+{
+	if (umem__opt.stats)
+		stats_fd = fcntl(2, F_DUPFD_CLOEXEC, 64);
+	if (umem__opt.verbose)
+		qr_warn("version %s active, per-CPU form: %s", quarry_version(),
+		    percpu_form());
+	return (true);
+}
+
+/* Each is tried again at the next request when memory was short. */
+static bool (*const steps[])(void) = {
+    step_options,
+    pagemap_init,
+    step_heap,
+    umem__classes_init,
+    step_announce,
+};
+
+bool
+umem__ready(void)
+{
+	return (atomic_load_explicit(&ready, memory_order_acquire));
+}
+
+bool
+umem__init(void)
+{
+	bool ok = true;
+
+	if (QR_LIKELY(umem__ready()))
+		return (true);
+	qr_mutex_enter(&init_lock);
+	while (steps_done < QR_ARRAY_LEN(steps) && ok) {
+		ok = steps[steps_done]();
+		steps_done += ok;
+	}
+	if (ok)
+		atomic_store_explicit(&ready, true, memory_order_release);
+	qr_mutex_exit(&init_lock);
+	return (ok);
+}
+
+/*
+ * Around fork every lock is held, top floor first, so that the child finds all
+ * of them free and everything they guard whole.
+ */
+static void
+fork_prepare(void)
+{
+	qr_mutex_enter_nested(&init_lock);
+	umem__class_lock();
+	umem__cache_lock_all();
+	percpu_lock_all();
+	vmem__lock_all();
+	vmem__heap_lock();
+	meta_lock_all();
+}
+
+static void
+fork_done(void)
+{
+	meta_unlock_all();
+	vmem__heap_unlock();
+	vmem__unlock_all();
+	percpu_unlock_all();
+	umem__cache_unlock_all();
+	umem__class_unlock();
+	qr_mutex_exit(&init_lock);
+}
+
+static QR_CONSTRUCTOR void
+load(void)
+{
+	(void)umem__init();
+	(void)pthread_atfork(fork_prepare, fork_done, fork_done);
+}
+
+/* The library stays usable after this: others may free later than we run. */
+static QR_DESTRUCTOR void
+unload(void)
+{
+	if (umem__opt.stats)
+		(void)quarry_stats_write(stats_fd, "text");
+}
+
+static void *
+heap_afunc(vmem_t *source, size_t size, int vmflag)
+{
+	bool zeroed;
+
+	(void)source;
+	(void)vmflag;
+	return (vmem__heap_alloc(size, vmem__heap_quantum(), &zeroed));
+}
+
+static void
+heap_ffunc(vmem_t *source, void *addr, size_t size)
+{
+	(void)source;
+	vmem__heap_free(addr, size);
+}
+
+vmem_t *
+vmem_heap_arena(vmem_alloc_t **afuncp, vmem_free_t **ffuncp)
+{
+	if (!umem__init())
+		return (NULL);
+	if (afuncp != NULL)
+		*afuncp = heap_afunc;
+	if (ffuncp != NULL)
+		*ffuncp = heap_ffunc;
+	return (vmem__heap());
+}
+
+const char *
+quarry_version(void)
+{
+	return ("1.0.0");
+}
+
+quarry_panic_hook_t *
+quarry_set_panic_hook(quarry_panic_hook_t *hook)
+{
+	return (qr_set_panic_hook(hook));
+}
+
+size_t
+quarry_reap(void)
+{
+	return (umem__ready() ? umem__reap_all() : 0);
+}

@@ -1,0 +1,370 @@
+/*
+ * umem_slab.c - the backend of a cache: slabs, and the bitmaps beside them.
+ */
+#include "umem/umem_impl.h"
+#include "umem/umem_report.h"
+
+#include "base/panic.h"
+#include "meta/meta.h"
+#include "meta/pagemap.h"
+#include "vmem/vmem_heap.h"
+#include "vmem/vmem_private.h"
+
+#include <string.h>
+
+/* Descriptors come in these sizes; the last holds the largest bitmap. */
+static struct meta_pool slab_pools[] = {
+    META_POOL_INIT("slab_128", 128),
+    META_POOL_INIT("slab_192", 192),
+    META_POOL_INIT("slab_256", 256),
+    META_POOL_INIT("slab_384", 384),
+};
+
+enum {
+	SLAB_OBJECTS_MIN = 8,    /* fewer only when that exceeds SLAB_BYTES */
+	SLAB_OBJECTS_MAX = 2048, /* bits in the largest descriptor */
+	SLAB_BYTES = 256 << 10,
+};
+
+static size_t
+descriptor_size(size_t nchunks)
+{
+	return (sizeof(struct umem_slab) +
+	    qr_roundup(nchunks, 64) / 64 * sizeof(uint64_t));
+}
+
+/*
+ * The smallest slab, in quanta of the source, that holds enough objects and
+ * wastes at most an eighth; or the largest allowed.
+ */
+static size_t
+slabsize_choose(size_t chunk, size_t quantum)
+{
+	size_t want =
+	    qr_min(chunk * SLAB_OBJECTS_MIN, qr_max(SLAB_BYTES, chunk));
+	size_t size = qr_roundup(want, quantum);
+
+	while (size % chunk * 8 > size && size < 8 * want)
+		size += quantum;
+	return (size);
+}
+
+bool
+umem__slab_setup(struct umem_cache *cp, size_t slabsize)
+{
+	size_t quantum = cp->cache_source == NULL
+	    ? vmem__heap_quantum()
+	    : vmem__quantum(cp->cache_source);
+	size_t n;
+
+	if (slabsize == 0)
+		slabsize = slabsize_choose(cp->cache_chunk, quantum);
+	n = qr_min(slabsize / cp->cache_chunk, SLAB_OBJECTS_MAX);
+	cp->cache_slabsize = slabsize;
+	cp->cache_nchunks = (uint32_t)n;
+	cp->cache_inverse = slabsize >> 32 != 0
+	    ? 0
+	    : (((uint64_t)1 << 32) + cp->cache_chunk - 1) / cp->cache_chunk;
+	for (unsigned i = 0; i < QR_ARRAY_LEN(slab_pools); i++) {
+		cp->cache_slab_pool = &slab_pools[i];
+		if (descriptor_size(n) <= slab_pools[i].mp_size)
+			break;
+	}
+	QR_VERIFY(descriptor_size(n) <= cp->cache_slab_pool->mp_size);
+	for (unsigned i = 0; i < UMEM_SLAB_BINS; i++)
+		qr_list_init(&cp->cache_bin[i]);
+	return (cp->cache_source == NULL || umem__hash_init(&cp->cache_hash));
+}
+
+/* Which object of the slab starts at addr; nchunks or more when none does. */
+static size_t
+slab_index(const struct umem_slab *sl, uintptr_t addr)
+{
+	const struct umem_cache *cp = sl->sl_cache;
+	uint64_t off = addr - sl->sl_base, i;
+
+	if (off >= cp->cache_slabsize)
+		return (SIZE_MAX);
+	i = cp->cache_inverse != 0 ? off * cp->cache_inverse >> 32
+				   : off / cp->cache_chunk;
+	return (
+	    i * cp->cache_chunk == off && i < cp->cache_nchunks ? i : SIZE_MAX);
+}
+
+static bool
+slab_bit(const struct umem_slab *sl, size_t i)
+{
+	return ((sl->sl_free[i / 64] >> (i % 64) & 1) != 0);
+}
+
+/* ---- finding the slab of an address ---- */
+
+static struct umem_slab *
+heap_slab(uintptr_t addr)
+{
+	struct umem_slab *sl =
+	    pagemap_descriptor(pagemap_get((const void *)addr));
+
+	return (sl != NULL && sl->sl_kind == UMEM_KIND_SLAB ? sl : NULL);
+}
+
+struct umem_slab *
+umem__slab_lookup(struct umem_cache *cp, uintptr_t addr)
+{
+	if (cp->cache_source == NULL)
+		return (heap_slab(addr));
+	qr_mutex_assert_held(&cp->cache_slab_lock);
+	return (umem__hash_find(cp, addr));
+}
+
+bool
+umem__slab_holds(struct umem_slab *sl, uintptr_t obj)
+{
+	size_t i = slab_index(sl, obj);
+
+	return (i != SIZE_MAX && !slab_bit(sl, i));
+}
+
+/* ---- making and unmaking slabs; no lock held ---- */
+
+static struct umem_slab *
+slab_create(struct umem_cache *cp)
+{
+	struct umem_slab *sl = meta_get(cp->cache_slab_pool);
+	size_t n = cp->cache_nchunks;
+	bool zeroed;
+	void *base;
+
+	if (sl == NULL)
+		return (NULL);
+	base = cp->cache_source != NULL
+	    ? vmem_alloc(cp->cache_source, cp->cache_slabsize, VM_NOSLEEP)
+	    : vmem__heap_alloc(
+		  cp->cache_slabsize, vmem__heap_quantum(), &zeroed);
+	if (base == NULL) {
+		meta_put(cp->cache_slab_pool, sl);
+		return (NULL);
+	}
+	sl->sl_kind = UMEM_KIND_SLAB;
+	sl->sl_nfree = (uint32_t)n;
+	sl->sl_cache = cp;
+	sl->sl_base = (uintptr_t)base;
+	qr_list_init(&sl->sl_link);
+	memset(sl->sl_free, 0xff, n / 64 * sizeof(uint64_t));
+	if (n % 64 != 0)
+		sl->sl_free[n / 64] = ((uint64_t)1 << (n % 64)) - 1;
+	if (cp->cache_source == NULL)
+		pagemap_set(base, cp->cache_slabsize,
+		    pagemap_word(
+			sl, cp->cache_flags & UMF_MALLOC ? cp->cache_slot : 0));
+	return (sl);
+}
+
+static void
+slab_destroy(struct umem_cache *cp, struct umem_slab *sl)
+{
+	void *base = (void *)sl->sl_base;
+
+	if (cp->cache_source == NULL) {
+		pagemap_set(base, cp->cache_slabsize, 0);
+		vmem__heap_free(base, cp->cache_slabsize);
+	} else {
+		vmem_free(cp->cache_source, base, cp->cache_slabsize);
+	}
+	meta_put(cp->cache_slab_pool, sl);
+}
+
+/* ---- under the slab lock ---- */
+
+static size_t
+bin_of(const struct umem_cache *cp, size_t nfree)
+{
+	return (nfree * UMEM_SLAB_BINS / ((size_t)cp->cache_nchunks + 1));
+}
+
+/* Put the slab on the list of its fullness, or on none when it is full. */
+static void
+slab_file(struct umem_cache *cp, struct umem_slab *sl)
+{
+	qr_list_remove(&sl->sl_link);
+	if (sl->sl_nfree > 0)
+		qr_list_push_front(
+		    &cp->cache_bin[bin_of(cp, sl->sl_nfree)], &sl->sl_link);
+}
+
+static void
+slab_join(struct umem_cache *cp, struct umem_slab *sl)
+{
+	if (cp->cache_source != NULL)
+		umem__hash_insert(cp, sl);
+	cp->cache_nslabs++;
+	cp->cache_total += cp->cache_nchunks;
+	cp->cache_slab_creates++;
+	slab_file(cp, sl);
+}
+
+static void
+slab_leave(struct umem_cache *cp, struct umem_slab *sl)
+{
+	if (cp->cache_source != NULL)
+		umem__hash_remove(cp, sl);
+	qr_list_remove(&sl->sl_link);
+	cp->cache_nslabs--;
+	cp->cache_total -= cp->cache_nchunks;
+}
+
+static struct umem_slab *
+slab_fullest(struct umem_cache *cp)
+{
+	for (unsigned i = 0; i < UMEM_SLAB_BINS; i++) {
+		if (!qr_list_empty(&cp->cache_bin[i]))
+			return (QR_LIST_FIRST(
+			    &cp->cache_bin[i], struct umem_slab, sl_link));
+	}
+	return (NULL);
+}
+
+/* Up to n of the slab's free objects, by address. */
+static size_t
+slab_take(
+    struct umem_cache *cp, struct umem_slab *sl, uintptr_t *objs, size_t n)
+{
+	size_t got = 0;
+
+	n = qr_min(n, sl->sl_nfree);
+	for (size_t w = 0; got < n; w++) {
+		uint64_t bits = sl->sl_free[w];
+		uintptr_t base = sl->sl_base + w * 64 * cp->cache_chunk;
+
+		for (; bits != 0 && got < n; bits &= bits - 1)
+			objs[got++] = base + qr_ctz(bits) * cp->cache_chunk;
+		sl->sl_free[w] = bits;
+	}
+	sl->sl_nfree -= (uint32_t)got;
+	slab_file(cp, sl);
+	return (got);
+}
+
+size_t
+umem__slab_fill(struct umem_cache *cp, uintptr_t *objs, size_t n)
+{
+	struct umem_slab *sl;
+	size_t got = 0;
+
+	qr_mutex_enter(&cp->cache_slab_lock);
+	while (got < n) {
+		sl = slab_fullest(cp);
+		if (sl == NULL && got > 0)
+			break;
+		if (sl == NULL) {
+			qr_mutex_exit(&cp->cache_slab_lock);
+			sl = slab_create(cp);
+			qr_mutex_enter(&cp->cache_slab_lock);
+			if (sl == NULL)
+				break;
+			slab_join(cp, sl);
+		}
+		got += slab_take(cp, sl, objs + got, n - got);
+	}
+	cp->cache_inuse += got;
+	cp->cache_inuse_max = qr_max(cp->cache_inuse_max, cp->cache_inuse);
+	qr_mutex_exit(&cp->cache_slab_lock);
+	return (got);
+}
+
+/* Mark one object free; what was wrong if it could not be. */
+static enum umem_bad
+slab_put(struct umem_cache *cp, uintptr_t obj, struct qr_list *empty)
+{
+	struct umem_slab *sl = umem__slab_lookup(cp, obj);
+	size_t i;
+
+	if (sl == NULL)
+		return (UMEM_BAD_ADDRESS);
+	if (sl->sl_cache != cp)
+		return (UMEM_BAD_CACHE);
+	i = slab_index(sl, obj);
+	if (i == SIZE_MAX)
+		return (UMEM_BAD_INTERIOR);
+	if (slab_bit(sl, i))
+		return (UMEM_BAD_TWICE);
+	sl->sl_free[i / 64] |= (uint64_t)1 << (i % 64);
+	sl->sl_nfree++;
+	cp->cache_inuse--;
+	if (sl->sl_nfree == cp->cache_nchunks) {
+		slab_leave(cp, sl);
+		qr_list_push_back(empty, &sl->sl_link);
+	} else if (sl->sl_nfree == 1 ||
+	    bin_of(cp, sl->sl_nfree) != bin_of(cp, sl->sl_nfree - 1)) {
+		slab_file(cp, sl);
+	}
+	return (UMEM_GOOD);
+}
+
+void
+umem__slab_drain(struct umem_cache *cp, const uintptr_t *objs, size_t n)
+{
+	struct qr_list empty = QR_LIST_INIT(empty);
+
+	qr_mutex_enter(&cp->cache_slab_lock);
+	for (size_t i = 0; i < n; i++) {
+		enum umem_bad bad = slab_put(cp, objs[i], &empty);
+
+		if (QR_UNLIKELY(bad != UMEM_GOOD)) {
+			qr_mutex_exit(&cp->cache_slab_lock);
+			umem__report_free(cp, objs[i], bad);
+			qr_mutex_enter(&cp->cache_slab_lock);
+		}
+	}
+	qr_mutex_exit(&cp->cache_slab_lock);
+	QR_LIST_FOREACH_SAFE(sl, &empty, struct umem_slab, sl_link)
+	slab_destroy(cp, sl);
+}
+
+size_t
+umem__slab_trim(struct umem_cache *cp)
+{
+	struct qr_list empty = QR_LIST_INIT(empty);
+	struct qr_list *fresh = &cp->cache_bin[UMEM_SLAB_BINS - 1];
+	size_t inuse;
+
+	qr_mutex_enter(&cp->cache_slab_lock);
+	QR_LIST_FOREACH_SAFE(sl, fresh, struct umem_slab, sl_link)
+	{
+		if (sl->sl_nfree == cp->cache_nchunks) {
+			slab_leave(cp, sl);
+			qr_list_push_back(&empty, &sl->sl_link);
+		}
+	}
+	inuse = cp->cache_inuse;
+	qr_mutex_exit(&cp->cache_slab_lock);
+	QR_LIST_FOREACH_SAFE(sl, &empty, struct umem_slab, sl_link)
+	slab_destroy(cp, sl);
+	return (inuse);
+}
+
+void
+umem__slab_check(struct umem_cache *cp)
+{
+	size_t nfree = 0;
+
+	qr_mutex_enter(&cp->cache_slab_lock);
+	for (unsigned i = 0; i < UMEM_SLAB_BINS; i++) {
+		QR_LIST_FOREACH(
+		    sl, &cp->cache_bin[i], struct umem_slab, sl_link)
+		{
+			size_t bits = 0;
+
+			for (size_t w = 0; w * 64 < cp->cache_nchunks; w++)
+				bits +=
+				    (size_t)__builtin_popcountl(sl->sl_free[w]);
+			QR_VERIFY(bits == sl->sl_nfree);
+			QR_VERIFY(bits > 0 && bin_of(cp, bits) == i);
+			QR_VERIFY(sl->sl_cache == cp);
+			nfree += bits;
+		}
+	}
+	QR_VERIFY(cp->cache_inuse + nfree == cp->cache_total);
+	QR_VERIFY(cp->cache_total == cp->cache_nslabs * cp->cache_nchunks);
+	qr_mutex_exit(&cp->cache_slab_lock);
+}

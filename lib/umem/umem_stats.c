@@ -1,0 +1,93 @@
+/*
+ * umem_stats.c - what every cache and arena holds, for a program.
+ */
+#include "umem/umem_stats.h"
+
+#include "umem/umem_impl.h"
+
+#include "meta/meta.h"
+#include "vmem/vmem_heap.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+_Static_assert(sizeof(((struct umem_stat *)0)->us_name) == UMEM_NAME_MAX,
+    "names are copied whole");
+
+static void
+cache_stat(struct umem_cache *cp, struct umem_stat *us)
+{
+	struct umem_depot *dp = &cp->cache_depot;
+	size_t taken;
+
+	memset(us, 0, sizeof(*us));
+	memcpy(us->us_name, cp->cache_name, sizeof(us->us_name));
+	us->us_size = cp->cache_bufsize;
+	us->us_cached = umem__cpu_rounds(cp, &us->us_hits);
+	us->us_allocs = us->us_hits +
+	    atomic_load_explicit(&cp->cache_raw, memory_order_relaxed);
+
+	qr_mutex_enter(&dp->dp_lock);
+	us->us_cached += dp->dp_rounds;
+	us->us_depot = dp->dp_allocs + dp->dp_frees;
+	us->us_magazine =
+	    qr_min(((size_t)16 << cp->cache_mag) - 2, cp->cache_rounds);
+	qr_mutex_exit(&dp->dp_lock);
+
+	qr_mutex_enter(&cp->cache_slab_lock);
+	taken = cp->cache_inuse;
+	us->us_free = cp->cache_total - taken;
+	us->us_memory = cp->cache_nslabs * cp->cache_slabsize;
+	us->us_fails = cp->cache_fails;
+	qr_mutex_exit(&cp->cache_slab_lock);
+	us->us_cached = qr_min(us->us_cached, taken);
+	us->us_inuse = taken - us->us_cached;
+}
+
+bool
+umem__stat_at(size_t i, struct umem_stat *us)
+{
+	bool found = false;
+
+	qr_mutex_enter(&umem__list_lock);
+	QR_LIST_FOREACH(cp, &umem__caches, struct umem_cache, cache_link)
+	{
+		if (i-- == 0) {
+			cache_stat(cp, us);
+			found = true;
+			break;
+		}
+	}
+	qr_mutex_exit(&umem__list_lock);
+	return (found);
+}
+
+void
+umem__totals(struct umem_totals *ut)
+{
+	struct vmem__heap_stat heap;
+	struct umem_stat us;
+	size_t bytes;
+
+	memset(ut, 0, sizeof(*ut));
+	qr_mutex_enter(&umem__list_lock);
+	QR_LIST_FOREACH(cp, &umem__caches, struct umem_cache, cache_link)
+	{
+		if (cp->cache_source != NULL)
+			continue;
+		cache_stat(cp, &us);
+		ut->ut_inuse += us.us_inuse * cp->cache_chunk;
+		ut->ut_cached += us.us_cached * cp->cache_chunk;
+		ut->ut_free += us.us_free * cp->cache_chunk;
+		ut->ut_blocks += us.us_inuse;
+	}
+	qr_mutex_exit(&umem__list_lock);
+	ut->ut_large = umem__large_bytes(&ut->ut_nlarge);
+	ut->ut_inuse += ut->ut_large;
+	ut->ut_blocks += ut->ut_nlarge;
+	vmem__heap_stat(&heap);
+	ut->ut_idle = heap.idle_bytes;
+	(void)percpu_fronts(&bytes);
+	ut->ut_meta = meta_mapped() + bytes;
+	ut->ut_mapped = vmem_size(vmem__heap(), VMEM_ALLOC | VMEM_FREE);
+}

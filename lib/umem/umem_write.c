@@ -1,0 +1,346 @@
+/*
+ * umem_write.c - statistics as text, JSON and OpenMetrics.
+ */
+#include "umem/umem_impl.h"
+#include "umem/umem_stats.h"
+
+#include "base/fmt.h"
+#include "base/panic.h"
+#include "vmem/vmem_heap.h"
+#include "vmem/vmem_private.h"
+
+#include <quarry/quarry.h>
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A buffer in front of a descriptor; the first error sticks. */
+struct out {
+	int o_fd;
+	int o_error;
+	bool o_comma; /* JSON: an element was written before */
+	size_t o_len;
+	char o_buf[2048];
+};
+
+static void
+out_flush(struct out *o)
+{
+	size_t done = 0;
+
+	while (done < o->o_len && o->o_error == 0) {
+		ssize_t n = write(o->o_fd, o->o_buf + done, o->o_len - done);
+
+		if (n >= 0)
+			done += (size_t)n;
+		else if (errno != EINTR)
+			o->o_error = errno;
+	}
+	o->o_len = 0;
+}
+
+static void out_printf(struct out *o, const char *fmt, ...) QR_PRINTF(2, 3);
+
+static void
+out_printf(struct out *o, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (sizeof(o->o_buf) - o->o_len < 512)
+		out_flush(o);
+	va_start(ap, fmt);
+	o->o_len += qr_vsnprintf(
+	    o->o_buf + o->o_len, sizeof(o->o_buf) - o->o_len, fmt, ap);
+	va_end(ap);
+}
+
+/* How one format shows its parts. */
+struct format {
+	const char *f_name;
+	void (*f_begin)(struct out *o, const struct umem_totals *ut);
+	void (*f_caches)(struct out *o);
+	void (*f_cache)(struct out *o, const struct umem_stat *us);
+	void (*f_arenas)(struct out *o);
+	void (*f_arena)(struct out *o, const struct vmem__stat *vs);
+	void (*f_end)(struct out *o);
+};
+
+/* ---- text: one row a line, in the manner of umastat ---- */
+
+static void
+text_begin(struct out *o, const struct umem_totals *ut)
+{
+	out_printf(o,
+	    "quarry %s: %zu KiB in use in %zu blocks, %zu KiB cached in"
+	    " magazines, %zu KiB free in slabs,\n"
+	    "  %zu KiB idle in the heap, %zu KiB of metadata, %zu KiB mapped;"
+	    " per-CPU form: %s\n",
+	    quarry_version(), ut->ut_inuse >> 10, ut->ut_blocks,
+	    ut->ut_cached >> 10, ut->ut_free >> 10, ut->ut_idle >> 10,
+	    ut->ut_meta >> 10, ut->ut_mapped >> 10, percpu_form());
+}
+
+static void
+text_caches(struct out *o)
+{
+	out_printf(o, "\n%-24s %8s %9s %9s %9s %10s %12s %7s\n", "cache",
+	    "size", "in use", "cached", "free", "memory", "allocs", "fails");
+}
+
+static void
+text_cache(struct out *o, const struct umem_stat *us)
+{
+	out_printf(o, "%-24s %8zu %9zu %9zu %9zu %9zuK %12llu %7llu\n",
+	    us->us_name, us->us_size, us->us_inuse, us->us_cached, us->us_free,
+	    us->us_memory >> 10, (unsigned long long)us->us_allocs,
+	    (unsigned long long)us->us_fails);
+}
+
+static void
+text_arenas(struct out *o)
+{
+	out_printf(o, "\n%-30s %14s %14s %14s %10s %7s\n", "arena", "in use",
+	    "total", "import", "allocs", "fails");
+}
+
+static void
+text_arena(struct out *o, const struct vmem__stat *vs)
+{
+	out_printf(o, "%*s%-*s %14zu %14zu %14zu %10llu %7llu\n",
+	    (int)vs->vs_depth * 2, "", 30 - (int)vs->vs_depth * 2, vs->vs_name,
+	    vs->vs_inuse, vs->vs_total, vs->vs_import,
+	    (unsigned long long)vs->vs_alloc, (unsigned long long)vs->vs_fail);
+}
+
+static void
+text_end(struct out *o)
+{
+	struct umem_totals ut;
+
+	umem__totals(&ut);
+	if (ut.ut_nlarge > 0)
+		out_printf(o, "\n%zu blocks larger than any class: %zu KiB\n",
+		    ut.ut_nlarge, ut.ut_large >> 10);
+}
+
+/* ---- JSON ---- */
+
+/* A quoted string; what JSON does not allow inside one is escaped. */
+static void
+json_string(struct out *o, const char *s)
+{
+	out_printf(o, "\"");
+	for (; *s != '\0'; s++) {
+		if (*s == '"' || *s == '\\')
+			out_printf(o, "\\%c", *s);
+		else if ((unsigned char)*s < 0x20)
+			out_printf(o, "\\u%04x", (unsigned)*s);
+		else
+			out_printf(o, "%c", *s);
+	}
+	out_printf(o, "\"");
+}
+
+static void
+json_begin(struct out *o, const struct umem_totals *ut)
+{
+	out_printf(o,
+	    "{\"version\":\"%s\",\"percpu\":\"%s\",\"inuse\":%zu,"
+	    "\"blocks\":%zu,\"cached\":%zu,\"free\":%zu,\"idle\":%zu,"
+	    "\"metadata\":%zu,\"mapped\":%zu,\"large\":%zu,\"nlarge\":%zu,",
+	    quarry_version(), percpu_form(), ut->ut_inuse, ut->ut_blocks,
+	    ut->ut_cached, ut->ut_free, ut->ut_idle, ut->ut_meta, ut->ut_mapped,
+	    ut->ut_large, ut->ut_nlarge);
+}
+
+static void
+json_caches(struct out *o)
+{
+	out_printf(o, "\"caches\":[");
+}
+
+static void
+json_item(struct out *o, const char *name)
+{
+	out_printf(o, o->o_comma ? ",\n{\"name\":" : "\n{\"name\":");
+	o->o_comma = true;
+	json_string(o, name);
+}
+
+static void
+json_cache(struct out *o, const struct umem_stat *us)
+{
+	json_item(o, us->us_name);
+	out_printf(o,
+	    ",\"size\":%zu,\"inuse\":%zu,\"cached\":%zu,\"free\":%zu,"
+	    "\"memory\":%zu,\"allocs\":%llu,\"fails\":%llu,\"hits\":%llu,"
+	    "\"magazine\":%zu,\"depot\":%llu}",
+	    us->us_size, us->us_inuse, us->us_cached, us->us_free,
+	    us->us_memory, (unsigned long long)us->us_allocs,
+	    (unsigned long long)us->us_fails, (unsigned long long)us->us_hits,
+	    us->us_magazine, (unsigned long long)us->us_depot);
+}
+
+static void
+json_arenas(struct out *o)
+{
+	o->o_comma = false;
+	out_printf(o, "],\n\"arenas\":[");
+}
+
+static void
+json_arena(struct out *o, const struct vmem__stat *vs)
+{
+	json_item(o, vs->vs_name);
+	out_printf(o,
+	    ",\"id\":%llu,\"source\":%llu,\"quantum\":%zu,\"inuse\":%zu,"
+	    "\"total\":%zu,\"import\":%zu,\"segments\":%zu,\"allocs\":%llu,"
+	    "\"frees\":%llu,\"waits\":%llu,\"fails\":%llu}",
+	    (unsigned long long)vs->vs_id, (unsigned long long)vs->vs_source_id,
+	    vs->vs_quantum, vs->vs_inuse, vs->vs_total, vs->vs_import,
+	    vs->vs_segments, (unsigned long long)vs->vs_alloc,
+	    (unsigned long long)vs->vs_free, (unsigned long long)vs->vs_wait,
+	    (unsigned long long)vs->vs_fail);
+}
+
+static void
+json_end(struct out *o)
+{
+	out_printf(o, "]}\n");
+}
+
+/* ---- OpenMetrics ---- */
+
+static void
+metrics_begin(struct out *o, const struct umem_totals *ut)
+{
+	out_printf(o, "# TYPE quarry_bytes gauge\n# UNIT quarry_bytes bytes\n");
+	out_printf(o,
+	    "quarry_bytes{state=\"inuse\"} %zu\n"
+	    "quarry_bytes{state=\"cached\"} %zu\n"
+	    "quarry_bytes{state=\"free\"} %zu\n"
+	    "quarry_bytes{state=\"idle\"} %zu\n"
+	    "quarry_bytes{state=\"metadata\"} %zu\n"
+	    "quarry_bytes{state=\"mapped\"} %zu\n",
+	    ut->ut_inuse, ut->ut_cached, ut->ut_free, ut->ut_idle, ut->ut_meta,
+	    ut->ut_mapped);
+}
+
+static void
+metrics_caches(struct out *o)
+{
+	out_printf(o,
+	    "# TYPE quarry_cache_objects gauge\n"
+	    "# TYPE quarry_cache_memory_bytes gauge\n"
+	    "# UNIT quarry_cache_memory_bytes bytes\n"
+	    "# TYPE quarry_cache_allocs counter\n"
+	    "# TYPE quarry_cache_fails counter\n");
+}
+
+static void
+metrics_sample(struct out *o, const char *metric, const char *label,
+    const char *name, const char *state, unsigned long long value)
+{
+	out_printf(o, "%s{%s=", metric, label);
+	json_string(o, name);
+	if (state != NULL)
+		out_printf(o, ",state=\"%s\"", state);
+	out_printf(o, "} %llu\n", value);
+}
+
+static void
+metrics_cache(struct out *o, const struct umem_stat *us)
+{
+	const char *objects = "quarry_cache_objects", *name = us->us_name;
+
+	metrics_sample(o, objects, "cache", name, "inuse", us->us_inuse);
+	metrics_sample(o, objects, "cache", name, "cached", us->us_cached);
+	metrics_sample(o, objects, "cache", name, "free", us->us_free);
+	metrics_sample(
+	    o, "quarry_cache_memory_bytes", "cache", name, NULL, us->us_memory);
+	metrics_sample(
+	    o, "quarry_cache_allocs_total", "cache", name, NULL, us->us_allocs);
+	metrics_sample(
+	    o, "quarry_cache_fails_total", "cache", name, NULL, us->us_fails);
+}
+
+static void
+metrics_arenas(struct out *o)
+{
+	out_printf(o,
+	    "# TYPE quarry_arena_units gauge\n"
+	    "# TYPE quarry_arena_allocs counter\n"
+	    "# TYPE quarry_arena_fails counter\n");
+}
+
+static void
+metrics_arena(struct out *o, const struct vmem__stat *vs)
+{
+	const char *units = "quarry_arena_units", *name = vs->vs_name;
+
+	metrics_sample(o, units, "arena", name, "inuse", vs->vs_inuse);
+	metrics_sample(o, units, "arena", name, "total", vs->vs_total);
+	metrics_sample(o, units, "arena", name, "import", vs->vs_import);
+	metrics_sample(
+	    o, "quarry_arena_allocs_total", "arena", name, NULL, vs->vs_alloc);
+	metrics_sample(
+	    o, "quarry_arena_fails_total", "arena", name, NULL, vs->vs_fail);
+}
+
+static void
+metrics_end(struct out *o)
+{
+	out_printf(o, "# EOF\n");
+}
+
+static const struct format formats[] = {
+    {"text", text_begin, text_caches, text_cache, text_arenas, text_arena,
+	text_end},
+    {"json", json_begin, json_caches, json_cache, json_arenas, json_arena,
+	json_end},
+    {"openmetrics", metrics_begin, metrics_caches, metrics_cache,
+	metrics_arenas, metrics_arena, metrics_end},
+};
+
+/* What vmem__foreach passes on. */
+struct arena_arg {
+	const struct format *aa_format;
+	struct out *aa_out;
+};
+
+static void
+write_arena(const struct vmem__stat *vs, void *arg)
+{
+	struct arena_arg *aa = arg;
+
+	aa->aa_format->f_arena(aa->aa_out, vs);
+}
+
+int
+quarry_stats_write(int fd, const char *format)
+{
+	struct out o = {.o_fd = fd};
+	const struct format *f = NULL;
+	struct umem_totals ut;
+	struct umem_stat us;
+
+	for (size_t i = 0; i < QR_ARRAY_LEN(formats); i++) {
+		if (format != NULL && strcmp(formats[i].f_name, format) == 0)
+			f = &formats[i];
+	}
+	if (f == NULL)
+		return (EINVAL);
+	if (!umem__init())
+		return (ENOMEM);
+	umem__totals(&ut);
+	f->f_begin(&o, &ut);
+	f->f_caches(&o);
+	for (size_t i = 0; umem__stat_at(i, &us); i++)
+		f->f_cache(&o, &us);
+	f->f_arenas(&o);
+	vmem__foreach(write_arena, &(struct arena_arg){f, &o});
+	f->f_end(&o);
+	out_flush(&o);
+	return (o.o_error);
+}
