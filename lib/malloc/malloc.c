@@ -1,0 +1,308 @@
+/*
+ * malloc.c - the malloc family, over the caches of umem_alloc.
+ *
+ * No tag stands before a block: its page tells whose it is.  Every block is
+ * aligned to 16 bytes.  A size too large for PTRDIFF_MAX fails with ENOMEM.
+ */
+#include "malloc/malloc.h"
+
+#include "umem/umem_class.h"
+#include "umem/umem_impl.h"
+#include "umem/umem_report.h"
+
+#include "base/panic.h"
+#include "meta/pagemap.h"
+#include "os/os.h"
+#include "vmem/vmem_heap.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { MALLOC_ALIGN = 16 };
+
+static inline size_t
+slot_off(unsigned slot)
+{
+	return (slot * sizeof(struct percpu_slot));
+}
+
+/* ---- allocation ---- */
+
+static QR_NOINLINE void *
+alloc_miss(size_t size, size_t align, bool *zeroed)
+{
+	struct umem_cache *cp;
+	void *p = NULL;
+
+	*zeroed = false;
+	if (umem__init()) {
+		if (size < umem__classes.cl_limit) {
+			cp = umem__class_cache(umem__slot_of(size));
+			if (cp != NULL)
+				p = (void *)umem__cpu_alloc(cp);
+		} else {
+			p = umem__large_alloc(
+			    size, qr_max(align, vmem__heap_quantum()), zeroed);
+		}
+	}
+	if (p == NULL)
+		errno = ENOMEM;
+	return (p);
+}
+
+static QR_NOINLINE void *
+malloc_miss(size_t size)
+{
+	bool zeroed;
+
+	return (alloc_miss(size, MALLOC_ALIGN, &zeroed));
+}
+
+void *
+malloc(size_t size)
+{
+	if (QR_LIKELY(size < umem__classes.cl_limit)) {
+		uintptr_t word = percpu_pop(slot_off(umem__slot_of(size)));
+
+		if (QR_LIKELY(word != 0))
+			return ((void *)word);
+	}
+	return (malloc_miss(size));
+}
+
+void *
+calloc(size_t n, size_t size)
+{
+	bool zeroed = false;
+	void *p = NULL;
+
+	if (__builtin_mul_overflow(n, size, &size)) {
+		errno = ENOMEM;
+		return (NULL);
+	}
+	if (QR_LIKELY(size < umem__classes.cl_limit))
+		p = (void *)percpu_pop(slot_off(umem__slot_of(size)));
+	if (p == NULL)
+		p = alloc_miss(size, MALLOC_ALIGN, &zeroed);
+	return (p == NULL || zeroed ? p : memset(p, 0, size));
+}
+
+/*
+ * A block of size rounded up to the alignment is of a class whose objects all
+ * lie at multiples of it, up to the alignment that slabs have themselves.
+ */
+static void *
+aligned(size_t align, size_t size)
+{
+	bool zeroed;
+
+	if (align <= MALLOC_ALIGN)
+		return (malloc(size));
+	if (size > PTRDIFF_MAX || align > PTRDIFF_MAX) {
+		errno = ENOMEM;
+		return (NULL);
+	}
+	if (size < UMEM_CLASS_MAX && align <= PAGEMAP_PAGE)
+		return (malloc(qr_roundup(qr_max(size, 1), align)));
+	return (alloc_miss(qr_max(size, UMEM_CLASS_MAX + 1), align, &zeroed));
+}
+
+void *
+memalign(size_t align, size_t size)
+{
+	if (!qr_ispow2(align) || size == 0) {
+		errno = EINVAL;
+		return (NULL);
+	}
+	return (aligned(align, size));
+}
+
+void *
+aligned_alloc(size_t align, size_t size)
+{
+	if (!qr_ispow2(align)) {
+		errno = EINVAL;
+		return (NULL);
+	}
+	return (aligned(align, size));
+}
+
+int
+posix_memalign(void **out, size_t align, size_t size)
+{
+	int saved = errno;
+	void *p;
+
+	if (!qr_ispow2(align) || align % sizeof(void *) != 0)
+		return (EINVAL);
+	p = aligned(align, size);
+	errno = saved;
+	if (p == NULL)
+		return (ENOMEM);
+	*out = p;
+	return (0);
+}
+
+void *
+valloc(size_t size)
+{
+	return (aligned(os_page_size(), size));
+}
+
+void *
+pvalloc(size_t size)
+{
+	size_t page = os_page_size();
+
+	if (size > PTRDIFF_MAX) {
+		errno = ENOMEM;
+		return (NULL);
+	}
+	return (aligned(page, qr_roundup(qr_max(size, 1), page)));
+}
+
+/* ---- release ---- */
+
+/* What a pointer was found to be. */
+struct block {
+	struct umem_cache *bl_cache; /* of a class, or NULL */
+	struct umem_large *bl_large; /* or NULL */
+};
+
+/*
+ * Find the block that p is the start of, as far as its page tells; else report
+ * what is wrong with it on behalf of `who`.
+ */
+static bool
+block_find(const char *who, void *p, struct block *bl)
+{
+	const uint32_t *kind = pagemap_descriptor(pagemap_get(p));
+	struct umem_slab *sl = (void *)(uintptr_t)kind;
+	const char *wrong = "invalid pointer";
+	char what[128];
+
+	*bl = (struct block){NULL, NULL};
+	if (kind != NULL && *kind == UMEM_KIND_LARGE) {
+		bl->bl_large = umem__large_find(p);
+		wrong = "not the start of a block";
+	} else if (kind != NULL) {
+		if ((sl->sl_cache->cache_flags & UMF_MALLOC) == 0)
+			wrong = "not from malloc";
+		else if ((uintptr_t)p % MALLOC_ALIGN != 0)
+			wrong = "not the start of a block";
+		else
+			bl->bl_cache = sl->sl_cache;
+	}
+	if (bl->bl_cache != NULL || bl->bl_large != NULL)
+		return (true);
+	umem__describe(p, what, sizeof(what));
+	umem__report("%s(%p): %s: %s", who, p, wrong, what);
+	return (false);
+}
+
+static QR_NOINLINE void
+free_miss(void *p)
+{
+	struct block bl;
+
+	if (p == NULL || !block_find("free", p, &bl))
+		return;
+	if (bl.bl_large != NULL)
+		umem__large_free(bl.bl_large);
+	else
+		umem__cpu_free(bl.bl_cache, (uintptr_t)p);
+}
+
+void
+free(void *p)
+{
+	unsigned slot;
+
+	if (QR_UNLIKELY((uintptr_t)p % MALLOC_ALIGN != 0 ||
+		!pagemap_slot(p, &slot) ||
+		!percpu_push(slot_off(slot), (uintptr_t)p)))
+		free_miss(p);
+}
+
+/* The size tells nothing that the page does not. */
+void
+free_sized(void *p, size_t size)
+{
+	(void)size;
+	free(p);
+}
+
+void
+free_aligned_sized(void *p, size_t align, size_t size)
+{
+	(void)align;
+	(void)size;
+	free(p);
+}
+
+/* ---- size and growth ---- */
+
+static size_t
+block_size(const struct block *bl)
+{
+	return (bl->bl_large != NULL ? bl->bl_large->lg_size
+				     : bl->bl_cache->cache_chunk);
+}
+
+size_t
+malloc_usable_size(void *p)
+{
+	struct block bl;
+
+	if (p == NULL || !block_find("malloc_usable_size", p, &bl))
+		return (0);
+	return (block_size(&bl));
+}
+
+/* Is a block of `have` bytes the right one for a request of `want`? */
+static bool
+fits(size_t have, size_t want)
+{
+	return (want <= have && (want > have / 2 || have <= MALLOC_ALIGN));
+}
+
+void *
+realloc(void *p, size_t size)
+{
+	struct block bl;
+	size_t have;
+	void *q;
+
+	if (p == NULL)
+		return (malloc(size));
+	if (!block_find("realloc", p, &bl)) {
+		errno = EINVAL;
+		return (NULL);
+	}
+	if (size == 0) {
+		free(p);
+		return (NULL);
+	}
+	have = block_size(&bl);
+	if (fits(have, size)) {
+		if (bl.bl_large != NULL)
+			bl.bl_large->lg_asked = size;
+		return (p);
+	}
+	q = malloc(size);
+	if (q == NULL)
+		return (NULL);
+	memcpy(q, p, qr_min(have, size));
+	free(p);
+	return (q);
+}
+
+void *
+reallocarray(void *p, size_t n, size_t size)
+{
+	if (__builtin_mul_overflow(n, size, &size)) {
+		errno = ENOMEM;
+		return (NULL);
+	}
+	return (realloc(p, size));
+}
