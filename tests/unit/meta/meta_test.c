@@ -299,6 +299,36 @@ threads_share_a_pool(void **state)
 	assert_true(common.mp_total <= THREADS * 20);
 }
 
+static void *
+get_one(void *arg)
+{
+	return (meta_get(arg));
+}
+
+static void
+while_all_locks_are_held_no_pool_is_used_or_registered(void **state)
+{
+	static struct meta_pool pools[2] = {
+	    META_POOL_INIT("old", 16), META_POOL_INIT("new", 16)};
+	pthread_t threads[2];
+	void *rec;
+	(void)state;
+
+	assert_non_null(meta_get(&pools[0]));
+	meta_lock_all();
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(
+		    pthread_create(&threads[i], NULL, get_one, &pools[i]), 0);
+	(void)usleep(20000);
+	assert_int_equal(pools[0].mp_total, 1);
+	assert_false(pools[1].mp_listed);
+	meta_unlock_all();
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(pthread_join(threads[i], &rec), 0);
+		assert_non_null(rec);
+	}
+}
+
 /* First use of a pool, over and over, so that forks meet registrations. */
 static void *
 register_pools(void *arg)
@@ -381,6 +411,7 @@ main(void)
 	    TEST(a_block_of_nothing_or_too_much_is_null),
 	    TEST(a_broken_pool_is_fatal),
 	    TEST(threads_share_a_pool),
+	    TEST(while_all_locks_are_held_no_pool_is_used_or_registered),
 	    TEST(a_child_forked_under_all_locks_goes_on),
 	};
 

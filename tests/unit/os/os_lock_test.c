@@ -151,18 +151,20 @@ enter_once(void *arg)
 }
 
 static void
-all_who_wait_for_a_mutex_get_it(void **state)
+all_who_wait_for_a_mutex_sleep_until_they_get_it(void **state)
 {
 	struct shared s = SHARED_INIT;
 	pthread_t threads[THREADS];
 	(void)state;
 
+	failsys_reset();
 	qr_mutex_enter(&s.s_lock);
 	start(threads, THREADS, enter_once, &s);
 	while (s.s_sleepers < THREADS)
 		(void)usleep(1000);
 	(void)usleep(20000);
 	assert_int_equal(s.s_awake, 0);
+	assert_true(failsys_calls(FAILSYS_SYSCALL) <= 2 * THREADS);
 	qr_mutex_exit(&s.s_lock);
 	join(threads, THREADS);
 	assert_int_equal(s.s_awake, THREADS);
@@ -586,7 +588,7 @@ main(void)
 	    cmocka_unit_test(four_threads_exclude_one_another),
 	    cmocka_unit_test(tryenter_takes_a_free_mutex_and_no_other),
 	    cmocka_unit_test(an_uncontended_mutex_makes_no_system_call),
-	    cmocka_unit_test(all_who_wait_for_a_mutex_get_it),
+	    cmocka_unit_test(all_who_wait_for_a_mutex_sleep_until_they_get_it),
 	    cmocka_unit_test(a_sleep_the_kernel_refuses_is_only_a_detour),
 	    cmocka_unit_test(
 		a_timed_wait_ends_at_its_deadline_with_the_mutex_held),
