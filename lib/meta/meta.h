@@ -40,7 +40,7 @@ struct meta_pool {
 #define META_POOL_INIT(name, size)                                         \
 	{                                                                  \
 		.mp_lock = QR_MUTEX_INIT(QR_RANK_META), .mp_name = (name), \
-		.mp_size = (size)                                          \
+		.mp_size = ((size) + 15) / 16 * 16                         \
 	}
 
 /* Return a zeroed record, or NULL when the kernel has no memory left. */

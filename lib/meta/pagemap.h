@@ -52,15 +52,17 @@ pagemap_get(const void *p)
 	return (__atomic_load_n(&pagemap__table.pm_word[i], __ATOMIC_RELAXED));
 }
 
-/* Only the slot of the word for p. */
-QR_INLINE unsigned
-pagemap_slot(const void *p)
+/* Only the slot of the word for p; false outside the window. */
+QR_INLINE bool
+pagemap_slot(const void *p, unsigned *slot)
 {
+	typedef uint16_t __attribute__((may_alias)) half;
 	uintptr_t i = ((uintptr_t)p >> PAGEMAP_SHIFT) - pagemap__table.pm_first;
 
 	if (QR_UNLIKELY(i >= pagemap__table.pm_count))
-		return (0);
-	return (*(const volatile uint16_t *)&pagemap__table.pm_word[i]);
+		return (false);
+	*slot = *(const half *)&pagemap__table.pm_word[i];
+	return (true);
 }
 
 QR_INLINE uint64_t

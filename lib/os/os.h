@@ -37,6 +37,9 @@ bool os_unmap(void *addr, size_t size);
  */
 bool os_purge(void *addr, size_t size);
 
+/* Back [addr, addr + size) with pages of the base size, where that matters. */
+void os_no_huge_pages(void *addr, size_t size);
+
 size_t os_page_size(void);
 
 /* Bound on the address space in bytes (RLIMIT_AS); SIZE_MAX if unlimited. */

@@ -118,6 +118,15 @@ os_purge(void *addr, size_t size)
 	return (done);
 }
 
+void
+os_no_huge_pages(void *addr, size_t size)
+{
+	int saved = errno;
+
+	(void)madvise(addr, size, MADV_NOHUGEPAGE);
+	errno = saved;
+}
+
 size_t
 os_page_size(void)
 {
