@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
+#define _GNU_SOURCE
 #include "harness.h"
 
 #include <fcntl.h>
