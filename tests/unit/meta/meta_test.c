@@ -217,6 +217,16 @@ a_block_of_nothing_or_too_much_is_null(void **state)
 }
 
 static void
+a_record_size_is_rounded_up_to_16_bytes(void **state)
+{
+	static struct meta_pool pool = META_POOL_INIT("odd", 17);
+	char *first = meta_get(&pool);
+	(void)state;
+
+	assert_ptr_equal(meta_get(&pool), first + 32);
+}
+
+static void
 put_one_too_many(void *arg)
 {
 	static struct meta_pool pool = META_POOL_INIT("twice", 32);
@@ -228,9 +238,9 @@ put_one_too_many(void *arg)
 }
 
 static void
-use_odd_size(void *arg)
+use_no_size(void *arg)
 {
-	static struct meta_pool pool = META_POOL_INIT("odd", 24);
+	static struct meta_pool pool = META_POOL_INIT("none", 0);
 	(void)arg;
 
 	(void)meta_get(&pool);
@@ -242,8 +252,8 @@ a_broken_pool_is_fatal(void **state)
 	(void)state;
 	child_expect_abort_like(put_one_too_many, NULL,
 	    "quarry: assertion failed: mp->mp_nfree < mp->mp_total, file *");
-	child_expect_abort_like(use_odd_size, NULL,
-	    "quarry: assertion failed: mp->mp_size >= 16 *");
+	child_expect_abort_like(
+	    use_no_size, NULL, "quarry: assertion failed: mp->mp_size >= 16 *");
 }
 
 static struct meta_pool common = META_POOL_INIT("common", 64);
@@ -404,6 +414,7 @@ main(void)
 	    TEST(many_small_pools_share_a_few_pages),
 	    TEST(a_record_put_back_is_the_next_one_out_and_is_zero),
 	    TEST(records_are_aligned_zeroed_and_apart),
+	    TEST(a_record_size_is_rounded_up_to_16_bytes),
 	    TEST(a_record_may_be_larger_than_a_chunk),
 	    TEST(out_of_memory_is_null_and_passes),
 	    TEST(without_memory_a_chunk_is_used_to_its_last_record),

@@ -251,6 +251,23 @@ purged_memory_reads_as_zero(void **state)
 }
 
 static void
+huge_pages_are_refused_where_the_kernel_has_them(void **state)
+{
+	char *p = os_map(4 * MIB, 2 * MIB);
+	bool has = access("/sys/kernel/mm/transparent_hugepage", F_OK) == 0;
+	(void)state;
+
+	errno = ODD_ERRNO;
+	os_no_huge_pages(p, 4 * MIB);
+	assert_int_equal(smaps_has_flag(p, " nh"), has);
+	failsys_nth(FAILSYS_MADVISE, 1, EINVAL);
+	errno = ODD_ERRNO;
+	os_no_huge_pages(p, 4 * MIB);
+	assert_int_equal(errno, ODD_ERRNO);
+	assert_true(os_unmap(p, 4 * MIB));
+}
+
+static void
 the_page_size_is_the_one_of_the_kernel(void **state)
 {
 	(void)state;
@@ -719,6 +736,7 @@ main(void)
 	    TEST(a_refused_unmap_keeps_the_range_but_not_its_pages),
 	    TEST(a_part_of_a_mapping_can_be_given_back),
 	    TEST(purged_memory_reads_as_zero),
+	    TEST(huge_pages_are_refused_where_the_kernel_has_them),
 	    TEST(the_page_size_is_the_one_of_the_kernel),
 	    TEST(the_address_space_limit_is_the_soft_one),
 	    TEST(every_possible_cpu_id_is_below_the_limit),
