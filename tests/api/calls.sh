@@ -36,5 +36,9 @@ END {
 			bad = 1
 		}
 	}
+	if (!users) {
+		print "no symbols"
+		bad = 1
+	}
 	exit bad
 }'

@@ -121,6 +121,7 @@ mkdir -p lib/os lib/umem
 echo 'void up(void); void f(void) { up(); }' | gcc -x c -c - -o lib/os/f.c.o
 echo 'void up(void) {}' | gcc -x c -c - -o lib/umem/up.c.o
 refuses 'f.c.o (os) uses up (umem)' "$gates/calls.sh" lib/*/*.o
+refuses 'no symbols' "$gates/calls.sh" 'lib/os/f.c.o;lib/umem/up.c.o'
 
 if command -v mandoc >/dev/null; then
 	printf '.Dd x\n.Dt X 3\n.Os\n.Sh NAME\n.Nx\n.Foo\n' | tree man/x.3
