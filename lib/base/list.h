@@ -15,7 +15,10 @@ struct qr_list {
 	struct qr_list *prev;
 };
 
-#define QR_LIST_INIT(head) {&(head), &(head)}
+#define QR_LIST_INIT(head)       \
+	{                        \
+		&(head), &(head) \
+	}
 
 static inline void
 qr_list_init(struct qr_list *head)
@@ -65,16 +68,16 @@ qr_list_remove(struct qr_list *item)
 #define QR_LIST_FIRST(head, type, member) \
 	QR_LIST_ENTRY((head)->next, type, member)
 
-#define QR_LIST_FOREACH(var, head, type, member) \
+#define QR_LIST_FOREACH(var, head, type, member)                    \
 	for (type *var = QR_LIST_ENTRY((head)->next, type, member); \
-	     &var->member != (head); \
+	     &var->member != (head);                                \
 	     var = QR_LIST_ENTRY(var->member.next, type, member))
 
 /* As QR_LIST_FOREACH; the body may remove `var`. */
-#define QR_LIST_FOREACH_SAFE(var, head, type, member) \
-	for (type *var = QR_LIST_ENTRY((head)->next, type, member), \
+#define QR_LIST_FOREACH_SAFE(var, head, type, member)                          \
+	for (type *var = QR_LIST_ENTRY((head)->next, type, member),            \
 		  *var##_next = QR_LIST_ENTRY(var->member.next, type, member); \
-	     &var->member != (head); var = var##_next, \
+	     &var->member != (head); var = var##_next,                         \
 		  var##_next = QR_LIST_ENTRY(var->member.next, type, member))
 
 #endif /* QR_LIST_H */
