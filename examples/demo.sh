@@ -85,6 +85,12 @@ run_redis() {
 	sed -i "s/^[^ ]*/$wall/" "$dir/cost"
 }
 
+# blame LIST PROGRAM - add it to a list of names, once.
+blame() {
+	local -n list=$1
+	case " $list " in *" $2 "*) ;; *) list+=" $2" ;; esac
+}
+
 # one PROGRAM VARIANT - run it, compare it with the plain run, note its cost.
 one() {
 	local dir=$work/$1.$2 lib=
@@ -98,7 +104,7 @@ one() {
 	"run_$1" "$lib" "$dir" 2>"$dir/errors" || {
 		say "$1 ($2) failed with status $?:"
 		tail -n 5 "$dir/errors" >&2
-		failed+=" $1"
+		blame failed "$1"
 		return 0
 	}
 	if [ "$2" != account ]; then
@@ -109,11 +115,11 @@ one() {
 		mv "$dir/out" "$work/$1.expected"
 	elif ! diff -r -q -x errors "$work/$1.expected" "$dir/out" >&2; then
 		say "$1 ($2): the output differs from that of the plain run"
-		differs+=" $1"
+		blame differs "$1"
 	elif [ "$2" != account ] &&
 		! diff "$work/$1.expected/errors" "$dir/out/errors" >&2; then
 		say "$1 ($2): the messages differ from those of the plain run"
-		differs+=" $1"
+		blame differs "$1"
 	fi
 	rm -rf "$dir/out"
 }
@@ -123,10 +129,13 @@ account() {
 	local dir=$work/$1.account
 	QUARRY_OPTIONS=verbose,stats one "$1" account
 	cat "$dir/errors" "$dir/server" 2>/dev/null >"$work/$1.words" || true
-	grep -qi quarry "$work/$1.words" || {
+	if ! grep -q 'active' "$work/$1.words"; then
 		say "$1: Quarry does not announce itself"
-		failed+=" $1"
-	}
+		blame failed "$1"
+	elif ! grep -q 'KiB mapped' "$work/$1.words"; then
+		say "$1: Quarry gives no account"
+		blame failed "$1"
+	fi
 }
 
 # Who goes first changes from round to round; short programs run twice.

@@ -9,6 +9,8 @@
 
 function median(list,    v, n, i, j, x) {
 	n = split(list, v, " ")
+	if (n == 0)
+		return 0
 	for (i = 2; i <= n; i++) {
 		x = v[i] + 0
 		for (j = i - 1; j > 0 && v[j] + 0 > x; j--)
@@ -31,13 +33,13 @@ function all(field, p, base,    k, list) {
 }
 
 function table_row(p, base, label,    line, i) {
-	line = sprintf("%-22s%4d%8.2f%7.2f%7.2f%9.1f%7.2f", label, \
+	line = sprintf("%-20s%4d%7.2f%6.2f%6.2f%8.1f%6.2f", label, \
 	    runs[p, base], all("ms", p, base) / 1000, ratios("ms", p, base), \
 	    ratios("cpu", p, base), all("kb", p, base) / 1024, \
 	    ratios("kb", p, base))
 	for (i = 1; i <= nparts; i++)
 		line = line ((p, parts[i]) in held ? \
-		    sprintf("%8.1f", held[p, parts[i]] / 1024) : sprintf("%8s", "?"))
+		    sprintf("%7.1f", held[p, parts[i]] / 1024) : sprintf("%7s", "?"))
 	print line
 }
 
@@ -82,11 +84,10 @@ NF == 5 {
 }
 
 END {
-	printf "%-22s%4s%8s%7s%7s%9s%7s%s\n", "", "", "without", "x time", \
-	    "x cpu", "without", "x peak", "   MB at exit, by Quarry's own account"
-	printf "%-22s%4s%8s%7s%7s%9s%7s", "program", "runs", "s", "with", \
-	    "with", "peak MB", "with"
-	printf "%8s%8s%8s%8s%8s%8s\n", "in use", "cached", "free", "idle", \
+	printf "%-20s%4s%7s%6s%6s%8s%6s  %s\n", "", "", "plain", "time", "cpu", \
+	    "plain", "peak", "MB at exit, by Quarry's own account"
+	printf "%-20s%4s%7s%6s%6s%8s%6s", "program", "runs", "s", "x", "x", "MB", "x"
+	printf "%7s%7s%7s%7s%7s%7s\n", "in use", "cached", "free", "idle", \
 	    "meta", "mapped"
 	for (i = 1; i <= n; i++) {
 		p = order[i]
