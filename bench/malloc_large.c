@@ -67,7 +67,7 @@ large_setup(struct bench_worker *w)
 	size_t n = large_live(w);
 
 	w->bw_state = bench_map(n * sizeof(void *));
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < 3 * n; i++)
 		(void)large_unit(w);
 }
 
