@@ -68,16 +68,22 @@ qr_list_remove(struct qr_list *item)
 #define QR_LIST_FIRST(head, type, member) \
 	QR_LIST_ENTRY((head)->next, type, member)
 
+/* The link of an entry that may be the head, and then is no `type` at all. */
+#define QR_LIST_LINK(var, type, member) \
+	((struct qr_list *)(void *)((char *)(var) + offsetof(type, member)))
+
 #define QR_LIST_FOREACH(var, head, type, member)                    \
 	for (type *var = QR_LIST_ENTRY((head)->next, type, member); \
-	     &var->member != (head);                                \
+	     QR_LIST_LINK(var, type, member) != (head);             \
 	     var = QR_LIST_ENTRY(var->member.next, type, member))
 
 /* As QR_LIST_FOREACH; the body may remove `var`. */
-#define QR_LIST_FOREACH_SAFE(var, head, type, member)                          \
-	for (type *var = QR_LIST_ENTRY((head)->next, type, member),            \
-		  *var##_next = QR_LIST_ENTRY(var->member.next, type, member); \
-	     &var->member != (head); var = var##_next,                         \
-		  var##_next = QR_LIST_ENTRY(var->member.next, type, member))
+#define QR_LIST_FOREACH_SAFE(var, head, type, member)                       \
+	for (type *var = QR_LIST_ENTRY((head)->next, type, member),         \
+		  *var##_next = QR_LIST_ENTRY(                              \
+		      QR_LIST_LINK(var, type, member)->next, type, member); \
+	     QR_LIST_LINK(var, type, member) != (head); var = var##_next,   \
+		  var##_next = QR_LIST_ENTRY(                               \
+		      QR_LIST_LINK(var, type, member)->next, type, member))
 
 #endif /* QR_LIST_H */
