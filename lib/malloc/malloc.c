@@ -20,12 +20,6 @@
 
 enum { MALLOC_ALIGN = 16 };
 
-static inline size_t
-slot_off(unsigned slot)
-{
-	return (slot * sizeof(struct percpu_slot));
-}
-
 /* ---- allocation ---- */
 
 static QR_NOINLINE void *
@@ -37,7 +31,7 @@ alloc_miss(size_t size, size_t align, bool *zeroed)
 	*zeroed = false;
 	if (umem__init()) {
 		if (size < umem__classes.cl_limit) {
-			cp = umem__class_cache(umem__slot_of(size));
+			cp = umem__class_cache(umem__off_of(size));
 			if (cp != NULL)
 				p = (void *)umem__cpu_alloc(cp);
 		} else {
@@ -61,8 +55,8 @@ malloc_miss(size_t size)
 void *
 malloc(size_t size)
 {
-	if (QR_LIKELY(size < umem__classes.cl_limit)) {
-		uintptr_t word = percpu_pop(slot_off(umem__slot_of(size)));
+	if (QR_LIKELY(size < umem__classes.cl_fast)) {
+		uintptr_t word = percpu_pop(umem__off_of(size));
 
 		if (QR_LIKELY(word != 0))
 			return ((void *)word);
@@ -80,8 +74,8 @@ calloc(size_t n, size_t size)
 		errno = ENOMEM;
 		return (NULL);
 	}
-	if (QR_LIKELY(size < umem__classes.cl_limit))
-		p = (void *)percpu_pop(slot_off(umem__slot_of(size)));
+	if (QR_LIKELY(size < umem__classes.cl_fast))
+		p = (void *)percpu_pop(umem__off_of(size));
 	if (p == NULL)
 		p = alloc_miss(size, MALLOC_ALIGN, &zeroed);
 	return (p == NULL || zeroed ? p : memset(p, 0, size));
@@ -216,11 +210,10 @@ free_miss(void *p)
 void
 free(void *p)
 {
-	unsigned slot;
+	size_t off;
 
 	if (QR_UNLIKELY((uintptr_t)p % MALLOC_ALIGN != 0 ||
-		!pagemap_slot(p, &slot) ||
-		!percpu_push(slot_off(slot), (uintptr_t)p)))
+		!pagemap_off(p, &off) || !percpu_push(off, (uintptr_t)p)))
 		free_miss(p);
 }
 

@@ -42,6 +42,8 @@ pagemap_init(void)
 	pagemap__table.pm_first = first;
 	__atomic_store_n(&pagemap__table.pm_count, window >> PAGEMAP_SHIFT,
 	    __ATOMIC_RELEASE);
+	if (first == 0)
+		pagemap__table.pm_whole = pagemap__table.pm_count;
 	return (true);
 }
 

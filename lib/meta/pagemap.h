@@ -8,8 +8,9 @@
  * window around the place where mmap puts things, at least four times as wide
  * as the limit, so that nothing can be mapped outside it.
  *
- * A word: bits 0-15 the slot whose stack takes the objects of this page when
- * they are freed (0: none, look further), bits 16-63 a descriptor.  0: unknown.
+ * A word: bits 0-15 the offset of the per-CPU slot whose stack takes the
+ * objects of this page when they are freed (0: none, look further), bits 16-63
+ * a descriptor.  0: unknown.
  */
 #ifndef QR_PAGEMAP_H
 #define QR_PAGEMAP_H
@@ -28,6 +29,7 @@ struct pagemap {
 	uint64_t *pm_word;  /* [page number - pm_first] */
 	uintptr_t pm_first; /* first page number of the window */
 	uintptr_t pm_count; /* pages in the window */
+	uintptr_t pm_whole; /* the same if the window begins at 0, else 0 */
 };
 
 extern QR_HIDDEN struct pagemap pagemap__table;
@@ -52,23 +54,26 @@ pagemap_get(const void *p)
 	return (__atomic_load_n(&pagemap__table.pm_word[i], __ATOMIC_RELAXED));
 }
 
-/* Only the slot of the word for p; false outside the window. */
+/*
+ * Only the offset of the word for p; false where it takes pagemap_get() to
+ * know, which is everywhere unless the window is all of user space.
+ */
 QR_INLINE bool
-pagemap_slot(const void *p, unsigned *slot)
+pagemap_off(const void *p, size_t *off)
 {
 	typedef uint16_t __attribute__((may_alias)) half;
-	uintptr_t i = ((uintptr_t)p >> PAGEMAP_SHIFT) - pagemap__table.pm_first;
+	uintptr_t i = (uintptr_t)p >> PAGEMAP_SHIFT;
 
-	if (QR_UNLIKELY(i >= pagemap__table.pm_count))
+	if (QR_UNLIKELY(i >= pagemap__table.pm_whole))
 		return (false);
-	*slot = *(const half *)&pagemap__table.pm_word[i];
+	*off = *(const half *)&pagemap__table.pm_word[i];
 	return (true);
 }
 
 QR_INLINE uint64_t
-pagemap_word(const void *descriptor, unsigned slot)
+pagemap_word(const void *descriptor, unsigned off)
 {
-	return ((uint64_t)(uintptr_t)descriptor << 16 | slot);
+	return ((uint64_t)(uintptr_t)descriptor << 16 | off);
 }
 
 QR_INLINE void *

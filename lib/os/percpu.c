@@ -23,6 +23,7 @@ struct percpu_front *percpu__front[PERCPU_CPUS];
 const uintptr_t percpu__null[2] QR_ALIGNED(16) = {1, 1};
 bool percpu__restartable;
 
+static const struct percpu_slot slot_null = {PERCPU_NULL, 1};
 static struct percpu_front stub = {.f_lock = QR_MUTEX_INIT(QR_RANK_CPU)};
 static const char *form = "lock";
 static unsigned cpu_limit;
@@ -56,7 +57,7 @@ percpu_init(enum percpu_want want)
 	for (unsigned i = 0; i < cpu_limit + 2; i++)
 		percpu__base[i] = &stub;
 	slot_used[0] = 1;
-	stub.f_slot[0].s_top = PERCPU_NULL;
+	stub.f_slot[0] = slot_null;
 
 	percpu__hot.h_area = __rseq_offset;
 	percpu__hot.h_cpu = __rseq_offset + RSEQ_CPU_ID;
@@ -91,11 +92,10 @@ percpu_slot_open(void)
 	}
 	if (slot >= slot_limit)
 		slot_limit = slot + 1;
-	stub.f_slot[slot].s_top = PERCPU_NULL;
+	stub.f_slot[slot] = slot_null;
 	for (unsigned i = 0; i < cpu_limit && nfronts > 0; i++) {
 		if (percpu__front[i] != NULL)
-			percpu__front[i]->f_slot[slot] =
-			    (struct percpu_slot){PERCPU_NULL, 0};
+			percpu__front[i]->f_slot[slot] = slot_null;
 	}
 	qr_mutex_exit(&fronts_lock);
 	return (slot);
@@ -123,7 +123,7 @@ front_make(unsigned cpu)
 		if (front != NULL) {
 			qr_mutex_init(&front->f_lock, QR_RANK_CPU);
 			for (unsigned i = 0; i < slot_limit; i++)
-				front->f_slot[i].s_top = PERCPU_NULL;
+				front->f_slot[i] = slot_null;
 			nfronts++;
 			__atomic_store_n(
 			    &percpu__front[cpu], front, __ATOMIC_RELEASE);
@@ -158,7 +158,7 @@ percpu_enter(unsigned *cpup)
 uintptr_t
 percpu_pop_any(struct percpu_front *front, size_t off)
 {
-	return (percpu__restartable ? percpu__rseq_pop(off)
+	return (percpu__restartable ? percpu__rseq_pop_exact(off)
 				    : percpu__lock_pop(front, off));
 }
 
@@ -181,10 +181,10 @@ percpu_push_any(struct percpu_front *front, size_t off, uintptr_t word)
 	return (PERCPU_FULL);
 }
 
-static uintptr_t *
-top_word(struct percpu_front *front, size_t off)
+static struct percpu_slot *
+slot_at(struct percpu_front *front, size_t off)
 {
-	return ((uintptr_t *)((char *)front->f_slot + off));
+	return ((void *)((char *)front->f_slot + off));
 }
 
 static uintptr_t *
@@ -206,19 +206,10 @@ word_read(struct percpu_front *front, const uintptr_t *word)
 	return (value);
 }
 
-static bool
-word_cas(unsigned cpu, struct percpu_front *front, uintptr_t *word,
-    uintptr_t old, uintptr_t new)
-{
-	return (percpu__restartable
-		? percpu__rseq_cas(cpu, front, word, old, new)
-		: percpu__lock_cas(front, word, old, new));
-}
-
 uintptr_t
 percpu_top(struct percpu_front *front, size_t off)
 {
-	return (word_read(front, top_word(front, off)));
+	return (word_read(front, &slot_at(front, off)->s_top));
 }
 
 uintptr_t
@@ -231,14 +222,28 @@ bool
 percpu_cas_top(unsigned cpu, struct percpu_front *front, size_t off,
     uintptr_t old, uintptr_t new)
 {
-	return (word_cas(cpu, front, top_word(front, off), old, new));
+	struct percpu_slot *s = slot_at(front, off);
+
+	if (!percpu__restartable)
+		return (percpu__lock_cas(front, &s->s_top, old, new));
+	if (!percpu__rseq_cas(cpu, front, &s->s_top, old, new))
+		return (false);
+	/* We may have left the CPU by now; a wrong hint is found out. */
+	__atomic_store_n(&s->s_tos,
+	    __atomic_load_n((uintptr_t *)new - 1, __ATOMIC_RELAXED),
+	    __ATOMIC_RELAXED);
+	return (true);
 }
 
 bool
 percpu_cas_prev(unsigned cpu, struct percpu_front *front, size_t off,
     uintptr_t old, uintptr_t new)
 {
-	return (word_cas(cpu, front, prev_word(front, off), old, new));
+	uintptr_t *prev = prev_word(front, off);
+
+	return (percpu__restartable
+		? percpu__rseq_cas(cpu, front, prev, old, new)
+		: percpu__lock_cas(front, prev, old, new));
 }
 
 /* Take the blocks of `slot` from one front that is ours alone. */
@@ -252,7 +257,7 @@ front_take(struct percpu_front *front, unsigned slot,
 		take(arg, s->s_top);
 	if (front->f_prev[slot] != 0)
 		take(arg, front->f_prev[slot]);
-	s->s_top = PERCPU_NULL;
+	*s = slot_null;
 	front->f_prev[slot] = 0;
 }
 
@@ -292,11 +297,9 @@ percpu_drain(unsigned slot, void (*take)(void *arg, uintptr_t top), void *arg)
 	return (ok);
 }
 
-uint64_t
+void
 percpu_peek(unsigned slot, void (*look)(void *arg, uintptr_t top), void *arg)
 {
-	uint64_t allocs = 0;
-
 	qr_mutex_enter(&fronts_lock);
 	for (unsigned i = 0; i < cpu_limit; i++) {
 		struct percpu_front *front = percpu__front[i];
@@ -308,8 +311,6 @@ percpu_peek(unsigned slot, void (*look)(void *arg, uintptr_t top), void *arg)
 		top = __atomic_load_n(
 		    &front->f_slot[slot].s_top, __ATOMIC_RELAXED);
 		prev = __atomic_load_n(&front->f_prev[slot], __ATOMIC_RELAXED);
-		allocs += __atomic_load_n(
-		    &front->f_slot[slot].s_allocs, __ATOMIC_RELAXED);
 		if (top != PERCPU_NULL)
 			look(arg, top);
 		if (prev != 0)
@@ -317,7 +318,6 @@ percpu_peek(unsigned slot, void (*look)(void *arg, uintptr_t top), void *arg)
 		qr_mutex_exit(&front->f_lock);
 	}
 	qr_mutex_exit(&fronts_lock);
-	return (allocs);
 }
 
 unsigned

@@ -43,10 +43,16 @@ enum {
 	PERCPU_CPUS = 8192,
 };
 
+/*
+ * s_top is the truth.  s_tos is a hint: a pop that finds it equal to the word
+ * below top may use it before that word has arrived, which takes a load out of
+ * the chain from one operation to the next.  It is wrong only after a sequence
+ * was interrupted, or an exchange; the miss then pops exactly.
+ */
 struct percpu_slot {
-	uintptr_t s_top;   /* into the loaded block */
-	uint64_t s_allocs; /* pops that took the restartable path */
-};
+	uintptr_t s_top; /* into the loaded block */
+	uintptr_t s_tos; /* the word below top, perhaps */
+} QR_ALIGNED(16);
 
 /*
  * What one CPU owns.
@@ -164,9 +170,9 @@ bool percpu_drain(
 
 /*
  * Look at every block of `slot` without stopping its CPU: a consistent value
- * for a slot that nobody uses, else a recent one.  Also sums s_allocs.
+ * for a slot that nobody uses, else a recent one.
  */
-uint64_t percpu_peek(
+void percpu_peek(
     unsigned slot, void (*look)(void *arg, uintptr_t top), void *arg);
 
 /* Fronts made so far, and their bytes. */

@@ -30,33 +30,39 @@
 
 #define PERCPU_TP ((char *)__builtin_thread_pointer())
 
+/*
+ * gcc up to 12.3 and 13.1 forgets that a jump out of an asm goto has changed
+ * its outputs too; an empty asm on either way keeps them apart.
+ */
+#define PERCPU_SETTLE __asm__ volatile("" : : : "memory")
+
 QR_INLINE uintptr_t
 percpu__rseq_pop(size_t off)
 {
-	uintptr_t t, slot, top, word, count;
+	uintptr_t t, slot, top, word;
 
 	__asm__ volatile goto(
 	    PERCPU_ENTER
 	    "ldr %[t], [%[base], %[t], lsl #3]\n\t"
 	    "add %[slot], %[t], %[off]\n\t"
-	    "ldp %[top], %[count], [%[slot]]\n\t"
+	    "ldr %[top], [%[slot]]\n\t"
 	    "ldr %[word], [%[top], #-8]!\n\t"
 	    "tbnz %[word], #0, %l[miss]\n\t"
-	    "add %[count], %[count], #1\n\t"
-	    "str %[count], [%[slot], #8]\n\t"
 	    "str %[top], [%[slot]]\n"
 	    "2:\n\t"
 	    : [t] "=&r"(t), [slot] "=&r"(slot), [top] "=&r"(top),
-	      [word] "=&r"(word), [count] "=&r"(count)
+	      [word] "=&r"(word)
 	    : [area] "r"(PERCPU_TP + percpu__hot.h_area),
 	      [idx] "r"(PERCPU_TP + percpu__hot.h_cpu),
 	      [base] "r"(&percpu__base[2]), [off] "r"(off)
 	    : "memory", "cc"
 	    : miss);
+	PERCPU_SETTLE;
 	if (word == 0)
 		__builtin_unreachable();
 	return (word);
 miss:
+	PERCPU_SETTLE;
 	return (0);
 }
 
@@ -85,8 +91,10 @@ percpu__rseq_push(size_t off, uintptr_t word)
 	      [base] "r"(&percpu__base[2]), [off] "r"(off), [word] "r"(word)
 	    : "memory", "cc"
 	    : miss);
+	PERCPU_SETTLE;
 	return (true);
 miss:
+	PERCPU_SETTLE;
 	return (false);
 }
 
@@ -116,11 +124,19 @@ percpu__rseq_cas(unsigned cpu, struct percpu_front *front, uintptr_t *word,
 	      [new] "r"(new)
 	    : "memory", "cc"
 	    : miss);
+	PERCPU_SETTLE;
 	return (true);
 miss:
+	PERCPU_SETTLE;
 	return (false);
 }
 /* clang-format on */
+
+QR_INLINE uintptr_t
+percpu__rseq_pop_exact(size_t off)
+{
+	return (percpu__rseq_pop(off));
+}
 
 /* The index the kernel last reported; negative when it does not. */
 QR_INLINE int

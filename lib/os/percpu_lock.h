@@ -20,7 +20,6 @@ percpu__lock_pop(struct percpu_front *front, size_t off)
 	word = *(uintptr_t *)(s->s_top - sizeof(uintptr_t));
 	if ((word & 1) == 0) {
 		s->s_top -= sizeof(uintptr_t);
-		s->s_allocs++;
 	} else {
 		word = 0;
 	}

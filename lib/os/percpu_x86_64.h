@@ -30,10 +30,51 @@
 	"1:\n\t" \
 	"movslq %%fs:(%[idx]), %[t]\n\t"
 
+/*
+ * gcc up to 12.3 and 13.1 forgets that a jump out of an asm goto has changed
+ * its outputs too; an empty asm on either way keeps them apart.
+ */
+#define PERCPU_SETTLE __asm__ volatile("" : : : "memory")
+
 QR_INLINE uintptr_t
 percpu__rseq_pop(size_t off)
 {
-	uintptr_t t, top, word;
+	uintptr_t t, top, word, below;
+
+	__asm__ volatile goto(
+	    PERCPU_ENTER
+	    "movq (%[base], %[t], 8), %[t]\n\t"
+	    "movq 8(%[t], %[off]), %[word]\n\t"
+	    "movq (%[t], %[off]), %[top]\n\t"
+	    "testb $1, %b[word]\n\t"
+	    "jnz %l[miss]\n\t"
+	    "cmpq %[word], -8(%[top])\n\t"
+	    "jne %l[miss]\n\t"
+	    "movq -16(%[top]), %[below]\n\t"
+	    "subq $8, %[top]\n\t"
+	    "movq %[below], 8(%[t], %[off])\n\t"
+	    "movq %[top], (%[t], %[off])\n"
+	    "2:\n\t"
+	    : [t] "=&r"(t), [top] "=&r"(top), [word] "=&r"(word),
+	      [below] "=&r"(below)
+	    : [area] "r"(percpu__hot.h_area), [idx] "r"(percpu__hot.h_cpu),
+	      [base] "r"(&percpu__base[2]), [off] "r"(off)
+	    : "memory", "cc"
+	    : miss);
+	PERCPU_SETTLE;
+	if (word == 0)
+		__builtin_unreachable();
+	return (word);
+miss:
+	PERCPU_SETTLE;
+	return (0);
+}
+
+/* As percpu__rseq_pop, whatever s_tos says; it says right afterwards. */
+QR_INLINE uintptr_t
+percpu__rseq_pop_exact(size_t off)
+{
+	uintptr_t t, top, word, below;
 
 	__asm__ volatile goto(
 	    PERCPU_ENTER
@@ -42,19 +83,21 @@ percpu__rseq_pop(size_t off)
 	    "movq -8(%[top]), %[word]\n\t"
 	    "testb $1, %b[word]\n\t"
 	    "jnz %l[miss]\n\t"
-	    "incq 8(%[t], %[off])\n\t"
+	    "movq -16(%[top]), %[below]\n\t"
 	    "subq $8, %[top]\n\t"
+	    "movq %[below], 8(%[t], %[off])\n\t"
 	    "movq %[top], (%[t], %[off])\n"
 	    "2:\n\t"
-	    : [t] "=&r"(t), [top] "=&r"(top), [word] "=&r"(word)
+	    : [t] "=&r"(t), [top] "=&r"(top), [word] "=&r"(word),
+	      [below] "=&r"(below)
 	    : [area] "r"(percpu__hot.h_area), [idx] "r"(percpu__hot.h_cpu),
 	      [base] "r"(&percpu__base[2]), [off] "r"(off)
 	    : "memory", "cc"
 	    : miss);
-	if (word == 0)
-		__builtin_unreachable();
+	PERCPU_SETTLE;
 	return (word);
 miss:
+	PERCPU_SETTLE;
 	return (0);
 }
 
@@ -69,9 +112,10 @@ percpu__rseq_push(size_t off, uintptr_t word)
 	    "movq (%[t], %[off]), %[top]\n\t"
 	    "testb $1, (%[top])\n\t"
 	    "jnz %l[miss]\n\t"
-	    "cmpq %[word], -8(%[top])\n\t"
+	    "cmpq %[word], 8(%[t], %[off])\n\t"
 	    "je %l[miss]\n\t"
 	    "movq %[word], (%[top])\n\t"
+	    "movq %[word], 8(%[t], %[off])\n\t"
 	    "addq $8, %[top]\n\t"
 	    "movq %[top], (%[t], %[off])\n"
 	    "2:\n\t"
@@ -80,8 +124,10 @@ percpu__rseq_push(size_t off, uintptr_t word)
 	      [base] "r"(&percpu__base[2]), [off] "r"(off), [word] "r"(word)
 	    : "memory", "cc"
 	    : miss);
+	PERCPU_SETTLE;
 	return (true);
 miss:
+	PERCPU_SETTLE;
 	return (false);
 }
 
@@ -108,8 +154,10 @@ percpu__rseq_cas(unsigned cpu, struct percpu_front *front, uintptr_t *word,
 	      [new] "r"(new)
 	    : "memory", "cc"
 	    : miss);
+	PERCPU_SETTLE;
 	return (true);
 miss:
+	PERCPU_SETTLE;
 	return (false);
 }
 /* clang-format on */

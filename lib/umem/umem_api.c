@@ -162,16 +162,10 @@ umem_cache_free_batch(umem_cache_t *cp, void **objs, size_t n)
 /* ---- any size ---- */
 
 /* umem_alloc has a class that malloc has not. */
-static inline unsigned
-slot_of(size_t size)
-{
-	return (size <= 8 ? UMEM_SLOT_8 : umem__slot_of(size));
-}
-
 static inline size_t
-slot_off(unsigned slot)
+off_of(size_t size)
 {
-	return (slot * sizeof(struct percpu_slot));
+	return (size <= 8 ? UMEM_OFF_8 : umem__off_of(size));
 }
 
 static QR_NOINLINE void *
@@ -192,7 +186,7 @@ alloc_miss(size_t size, int umflag)
 			    size, vmem__heap_quantum(), &zeroed);
 			continue;
 		}
-		cp = umem__class_cache(slot_of(size));
+		cp = umem__class_cache(off_of(size));
 		if (cp != NULL)
 			buf = cache_alloc_miss(cp, UMEM_DEFAULT);
 	} while (buf == NULL && failed(umflag));
@@ -202,8 +196,8 @@ alloc_miss(size_t size, int umflag)
 void *
 umem_alloc(size_t size, int umflag)
 {
-	if (QR_LIKELY(size < umem__classes.cl_limit && size != 0)) {
-		uintptr_t word = percpu_pop(slot_off(slot_of(size)));
+	if (QR_LIKELY(size < umem__classes.cl_fast && size != 0)) {
+		uintptr_t word = percpu_pop(off_of(size));
 
 		if (QR_LIKELY(word != 0))
 			return ((void *)word);
@@ -228,7 +222,7 @@ free_miss(void *buf, size_t size)
 	if (buf == NULL && size == 0)
 		return;
 	if (size != 0 && size < umem__classes.cl_limit) {
-		cp = umem__class_cache(slot_of(size));
+		cp = umem__class_cache(off_of(size));
 		if (cp != NULL) {
 			cache_free_miss(cp, buf);
 			return;
@@ -248,9 +242,9 @@ free_miss(void *buf, size_t size)
 void
 umem_free(void *buf, size_t size)
 {
-	if (QR_UNLIKELY(size >= umem__classes.cl_limit || size == 0 ||
+	if (QR_UNLIKELY(size >= umem__classes.cl_fast || size == 0 ||
 		buf == NULL || ((uintptr_t)buf & 7) != 0 ||
-		!percpu_push(slot_off(slot_of(size)), (uintptr_t)buf)))
+		!percpu_push(off_of(size), (uintptr_t)buf)))
 		free_miss(buf, size);
 }
 

@@ -81,7 +81,9 @@ cache_init(struct umem_cache *cp, const struct cache_attr *ca)
 	if ((flags & UMC_NOMAGAZINE) == 0) {
 		cp->cache_slot =
 		    ca->ca_slot != 0 ? ca->ca_slot : percpu_slot_open();
-		cp->cache_off = cp->cache_slot * sizeof(struct percpu_slot);
+		cp->cache_slot_off =
+		    cp->cache_slot * sizeof(struct percpu_slot);
+		cp->cache_off = umem__opt.stats ? 0 : cp->cache_slot_off;
 	}
 	return (0);
 }

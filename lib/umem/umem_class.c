@@ -5,6 +5,7 @@
  * request wastes less than an eighth of what it is given.
  */
 #include "umem/umem_class.h"
+#include "umem/umem_options.h"
 
 #include "base/fmt.h"
 #include "os/os.h"
@@ -44,9 +45,11 @@ umem__classes_init(void)
 		if (slot == UMEM_SLOT_8)
 			continue;
 		for (; i * CLASS_STEP <= size; i++)
-			cl->cl_slot[i] = (uint8_t)slot;
+			cl->cl_off[i] =
+			    (uint16_t)(slot * sizeof(struct percpu_slot));
 	}
 	cl->cl_limit = UMEM_CLASS_MAX + 1;
+	cl->cl_fast = umem__opt.stats ? 0 : cl->cl_limit;
 	return (true);
 }
 
@@ -59,9 +62,10 @@ class_align(size_t size)
 }
 
 struct umem_cache *
-umem__class_cache(unsigned slot)
+umem__class_cache(size_t off)
 {
 	struct umem_classes *cl = &umem__classes;
+	unsigned slot = (unsigned)(off / sizeof(struct percpu_slot));
 	struct umem_cache *cp =
 	    atomic_load_explicit(&cl->cl_cache[slot], memory_order_acquire);
 	size_t size = cl->cl_size[slot];

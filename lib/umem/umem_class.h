@@ -13,13 +13,18 @@
 enum {
 	UMEM_CLASSES_MAX = 160,
 	UMEM_SLOT_8 = 1, /* the class of 8 bytes */
+	UMEM_OFF_8 = UMEM_SLOT_8 * sizeof(struct percpu_slot),
 };
 
 struct umem_classes {
-	/* Sizes at or above this are not served from the table; 0 = not yet. */
+	/*
+	 * Sizes below cl_fast may be popped at once, those below cl_limit are
+	 * served from classes.  Both are 0 until the library is ready.
+	 */
+	size_t cl_fast;
 	size_t cl_limit;
-	/* [(size + 15) / 16]: slot of the smallest class that holds size. */
-	uint8_t cl_slot[UMEM_CLASS_MAX / 16 + 1];
+	/* [(size + 15) / 16]: offset of the slot of the smallest class. */
+	uint16_t cl_off[UMEM_CLASS_MAX / 16 + 1];
 	uint32_t cl_size[UMEM_CLASSES_MAX + 1]; /* by slot */
 	_Atomic(struct umem_cache *) cl_cache[UMEM_CLASSES_MAX + 1]; /* same */
 	unsigned cl_count;
@@ -27,15 +32,15 @@ struct umem_classes {
 
 extern QR_HIDDEN struct umem_classes umem__classes;
 
-/* Slot of the class for a size below cl_limit, by malloc's rule. */
-QR_INLINE unsigned
-umem__slot_of(size_t size)
+/* Offset of the class for a size below cl_limit, by malloc's rule. */
+QR_INLINE size_t
+umem__off_of(size_t size)
 {
-	return (umem__classes.cl_slot[(size + 15) / 16]);
+	return (umem__classes.cl_off[(size + 15) / 16]);
 }
 
-/* The cache of a slot, made on first use; NULL when memory is short. */
-struct umem_cache *umem__class_cache(unsigned slot);
+/* The cache at an offset, made on first use; NULL when memory is short. */
+struct umem_cache *umem__class_cache(size_t off);
 
 /* Choose the sizes, and open their slots.  Called once. */
 bool umem__classes_init(void);

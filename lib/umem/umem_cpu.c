@@ -50,7 +50,6 @@ raw_alloc(struct umem_cache *cp)
 
 	if (umem__slab_fill(cp, &obj, 1) == 0)
 		return (0);
-	atomic_fetch_add_explicit(&cp->cache_raw, 1, memory_order_relaxed);
 	if (cp->cache_ctor != NULL &&
 	    cp->cache_ctor((void *)obj, cp->cache_priv, UMEM_DEFAULT) != 0) {
 		umem__slab_drain(cp, &obj, 1);
@@ -88,7 +87,7 @@ dispose_empty(struct umem_cache *cp, unsigned cpu, struct percpu_front *front,
     uintptr_t top)
 {
 	if (top == PERCPU_NULL ||
-	    percpu_cas_prev(cpu, front, cp->cache_off, 0, top))
+	    percpu_cas_prev(cpu, front, cp->cache_slot_off, 0, top))
 		return;
 	umem__depot_put_empty(cp, umem__mag_of(top));
 }
@@ -105,7 +104,7 @@ dispose_full(struct umem_cache *cp, unsigned cpu, struct percpu_front *front,
     uintptr_t top)
 {
 	if (top == PERCPU_NULL ||
-	    percpu_cas_prev(cpu, front, cp->cache_off, 0, top))
+	    percpu_cas_prev(cpu, front, cp->cache_slot_off, 0, top))
 		return;
 	depot_or_slabs(cp, top);
 }
@@ -142,11 +141,11 @@ fill(struct umem_cache *cp)
 static uintptr_t
 find_rounds(struct umem_cache *cp, unsigned cpu, struct percpu_front *front)
 {
-	uintptr_t prev = percpu_prev(front, cp->cache_off);
+	uintptr_t prev = percpu_prev(front, cp->cache_slot_off);
 	struct umem_mag *mag;
 
 	if (prev != 0 && !top_empty(prev) &&
-	    percpu_cas_prev(cpu, front, cp->cache_off, prev, 0))
+	    percpu_cas_prev(cpu, front, cp->cache_slot_off, prev, 0))
 		return (prev);
 	mag = umem__depot_get_full(cp);
 	if (mag != NULL)
@@ -158,9 +157,10 @@ find_rounds(struct umem_cache *cp, unsigned cpu, struct percpu_front *front)
 uintptr_t
 umem__cpu_alloc(struct umem_cache *cp)
 {
-	size_t off = cp->cache_off;
+	size_t off = cp->cache_slot_off;
 
 	umem__tick();
+	atomic_fetch_add_explicit(&cp->cache_misses, 1, memory_order_relaxed);
 	for (int i = 0; i < ATTEMPTS && off != 0; i++) {
 		unsigned cpu;
 		struct percpu_front *front = percpu_enter(&cpu);
@@ -187,11 +187,11 @@ umem__cpu_alloc(struct umem_cache *cp)
 static uintptr_t
 find_room(struct umem_cache *cp, unsigned cpu, struct percpu_front *front)
 {
-	uintptr_t prev = percpu_prev(front, cp->cache_off);
+	uintptr_t prev = percpu_prev(front, cp->cache_slot_off);
 	struct umem_mag *mag;
 
 	if (prev != 0 && top_empty(prev) &&
-	    percpu_cas_prev(cpu, front, cp->cache_off, prev, 0))
+	    percpu_cas_prev(cpu, front, cp->cache_slot_off, prev, 0))
 		return (prev);
 	mag = umem__depot_get_empty(cp);
 	if (mag == NULL)
@@ -202,7 +202,7 @@ find_room(struct umem_cache *cp, unsigned cpu, struct percpu_front *front)
 void
 umem__cpu_free(struct umem_cache *cp, uintptr_t word)
 {
-	size_t off = cp->cache_off;
+	size_t off = cp->cache_slot_off;
 
 	umem__tick();
 	for (int i = 0; i < ATTEMPTS && off != 0; i++) {
@@ -277,12 +277,11 @@ count_rounds(void *arg, uintptr_t top)
 }
 
 size_t
-umem__cpu_rounds(struct umem_cache *cp, uint64_t *hits)
+umem__cpu_rounds(struct umem_cache *cp)
 {
 	size_t rounds = 0;
 
-	*hits = 0;
 	if (cp->cache_slot != 0)
-		*hits = percpu_peek(cp->cache_slot, count_rounds, &rounds);
+		percpu_peek(cp->cache_slot, count_rounds, &rounds);
 	return (rounds);
 }

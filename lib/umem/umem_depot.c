@@ -8,13 +8,11 @@
 #include <stdatomic.h>
 
 enum {
-	/* Magazines a cache makes before the next ones are larger. */
-	MAKE_SMALL = 8,
-	MAKE_MEDIUM = 32,
-	/* Growth beyond that takes more than this contention per interval. */
+	/* Visits to the depot before magazines grow; each step takes four times
+	   as many as the one before. */
+	VISITS_FIRST = 8,
+	/* Contention in an interval that makes them grow at once. */
 	CONTENTION_MAX = 3,
-	MAG_MEDIUM = 1,
-	MAG_LARGE = 2,
 	DEPOT_MAX = 8 << 20, /* default cap on bytes in all depots */
 };
 
@@ -53,32 +51,29 @@ umem__mag_capacity(const struct umem_cache *cp, const struct umem_mag *mag)
 	return (qr_min(words - 2, cp->cache_rounds));
 }
 
-/* The size of the next magazine: larger as the cache proves busy. */
-static unsigned
-next_type(struct umem_cache *cp)
+/* Larger magazines as the cache proves busy; the depot's lock is held. */
+static void
+depot_visit(struct umem_cache *cp)
 {
 	struct umem_depot *dp = &cp->cache_depot;
-	unsigned type;
 
-	qr_mutex_enter(&dp->dp_lock);
-	dp->dp_made++;
-	if (dp->dp_made == MAKE_SMALL && cp->cache_mag < MAG_MEDIUM)
-		cp->cache_mag = MAG_MEDIUM;
-	if (dp->dp_made == MAKE_MEDIUM && cp->cache_mag < MAG_LARGE)
-		cp->cache_mag = MAG_LARGE;
-	if (cp->cache_mag > cp->cache_mag_max)
-		cp->cache_mag = cp->cache_mag_max;
-	type = cp->cache_mag;
-	qr_mutex_exit(&dp->dp_lock);
-	return (type);
+	if (QR_LIKELY(cp->cache_mag >= cp->cache_mag_max))
+		return;
+	if (++dp->dp_visits >= (uint32_t)VISITS_FIRST << 2 * cp->cache_mag)
+		cp->cache_mag++;
 }
 
 struct umem_mag *
 umem__mag_get(struct umem_cache *cp)
 {
-	unsigned type = next_type(cp);
-	struct umem_mag *mag = meta_get(&mag_pools[type]);
+	struct umem_mag *mag;
+	unsigned type;
 
+	qr_mutex_enter(&cp->cache_depot.dp_lock);
+	depot_visit(cp);
+	type = cp->cache_mag;
+	qr_mutex_exit(&cp->cache_depot.dp_lock);
+	mag = meta_get(&mag_pools[type]);
 	if (mag == NULL)
 		return (NULL);
 	mag->mag_begin = mark(type);
@@ -170,6 +165,7 @@ umem__depot_get_full(struct umem_cache *cp)
 
 		dp->dp_rounds -= rounds;
 		dp->dp_allocs++;
+		depot_visit(cp);
 		atomic_fetch_sub_explicit(&depot_bytes,
 		    rounds * cp->cache_chunk, memory_order_relaxed);
 	}
@@ -196,6 +192,7 @@ umem__depot_put_full(struct umem_cache *cp, struct umem_mag *mag)
 	mags_push(&dp->dp_full, mag);
 	dp->dp_rounds += rounds;
 	dp->dp_frees++;
+	depot_visit(cp);
 	qr_mutex_exit(&dp->dp_lock);
 	return (true);
 }

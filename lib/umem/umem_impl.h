@@ -114,7 +114,7 @@ struct umem_depot {
 	struct umem_mags dp_full;  /* (d) */
 	struct umem_mags dp_empty; /* (d) */
 	size_t dp_rounds;          /* (d) objects in the full ones */
-	uint32_t dp_made;          /* (d) magazines made since start-up */
+	uint32_t dp_visits;        /* (d) while magazines are small */
 	uint32_t dp_contention;    /* (d) times the lock was found taken */
 	uint32_t dp_contention_at; /* (d) value at the last update */
 	uint64_t dp_allocs;        /* (d) full magazines taken */
@@ -126,13 +126,15 @@ struct umem_depot {
  *
  * Invariants:
  *   C1  cache_slot is 0 or belongs to this cache alone.
- *   C2  cache_off == cache_slot * sizeof(struct percpu_slot).
+ *   C2  cache_slot_off == cache_slot * sizeof(struct percpu_slot), and
+ *       cache_off is the same, or 0 where every operation is to take the miss.
  *   C3  objects on slabs: cache_inuse allocated + free bits == cache_total.
  * Locking: (c) constant after creation; (s) cache_slab_lock; (l) list lock;
  * (d) depot lock.
  */
 struct umem_cache {
-	size_t cache_off;      /* (c) what percpu_pop() takes */
+	size_t cache_off;      /* (c) what the fast path pops from */
+	size_t cache_slot_off; /* (c) what the miss pops from */
 	size_t cache_bufsize;  /* (c) bytes asked for */
 	uint8_t cache_shift;   /* (c) words are addresses shifted left */
 	uint8_t cache_mag;     /* (d) type of the next magazine */
@@ -161,11 +163,11 @@ struct umem_cache {
 	struct umem_hash cache_hash;              /* (s) if not from the heap */
 	size_t cache_nslabs;                      /* (s) */
 	size_t cache_total;                       /* (s) objects on slabs */
-	size_t cache_inuse;          /* (s) given to magazines or callers */
-	size_t cache_inuse_max;      /* (s) */
-	uint64_t cache_slab_creates; /* (s) */
-	_Atomic uint64_t cache_raw;  /* allocations that passed the magazines */
-	uint64_t cache_fails;        /* (s) requests that got nothing */
+	size_t cache_inuse;            /* (s) given to magazines or callers */
+	size_t cache_inuse_max;        /* (s) */
+	uint64_t cache_slab_creates;   /* (s) */
+	_Atomic uint64_t cache_misses; /* allocations that took the miss */
+	uint64_t cache_fails;          /* (s) requests that got nothing */
 
 	struct qr_list cache_link; /* (l) all caches, in order of creation */
 	char cache_name[UMEM_NAME_MAX];
@@ -246,8 +248,8 @@ void umem__cpu_free(struct umem_cache *cp, uintptr_t word);
 void umem__mag_flush(struct umem_cache *cp, uintptr_t top);
 /* Empty the magazines of all CPUs. */
 void umem__cpu_drain(struct umem_cache *cp);
-/* Objects in the magazines of all CPUs; *hits sums restartable pops. */
-size_t umem__cpu_rounds(struct umem_cache *cp, uint64_t *hits);
+/* Objects in the magazines of all CPUs. */
+size_t umem__cpu_rounds(struct umem_cache *cp);
 
 /* ---- umem_cache.c ---- */
 

@@ -155,8 +155,9 @@ slab_create(struct umem_cache *cp)
 		sl->sl_free[n / 64] = ((uint64_t)1 << (n % 64)) - 1;
 	if (cp->cache_source == NULL)
 		pagemap_set(base, cp->cache_slabsize,
-		    pagemap_word(
-			sl, cp->cache_flags & UMF_MALLOC ? cp->cache_slot : 0));
+		    pagemap_word(sl,
+			cp->cache_flags & UMF_MALLOC ? (unsigned)cp->cache_off
+						     : 0));
 	return (sl);
 }
 

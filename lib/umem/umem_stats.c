@@ -23,9 +23,9 @@ cache_stat(struct umem_cache *cp, struct umem_stat *us)
 	memset(us, 0, sizeof(*us));
 	memcpy(us->us_name, cp->cache_name, sizeof(us->us_name));
 	us->us_size = cp->cache_bufsize;
-	us->us_cached = umem__cpu_rounds(cp, &us->us_hits);
-	us->us_allocs = us->us_hits +
-	    atomic_load_explicit(&cp->cache_raw, memory_order_relaxed);
+	us->us_cached = umem__cpu_rounds(cp);
+	us->us_allocs =
+	    atomic_load_explicit(&cp->cache_misses, memory_order_relaxed);
 
 	qr_mutex_enter(&dp->dp_lock);
 	us->us_cached += dp->dp_rounds;

@@ -20,9 +20,9 @@ struct umem_stat {
 	size_t us_cached;   /* objects in magazines */
 	size_t us_free;     /* objects free in slabs */
 	size_t us_memory;   /* bytes of slabs */
-	uint64_t us_allocs; /* allocations since the cache was made */
+	uint64_t us_allocs; /* allocations that no magazine served at once, */
+			    /* or all of them under QUARRY_OPTIONS=stats */
 	uint64_t us_fails;  /* requests that got nothing */
-	uint64_t us_hits;   /* allocations that a magazine served at once */
 	size_t us_magazine; /* rounds of the next magazine */
 	uint64_t us_depot;  /* full magazines exchanged with the depot */
 };

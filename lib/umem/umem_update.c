@@ -13,6 +13,8 @@
 
 #include <stdatomic.h>
 
+enum { CALLS_PER_LOOK = 16 };
+
 /* Nanoseconds between two rounds of maintenance. */
 #define TICK ((uint64_t)1000000000)
 
@@ -22,10 +24,17 @@ static _Atomic uint64_t next_reap;
 void
 umem__tick(void)
 {
-	uint64_t now = os_now_coarse();
-	uint64_t due = atomic_load_explicit(&next_tick, memory_order_relaxed);
+	static _Atomic unsigned calls;
+	unsigned n = atomic_load_explicit(&calls, memory_order_relaxed);
+	uint64_t now, due;
 
-	if (QR_LIKELY(now < due))
+	/* Even the coarse clock costs something: look at it now and then. */
+	atomic_store_explicit(&calls, n + 1, memory_order_relaxed);
+	if (QR_LIKELY(n % CALLS_PER_LOOK != 0))
+		return;
+	now = os_now_coarse();
+	due = atomic_load_explicit(&next_tick, memory_order_relaxed);
+	if (now < due)
 		return;
 	if (!atomic_compare_exchange_strong(&next_tick, &due, now + TICK))
 		return;

@@ -174,12 +174,12 @@ json_cache(struct out *o, const struct umem_stat *us)
 	json_item(o, us->us_name);
 	out_printf(o,
 	    ",\"size\":%zu,\"inuse\":%zu,\"cached\":%zu,\"free\":%zu,"
-	    "\"memory\":%zu,\"allocs\":%llu,\"fails\":%llu,\"hits\":%llu,"
-	    "\"magazine\":%zu,\"depot\":%llu}",
+	    "\"memory\":%zu,\"allocs\":%llu,\"fails\":%llux\":%zu,\"depot\":%"
+	    "llu}",
 	    us->us_size, us->us_inuse, us->us_cached, us->us_free,
 	    us->us_memory, (unsigned long long)us->us_allocs,
-	    (unsigned long long)us->us_fails, (unsigned long long)us->us_hits,
-	    us->us_magazine, (unsigned long long)us->us_depot);
+	    (unsigned long long)us->us_fails, us->us_magazine,
+	    (unsigned long long)us->us_depot);
 }
 
 static void
