@@ -23,7 +23,7 @@ as_root() {
 	if [ "$(id -u)" -eq 0 ]; then
 		"$@"
 	else
-		sudo -n "$@"
+		have sudo && sudo -n "$@"
 	fi
 }
 

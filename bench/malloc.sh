@@ -9,7 +9,7 @@ Each row runs in a process of its own, allocators in turn; what is printed are
 medians, and ratios to the best peer of the row.'
 rounds=5 ms=60
 . "$(dirname "$0")/lib.sh"
-quick_rows='^(pair[.]64|batch[.]1000[.]fifo|churn[.]1000|prodcons[.]64|large)$'
+quick_rows='^(pair[.]64|batch[.]1000[.]fifo|churn[.]1000|prodcons[.]64|realloc[.]append)$'
 
 bench_rows() {
 	"$build/bench/malloc_bench" --list
