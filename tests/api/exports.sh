@@ -1,24 +1,35 @@
 #!/bin/sh
-# A shared object exports the symbols of quarry.map under the version
-# QUARRY_1.0, those of the second list without one, and nothing else.
+# A library defines the symbols of quarry.map, a shared one under the version
+# QUARRY_1.0, those of the second list without a version, and no others.
 #
-#   exports.sh <source tree> <shared object> [<list of unversioned symbols>]
+#   exports.sh <source tree> <library> [<list of unversioned symbols>]
 set -eu
 source=$1
-object=$2
+library=$2
 unversioned=${3-/dev/null}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
+case $library in
+*.a)
+	version=
+	set -- --extern-only
+	;;
+*)
+	version=@@QUARRY_1.0
+	set -- --dynamic --with-symbol-versions
+	;;
+esac
+
 {
 	"$source/tests/api/map_symbols.sh" "$source/lib/quarry.map" |
-		sed 's/$/@@QUARRY_1.0/'
+		sed "s/\$/$version/"
 	"$source/tests/api/map_symbols.sh" "$unversioned"
 } | sort >"$work/listed"
 
 # Absolute symbols are the names of the versions themselves.
-nm --dynamic --defined-only --with-symbol-versions "$object" |
-	awk '$2 != "A" { print $3 }' | sort >"$work/exported"
+nm --defined-only "$@" "$library" |
+	awk 'NF == 3 && $2 != "A" { print $3 }' | sort >"$work/exported"
 
 diff -u --label 'listed' "$work/listed" \
-	--label "exported by $object" "$work/exported"
+	--label "exported by $library" "$work/exported"

@@ -97,6 +97,8 @@ echo 'int vmem_a, stray;' | shared
 refuses '^-vmem_b@@QUARRY_1.0$' "$gates/exports.sh" tree object.so
 refuses '^-vmem_a@@QUARRY_1.0$' "$gates/exports.sh" tree object.so
 refuses '^+stray$' "$gates/exports.sh" tree object.so
+echo 'int vmem_a, vmem_b, stray;' | gcc -x c -c - -o object.a
+refuses '^+stray$' "$gates/exports.sh" tree object.a
 
 # shellcheck disable=SC2086
 {
