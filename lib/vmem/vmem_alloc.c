@@ -1,5 +1,7 @@
 /*
  * vmem_alloc.c - the public allocations and frees, and waiting.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "vmem/vmem_impl.h"
 
@@ -138,14 +140,22 @@ vmem__pause(struct vmem *vmp, int vmflag, const struct timespec *deadline)
 
 /* ---- the general path ---- */
 
-/* Look here, then at the source.  0, ENOSPC or ENOMEM. */
+/*
+ * Look here, then at the source, then here again: while the lock was dropped
+ * something may have been freed, and only the last look is thorough.  0,
+ * ENOSPC or ENOMEM.
+ */
 static int
 take_or_import(struct vmem *vmp, const struct vmem_req *r, uintptr_t *addrp)
 {
-	int error = vmem__seg_take(vmp, r, addrp);
+	bool imports = vmem__can_import(vmp, r);
+	int error = vmem__seg_take(vmp, r, !imports, addrp);
 
-	if (error == ENOSPC && vmem__can_import(vmp, r))
+	if (error != 0 && imports) {
 		error = vmem__import(vmp, r, addrp);
+		if (error != 0)
+			error = vmem__seg_take(vmp, r, true, addrp);
+	}
 	return (error);
 }
 
@@ -200,9 +210,9 @@ request(struct vmem *vmp, const struct vmem_req *r,
 	int error;
 
 	qr_mutex_enter(&vmp->vm_lock);
-	error = vmem__seg_take(vmp, r, addrp);
+	error = vmem__seg_take(vmp, r, false, addrp);
 	if (QR_LIKELY(error == 0)) {
-		qr_mutex_exit(&vmp->vm_lock);
+		vmem__exit(vmp);
 		return (0);
 	}
 	error = take_patiently(vmp, r, deadline, addrp);
@@ -386,23 +396,22 @@ panic_free(const struct vmem *vmp, uintptr_t addr, size_t size, size_t expect)
 void
 vmem_xfree_addr(vmem_t *vmp, uintptr_t addr, size_t size)
 {
-	struct vmem_pos pos;
+	struct vmem_tag **slot;
 	uintptr_t start;
-	size_t whole, expect = 0;
+	size_t whole;
 	bool retired;
 
 	qr_mutex_enter(&vmp->vm_lock);
-	pos = vmem__tree_floor(&vmp->vm_segs, addr, 0);
-	if (QR_LIKELY(pos.p_leaf != NULL &&
-		pos.p_leaf->l_key[pos.p_i] == addr && !vmem__seg_free(pos)))
-		expect = pos.p_leaf->l_val[pos.p_i];
-	if (QR_UNLIKELY(expect == 0 || expect != size)) {
+	slot = vmem__hash_find(vmp, addr);
+	if (QR_UNLIKELY(*slot == NULL || (*slot)->g_size != size)) {
+		size_t expect = *slot == NULL ? 0 : (*slot)->g_size;
+
 		qr_mutex_exit(&vmp->vm_lock);
 		panic_free(vmp, addr, size, expect);
 		return;
 	}
-	retired = vmem__seg_release(vmp, pos, &start, &whole);
-	if (!retired)
+	retired = vmem__seg_free(vmp, slot, &start, &whole);
+	if (QR_LIKELY(!retired))
 		vmem__changed(vmp);
 	qr_mutex_exit(&vmp->vm_lock);
 

@@ -1,5 +1,7 @@
 /*
  * vmem_arena.c - arenas as wholes: create, destroy, sizes, the list of them.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "vmem/vmem_impl.h"
 
@@ -24,10 +26,9 @@ arena_init(struct vmem *vmp, const char *name, size_t quantum)
 	qr_mutex_init(&vmp->vm_lock, QR_RANK_ARENA);
 	vmp->vm_quantum = quantum;
 	vmp->vm_qshift = qr_log2(quantum);
-	vmp->vm_segs.t_bins = &vmp->vm_bins;
 	vmp->vm_sizes.t_pairs = true;
-	for (unsigned i = 0; i < VMEM_BINS; i++)
-		qr_list_init(&vmp->vm_bins.vb_list[i]);
+	vmp->vm_hash = vmp->vm_hash_first;
+	vmp->vm_hash_bits = VMEM_HASH_BITS;
 	qr_list_init(&vmp->vm_link);
 }
 
@@ -51,10 +52,25 @@ arena_withdraw(struct vmem *vmp)
 static void
 arena_drop(struct vmem *vmp)
 {
-	vmem__tree_clear(&vmp->vm_segs);
+	struct vmem_pos pos = {vmp->vm_spans.t_first, 0};
+
+	for (; pos.p_leaf != NULL; pos = vmem__pos_next(pos)) {
+		struct vmem_tag *span = vmem__pos_tag(pos);
+
+		while (span->g_next != span) {
+			struct vmem_tag *tag = span->g_next;
+
+			span->g_next = tag->g_next;
+			vmem__tag_give(vmp, tag);
+		}
+		vmem__tag_give(vmp, span);
+	}
 	vmem__tree_clear(&vmp->vm_spans);
+	vmem__tree_clear(&vmp->vm_addrs);
 	vmem__tree_clear(&vmp->vm_sizes);
-	vmem__spare_drain(&vmp->vm_sizes_spare);
+	vmem__nodes_drain(&vmp->vm_nodes);
+	vmem__tags_drain(&vmp->vm_tags);
+	vmem__hash_fini(vmp);
 	meta_put(&arena_pool, vmp);
 }
 
@@ -167,16 +183,17 @@ int
 vmem_contains(vmem_t *vmp, void *addr, size_t size)
 {
 	uintptr_t first = (uintptr_t)addr;
-	struct vmem_pos span;
+	struct vmem_pos pos;
 	bool inside = false;
 
 	qr_mutex_enter(&vmp->vm_lock);
-	span = vmem__tree_floor(&vmp->vm_spans, first, 0);
-	if (span.p_leaf != NULL) {
-		uintptr_t last = vmem__seg_last(vmp, span.p_leaf, span.p_i);
+	pos = vmem__tree_floor(&vmp->vm_spans, first, UINTPTR_MAX);
+	if (pos.p_leaf != NULL) {
+		const struct vmem_tag *span = vmem__pos_tag(pos);
+		size_t room = span->g_start + (span->g_size - 1) - first;
 
-		inside =
-		    first <= last && (size == 0 || size - 1 <= last - first);
+		inside = first - span->g_start <= span->g_size - 1 &&
+		    (size == 0 || size - 1 <= room);
 	}
 	qr_mutex_exit(&vmp->vm_lock);
 	return (inside);
@@ -205,6 +222,24 @@ arena_depth(const struct vmem *vmp)
 	return (depth);
 }
 
+/* Tags of segments and spans, those in reserve, nodes, and the hash table. */
+static size_t
+arena_metadata(const struct vmem *vmp)
+{
+	size_t nodes = vmp->vm_spans.t_nodes + vmp->vm_addrs.t_nodes +
+	    vmp->vm_sizes.t_nodes + vmp->vm_nodes.s_count;
+	size_t size = sizeof(struct vmem_node) * nodes +
+	    sizeof(struct vmem_tag) *
+		(vmp->vm_hash_used + vmp->vm_bins_used + vmp->vm_spans.t_count +
+		    vmp->vm_tags.r_count);
+
+	if (vmp->vm_hash != vmp->vm_hash_first)
+		size += sizeof(struct vmem_tag *) << vmp->vm_hash_bits;
+	if (vmp->vm_hash_old != NULL && vmp->vm_hash_old != vmp->vm_hash_first)
+		size += sizeof(struct vmem_tag *) << vmp->vm_hash_old_bits;
+	return (size);
+}
+
 /* The list lock is held, so that the source is there. */
 static void
 arena_stat(struct vmem *vmp, struct vmem__stat *vs)
@@ -225,10 +260,8 @@ arena_stat(struct vmem *vmp, struct vmem__stat *vs)
 	vs->vs_import = vmp->vm_import;
 	vs->vs_total = vmp->vm_total;
 	vs->vs_spans = vmp->vm_spans.t_count;
-	vs->vs_segments = vmp->vm_segs.t_count;
-	vs->vs_metadata = sizeof(struct vmem_node) *
-	    (vmp->vm_segs.t_nodes + vmp->vm_spans.t_nodes +
-		vmp->vm_sizes.t_nodes + vmp->vm_sizes_spare.s_count);
+	vs->vs_segments = vmp->vm_hash_used + vmp->vm_bins_used;
+	vs->vs_metadata = arena_metadata(vmp);
 	vs->vs_alloc = vmp->vm_nalloc;
 	vs->vs_free = vmp->vm_nfree;
 	vs->vs_wait = vmp->vm_nwait;

@@ -1,71 +1,60 @@
 /*
  * vmem_check.c - the invariants of vmem_impl.h, checked by their numbers.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "vmem/vmem_impl.h"
 
-/* N4 for leaves and N5. */
-static void
-check_leaf_summary(const struct vmem_tree *t, const struct vmem_node *leaf)
-{
-	size_t max = 0;
+/* ---- trees ---- */
 
-	for (uint32_t set = leaf->n_free; set != 0; set &= set - 1)
-		max = qr_max(max, leaf->l_val[qr_ctz(set)]);
-	if (t->t_bins == NULL)
-		return;
-	QR_VERIFY(leaf->n_max == max);
-	QR_VERIFY(leaf->n_bin == (max == 0 ? VMEM_NOBIN : qr_log2(max)));
-	QR_VERIFY((leaf->n_bin == VMEM_NOBIN) == qr_list_empty(&leaf->n_link));
-}
-
-/* N3 and N4 for one inner node. */
+/* N3 and N4 for one node. */
 static void
-check_inner(const struct vmem_tree *t, const struct vmem_node *n)
+check_node(const struct vmem_tree *t, const struct vmem_node *n)
 {
-	size_t max = 0;
+	uintptr_t max = 0;
 
 	for (unsigned i = 0; i < n->n_count; i++) {
-		const struct vmem_node *child = n->i_child[i];
-		const struct vmem_node *leaf = child;
+		const struct vmem_ent *e = &n->n_ent[i];
+		const struct vmem_node *child = e->e_ptr;
 
+		max = qr_max(max, e->e_val);
+		if (n->n_level == 0)
+			continue;
 		QR_VERIFY(child->n_parent == n);
 		QR_VERIFY(child->n_level + 1 == n->n_level);
-		while (leaf->n_level != 0)
-			leaf = leaf->i_child[0];
-		QR_VERIFY(i == 0 || n->i_key[i] == leaf->l_key[0]);
-		QR_VERIFY(i == 0 || t->t_bins != NULL ||
-		    n->i_aux[i] == leaf->l_val[0]);
-		QR_VERIFY(t->t_bins == NULL || n->i_aux[i] == child->n_max);
-		max = qr_max(max, n->i_aux[i]);
+		QR_VERIFY(t->t_pairs || e->e_val == child->n_max);
+		while (child->n_level != 0)
+			child = child->n_ent[0].e_ptr;
+		QR_VERIFY(i == 0 || e->e_key == child->n_ent[0].e_key);
+		QR_VERIFY(
+		    i == 0 || !t->t_pairs || e->e_val == child->n_ent[0].e_val);
 	}
-	QR_VERIFY(t->t_bins == NULL || n->n_max == max);
+	QR_VERIFY(t->t_pairs || n->n_max == max);
 }
 
-/* Returns the number of nodes at and below n; leaves must come in order. */
+/* The number of nodes at and below n; *leafp is the leaf that is due. */
 static size_t
 check_below(const struct vmem_tree *t, const struct vmem_node *n,
     const struct vmem_node **leafp, size_t *entries)
 {
 	size_t nodes = 1;
 
-	QR_VERIFY(n->n_count > 0); /* N2 */
+	QR_VERIFY(n->n_count > 0 && n->n_count <= VMEM_FAN); /* N2 */
+	check_node(t, n);
 	if (n->n_level == 0) {
 		QR_VERIFY(n == *leafp);
-		QR_VERIFY(n->n_count <= VMEM_LEAF);
 		QR_VERIFY(n->n_next == NULL ? t->t_last == n
 					    : n->n_next->n_prev == n);
-		check_leaf_summary(t, n);
 		*leafp = n->n_next;
 		*entries += n->n_count;
 		return (nodes);
 	}
-	QR_VERIFY(n->n_count <= VMEM_INNER);
-	check_inner(t, n);
 	for (unsigned i = 0; i < n->n_count; i++)
-		nodes += check_below(t, n->i_child[i], leafp, entries);
+		nodes += check_below(t, n->n_ent[i].e_ptr, leafp, entries);
 	return (nodes);
 }
 
+/* N1. */
 static void
 check_order(const struct vmem_tree *t)
 {
@@ -73,19 +62,19 @@ check_order(const struct vmem_tree *t)
 
 	while (pos.p_leaf != NULL) {
 		struct vmem_pos next = vmem__pos_next(pos);
-		uintptr_t key = pos.p_leaf->l_key[pos.p_i];
+		const struct vmem_ent *a = &pos.p_leaf->n_ent[pos.p_i];
+		const struct vmem_ent *b;
 
 		if (next.p_leaf == NULL)
 			break;
-		QR_VERIFY(key < next.p_leaf->l_key[next.p_i] ||
-		    (t->t_pairs && key == next.p_leaf->l_key[next.p_i] &&
-			pos.p_leaf->l_val[pos.p_i] <
-			    next.p_leaf->l_val[next.p_i]));
+		b = &next.p_leaf->n_ent[next.p_i];
+		QR_VERIFY(a->e_key < b->e_key ||
+		    (t->t_pairs && a->e_key == b->e_key &&
+			a->e_val < b->e_val));
 		pos = next;
 	}
 }
 
-/* N1 to N5. */
 static void
 check_tree(const struct vmem_tree *t)
 {
@@ -101,100 +90,128 @@ check_tree(const struct vmem_tree *t)
 	QR_VERIFY(entries == t->t_count);
 	QR_VERIFY(nodes == t->t_nodes);
 	check_order(t);
-	for (unsigned b = 0; t->t_bins != NULL && b < VMEM_BINS; b++)
-		QR_VERIFY((t->t_bins->vb_map >> b & 1) ==
-		    !qr_list_empty(&t->t_bins->vb_list[b]));
 }
 
+/* ---- the arena ---- */
+
 struct tally {
-	size_t inuse, frees;
-	struct vmem_pos seg;
+	size_t inuse, allocated, frees;
 };
 
-/* A1 and A2 for one span; the tally stands at its first segment. */
+/* A4 to A6 for one segment. */
 static void
-check_span(
-    const struct vmem *vmp, uintptr_t start, size_t size, struct tally *tally)
+check_segment(struct vmem *vmp, struct vmem_tag *tag)
 {
-	size_t done = 0;
-	bool was_free = false;
+	struct vmem_pos pos;
 
-	while (done < size) {
-		struct vmem_pos s = tally->seg;
-		size_t value, extent;
-
-		QR_VERIFY(s.p_leaf != NULL);
-		value = s.p_leaf->l_val[s.p_i];
-		extent = qr_roundup(value, vmp->vm_quantum);
-		QR_VERIFY(s.p_leaf->l_key[s.p_i] == start + done);
-		QR_VERIFY(vmem__marked(s) == (done == 0));
-		QR_VERIFY(extent != 0 && extent <= size - done);
-		if (vmem__seg_free(s)) {
-			QR_VERIFY(!was_free && value == extent);
-			tally->frees++;
-		} else {
-			tally->inuse += value;
-		}
-		was_free = vmem__seg_free(s);
-		done += extent;
-		tally->seg = vmem__pos_next(s);
+	if (tag->g_kind == VMEM_K_ALLOC) {
+		QR_VERIFY(*vmem__hash_find(vmp, tag->g_start) == tag);
+		return;
+	}
+	QR_VERIFY(tag->g_kind == VMEM_K_FREE);
+	QR_VERIFY(*tag->g_back == tag);
+	QR_VERIFY((vmp->vm_bins >> qr_log2(tag->g_size) & 1) != 0);
+	if ((vmp->vm_indexed & VMEM_BY_ADDR) != 0) {
+		pos =
+		    vmem__tree_floor(&vmp->vm_addrs, tag->g_start, UINTPTR_MAX);
+		QR_VERIFY(pos.p_leaf != NULL && vmem__pos_tag(pos) == tag);
+		QR_VERIFY(pos.p_leaf->n_ent[pos.p_i].e_key == tag->g_start);
+		QR_VERIFY(pos.p_leaf->n_ent[pos.p_i].e_val == tag->g_size);
+	}
+	if ((vmp->vm_indexed & VMEM_BY_SIZE) != 0) {
+		pos =
+		    vmem__tree_floor(&vmp->vm_sizes, tag->g_size, tag->g_start);
+		QR_VERIFY(pos.p_leaf != NULL && vmem__pos_tag(pos) == tag);
 	}
 }
 
-/* A1 to A3. */
+/* A1 and A2 for one span. */
 static void
-check_spans(const struct vmem *vmp, struct tally *tally)
+check_span(struct vmem *vmp, struct vmem_tag *span, struct tally *tally)
 {
+	struct vmem_tag *prev = span;
+	size_t done = 0;
+
+	for (struct vmem_tag *tag = span->g_next; tag != span;
+	     prev = tag, tag = tag->g_next) {
+		size_t extent = qr_roundup(tag->g_size, vmp->vm_quantum);
+
+		QR_VERIFY(tag->g_prev == prev);
+		QR_VERIFY(tag->g_start == span->g_start + done);
+		QR_VERIFY(extent != 0 && extent <= span->g_size - done);
+		check_segment(vmp, tag);
+		if (tag->g_kind == VMEM_K_FREE) {
+			QR_VERIFY(tag->g_size == extent);
+			QR_VERIFY(prev->g_kind != VMEM_K_FREE);
+			tally->frees++;
+		} else {
+			tally->inuse += tag->g_size;
+			tally->allocated++;
+		}
+		done += extent;
+	}
+	QR_VERIFY(span->g_prev == prev);
+	QR_VERIFY(done == span->g_size);
+}
+
+/* The counts of A3 to A6, and that the lists hold nothing else. */
+static void
+check_counts(const struct vmem *vmp, const struct tally *tally)
+{
+	size_t listed = 0;
+
+	QR_VERIFY(tally->inuse == vmp->vm_inuse);
+	QR_VERIFY(tally->allocated == vmp->vm_hash_used);
+	QR_VERIFY(tally->frees == vmp->vm_bins_used);
+	if ((vmp->vm_indexed & VMEM_BY_ADDR) != 0)
+		QR_VERIFY(vmp->vm_addrs.t_count == tally->frees);
+	if ((vmp->vm_indexed & VMEM_BY_SIZE) != 0)
+		QR_VERIFY(vmp->vm_sizes.t_count == tally->frees);
+	for (unsigned bin = 0; bin < VMEM_BINS; bin++) {
+		const struct vmem_tag *tag = vmp->vm_bin[bin];
+
+		QR_VERIFY((vmp->vm_bins >> bin & 1) == (tag != NULL));
+		for (; tag != NULL; tag = tag->g_link) {
+			QR_VERIFY(tag->g_kind == VMEM_K_FREE);
+			QR_VERIFY(qr_log2(tag->g_size) == bin);
+			listed++;
+		}
+	}
+	QR_VERIFY(listed == tally->frees);
+}
+
+/* A3 for spans. */
+static void
+check_spans(struct vmem *vmp)
+{
+	struct tally tally = {0, 0, 0};
 	struct vmem_pos pos = {vmp->vm_spans.t_first, 0};
 	size_t total = 0, import = 0;
 
-	while (pos.p_leaf != NULL) {
-		size_t size = pos.p_leaf->l_val[pos.p_i];
+	for (; pos.p_leaf != NULL; pos = vmem__pos_next(pos)) {
+		struct vmem_tag *span = vmem__pos_tag(pos);
 
-		check_span(vmp, pos.p_leaf->l_key[pos.p_i], size, tally);
-		total += size;
-		if (vmem__marked(pos))
-			import += size;
-		pos = vmem__pos_next(pos);
+		QR_VERIFY(pos.p_leaf->n_ent[pos.p_i].e_key == span->g_start);
+		check_span(vmp, span, &tally);
+		total += span->g_size;
+		if (span->g_kind == VMEM_K_IMPORT)
+			import += span->g_size;
 	}
-	QR_VERIFY(tally->seg.p_leaf == NULL);
 	QR_VERIFY(total == vmp->vm_total);
 	QR_VERIFY(import == vmp->vm_import);
-	QR_VERIFY(tally->inuse == vmp->vm_inuse);
-}
-
-/* A4: as many as there are free segments, and each is one of them. */
-static void
-check_sizes(const struct vmem *vmp, size_t frees)
-{
-	struct vmem_pos pos = {vmp->vm_sizes.t_first, 0};
-
-	QR_VERIFY(vmp->vm_sizes.t_count == frees);
-	for (; pos.p_leaf != NULL; pos = vmem__pos_next(pos)) {
-		struct vmem_pos seg = vmem__tree_floor(
-		    &vmp->vm_segs, pos.p_leaf->l_val[pos.p_i], 0);
-
-		QR_VERIFY(seg.p_leaf != NULL && vmem__seg_free(seg));
-		QR_VERIFY(
-		    seg.p_leaf->l_key[seg.p_i] == pos.p_leaf->l_val[pos.p_i]);
-		QR_VERIFY(
-		    seg.p_leaf->l_val[seg.p_i] == pos.p_leaf->l_key[pos.p_i]);
-	}
+	check_counts(vmp, &tally);
 }
 
 bool
 vmem__check(vmem_t *vmp)
 {
-	struct tally tally = {0, 0, {NULL, 0}};
-
 	qr_mutex_enter(&vmp->vm_lock);
-	tally.seg.p_leaf = vmp->vm_segs.t_first;
-	check_tree(&vmp->vm_segs);
 	check_tree(&vmp->vm_spans);
-	check_tree(&vmp->vm_sizes);
-	check_spans(vmp, &tally);
-	if (vmp->vm_sizes_on)
-		check_sizes(vmp, tally.frees);
+	if ((vmp->vm_indexed & VMEM_BY_ADDR) != 0)
+		check_tree(&vmp->vm_addrs);
+	if ((vmp->vm_indexed & VMEM_BY_SIZE) != 0)
+		check_tree(&vmp->vm_sizes);
+	check_spans(vmp);
 	qr_mutex_exit(&vmp->vm_lock);
 	return (true);
 }

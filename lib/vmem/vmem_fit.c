@@ -3,6 +3,8 @@
  *
  * All arithmetic is modulo 2^64 with inclusive ends; every step that could
  * wrap is checked where it could.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "vmem/vmem_impl.h"
 

@@ -8,44 +8,46 @@
  *	span   |-------------------------------|      |---------------|
  *	       | alloc |  free  | alloc | free |      |     alloc     |
  *
- * One ordered index, a B+ tree of (start, size) pairs, describes all segments
- * of all spans:
+ * A segment is described by a boundary tag outside the span.  The tags of a
+ * span are a ring in order of address, headed by the tag of the span:
  *
- *	          [ start start start | largest free run below each ]
- *	          /          |          \
- *	[start.. | size.. | free bits] <-> [ .. ] <-> [ .. ]       leaves
+ *	[span] <-> [alloc] <-> [free] <-> [alloc] <-> [free] <-> (the span again)
  *
- *  - the segment at an address, its neighbours and the span it is in: one
- *    descent, and then the next entry of the same leaf.  No hash table, and
- *    nothing to rescale;
- *  - lowest or highest place for a request under any constraint, next fit
- *    (lowest place from the rotor on), a specific address: descents that skip
- *    every subtree whose largest free run is too small;
- *  - instant fit: leaves stand on 64 lists by the power of two of their
- *    largest free run.  The first leaf of the lowest list whose members surely
- *    fit is the answer; no descent, and only this leaf is touched.
+ *  - free segments are on 64 lists by the power of two of their size.  Instant
+ *    fit takes the head of the lowest list all of whose members surely fit:
+ *    a bit scan, whatever the number of segments;
+ *  - allocated segments are in a hash table by address, which checks a free in
+ *    constant time.  It grows a few buckets at a time as segments are
+ *    inserted, so that no operation pays for all of it;
+ *  - coalescing looks at the two neighbours in the ring.
  *
- * Why a tree of arrays and not a linked tag per segment with a hash: an
- * operation on a big, cold arena costs what its cache misses cost.  A tag, its
- * two neighbours, the hash chain and the list neighbours of up to three tags
- * are a dozen lines at a dozen places; here a segment and its neighbours are
- * adjacent words, and the inner nodes of a million segments fit the cache.  It
- * is 16 bytes per segment at full leaves instead of 64, and the constrained
- * search, which would need a second tree, is there for nothing.
- * bench/vmem_bench.c measures both.
+ * Alloc and free therefore cost a handful of cache lines.  That is all that an
+ * arena needs which is never asked for an order.
  *
- * Best fit alone wants another order.  The first best-fit request of an arena
- * builds a tree of its free segments by (size, start), and from then on the
- * arena keeps it.  A free may need a node for it and must not allocate: it
- * takes one from a stock that allocations replenish, or, when that is
- * exhausted, gives the tree up, to be built again by the next best-fit request.
- * The stock grows with the tree, so that this costs O(1) per free.
+ * The other requests - lowest or highest address, next fit, a specific address,
+ * any constraint, and best fit - want the free segments in an order.  The first
+ * such request builds an index, which the arena then keeps up to date:
  *
- * Keys never change in place: carving turns an entry into an allocated one and
- * inserts the remainders behind it, coalescing removes entries and lengthens
- * the one before.  So a free only ever removes entries, and needs no memory;
- * an allocation inserts at most two, and gets the nodes for them before it
- * changes anything (at most one per level, and none in 15 of 16 cases).
+ *	vm_addrs: B+ tree of (start, size), where every node knows the largest
+ *	size below it, so that a search skips what is too small;
+ *	vm_sizes: B+ tree of (size, start), for best fit.
+ *
+ * Why arrays of 22 entries and not a binary tree inside the tags: a search in a
+ * million segments costs what its cache misses cost, and 5 levels of a few
+ * lines each are fewer than 20 tags; the tags stay one line; and changing a
+ * segment's bounds, which is what most operations do to their neighbours, is a
+ * store into one entry.  Why not the tree alone, for all segments: it was
+ * measured at twice the cost of tags for the plain pair.  bench/vmem_bench.c
+ * tells the numbers.
+ *
+ * A free must not allocate, but may need nodes to insert into an index.  They
+ * come from a stock that allocations keep at a quarter of what the indexes
+ * have; when frees alone exhaust it, the index is given up, and built again by
+ * the next request that wants it.  So a rebuilding is paid for by as many frees.
+ *
+ * An allocation gets the tags it may need before it changes anything; across
+ * an import, where the lock is dropped, they are its own.  From there on
+ * nothing fails.
  *
  * Nothing here reads or writes a managed range.  Inside, an address is an
  * ordinary integer and 0 is one of them; ends are inclusive, so that a span
@@ -53,14 +55,17 @@
  *
  * Layers, each calling only those before it:
  *	vmem_fit.c    pure: where in [first, last] does a request fit?
- *	vmem_tree.c   the ordered index
- *	vmem_sizes.c  the index by size, for best fit
- *	vmem_seg.c    segments: search, carve, coalesce
+ *	vmem_tree.c   the ordered tree
+ *	vmem_tag.c    tags, lists by size, the hash table
+ *	vmem_index.c  the two indexes: upkeep and search
+ *	vmem_seg.c    segments: choose, carve, coalesce
  *	vmem_span.c   add, import, release
  *	vmem_alloc.c  the public allocations and frees, waiting
  *	vmem_qcache.c quantum caches
  *	vmem_arena.c  create, destroy, sizes, the list of arenas
  *	vmem_walk.c, vmem_check.c
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
  */
 #ifndef QR_VMEM_IMPL_H
 #define QR_VMEM_IMPL_H
@@ -77,12 +82,11 @@
 #include <stdatomic.h>
 
 enum {
-	VMEM_LEAF = 32,    /* entries of a leaf; the width of its bit sets */
-	VMEM_INNER = 21,   /* children of an inner node */
-	VMEM_BINS = 64,    /* lists of leaves, one per power of two */
-	VMEM_NOBIN = 64,   /* n_bin of a leaf that has nothing free */
-	VMEM_LEVELS = 16,  /* no tree is higher: 2^47 bytes of nodes are less */
-	VMEM_QCACHES = 16, /* quantum caches of an arena at most */
+	VMEM_FAN = 22,    /* entries of a node */
+	VMEM_LEVELS = 16, /* no tree is higher: 2^47 bytes of nodes are less */
+	VMEM_BINS = 64,   /* lists of free segments, one per power of two */
+	VMEM_HASH_BITS = 4, /* log2 of the buckets of the first hash table */
+	VMEM_QCACHES = 16,  /* quantum caches of an arena at most */
 };
 
 /* ---- vmem_fit.c ---- */
@@ -118,124 +122,83 @@ size_t vmem__fit_surely(const struct vmem_req *r, size_t quantum);
 /* ---- vmem_tree.c ---- */
 
 /*
- * A node.  Leaves are chained in order.  The pair of an entry is its key and
- * its value; in the segments' tree (start, size), in the spans' tree the same,
- * in the tree of free sizes (size, start).
+ * An entry of a leaf is a pair and what it is about.  An entry of an inner node
+ * is the first pair below a child, and the child; but unless the tree orders
+ * equal keys by their values, e_val is the largest value below the child.
+ */
+struct vmem_ent {
+	uintptr_t e_key;
+	uintptr_t e_val;
+	void *e_ptr;
+};
+
+/*
+ * A node.  Leaves are chained in order.
  *
  * Invariants:
- *   N1  l_key (l_val when keys may repeat) ascends, within and across leaves.
- *   N2  no leaf and no inner node is empty.
- *   N3  separator i > 0 is the first pair below child i; separator 0 is
- *       unused.
- *   N4  in the segments' tree: n_max of a leaf is its largest free value, that
- *       of an inner node the largest i_aux, and i_aux[i] is n_max of child i.
- *   N5  in the segments' tree: a leaf is on bin log2(n_max), or on none when
- *       n_max is 0, and vb_map has the bits of the bins that are not empty.
+ *   N1  pairs ascend, within and across leaves.
+ *   N2  no node is empty.
+ *   N3  the key (with t_pairs, the pair) of entry i > 0 of an inner node is
+ *       that of the first entry below its child.  Entry 0 has any key.
+ *   N4  without t_pairs, n_max is the largest e_val of the node, and e_val of
+ *       an entry of an inner node is n_max of its child.
  */
 struct vmem_node {
 	struct vmem_node *n_parent;
 	struct vmem_node *n_prev; /* leaves: the one before */
-	struct vmem_node
-	    *n_next;           /* leaves: the one after; spare nodes: chain */
-	struct qr_list n_link; /* leaves: on vb_list[n_bin] */
-	size_t n_max;
-	uint32_t n_free;  /* leaves: bit i: entry i is a free segment */
-	uint32_t n_mark;  /* leaves: bit i: first segment of a span, or, in the
-	                     spans' tree, an imported span */
-	uint8_t n_count;  /* entries or children */
-	uint8_t n_level;  /* 0 for a leaf */
-	uint8_t n_bin;    /* leaves */
-	uint8_t n_pad[5]; /* entries begin on a cache line */
-	union {
-		struct {
-			uintptr_t l_key[VMEM_LEAF];
-			uintptr_t l_val[VMEM_LEAF];
-		};
-		struct {
-			uintptr_t i_key[VMEM_INNER]; /* separators */
-			uintptr_t i_aux[VMEM_INNER]; /* N4, or second halves of
-			                                the separators */
-			struct vmem_node *i_child[VMEM_INNER];
-		};
-	};
-};
-
-/* Leaves by the size of their largest free segment. */
-struct vmem_bins {
-	uint64_t vb_map; /* bit b: vb_list[b] is not empty */
-	struct qr_list vb_list[VMEM_BINS];
+	struct vmem_node *n_next; /* leaves: the one after; in a stock: chain */
+	uintptr_t n_max;
+	uint8_t n_count;
+	uint8_t n_level; /* 0 for a leaf */
+	struct vmem_ent n_ent[VMEM_FAN];
 };
 
 struct vmem_tree {
 	struct vmem_node *t_root; /* NULL when empty */
 	struct vmem_node *t_first;
 	struct vmem_node *t_last;
-	struct vmem_bins *t_bins; /* (c) the segments' tree only: N4, N5 */
-	bool t_pairs;             /* (c) keys repeat; values tell them apart */
 	size_t t_nodes;
-	size_t t_count; /* entries */
+	size_t t_count; /* entries of leaves */
+	bool t_pairs;   /* (c) keys repeat; values tell them apart */
 };
 
-/* An entry, or, with p_leaf NULL, none; or a gap to insert into. */
+/* An entry of a leaf; p_leaf NULL: none. */
 struct vmem_pos {
 	struct vmem_node *p_leaf;
 	unsigned p_i;
 };
 
-/*
- * Nodes that one operation, or one arena's tree of sizes, has obtained and
- * not yet used.  Hidden from everybody else.
- */
-struct vmem_spare {
+/* Nodes obtained and not yet used. */
+struct vmem_nodes {
 	struct vmem_node *s_list;
 	size_t s_count;
 };
 
 /* Have n nodes at least; false when memory is short (what came is kept). */
-bool vmem__spare_fill(struct vmem_spare *sp, size_t n);
-void vmem__spare_drain(struct vmem_spare *sp);
+bool vmem__nodes_fill(struct vmem_nodes *stock, size_t n);
+void vmem__nodes_drain(struct vmem_nodes *stock);
 
-/* The last entry that is not above (key, val); unique keys ignore val. */
+/*
+ * The last entry that is not above the pair, or the first one that is.  Where
+ * keys are unique, val is UINTPTR_MAX.
+ */
 struct vmem_pos vmem__tree_floor(
     const struct vmem_tree *t, uintptr_t key, uintptr_t val);
-
-/* The entry after or before; also from the gap behind a leaf's last entry. */
+struct vmem_pos vmem__tree_above(
+    const struct vmem_tree *t, uintptr_t key, uintptr_t val);
 struct vmem_pos vmem__pos_next(struct vmem_pos pos);
-struct vmem_pos vmem__pos_prev(struct vmem_pos pos);
 
-/*
- * Nodes that inserting up to three neighbouring entries at a place in `leaf`
- * can use up.  vmem__tree_need_any does not know the place.
- */
-size_t vmem__tree_need(
-    const struct vmem_tree *t, const struct vmem_node *leaf, unsigned entries);
-size_t vmem__tree_need_any(const struct vmem_tree *t);
-
-/*
- * Insert before entry pos->p_i of pos->p_leaf (p_leaf NULL: empty tree) and
- * make *pos the new entry.  `bits`: VMEM_E_FREE, VMEM_E_MARK.  The summary of
- * the leaf that *pos named, and names, is left for vmem__tree_settle.
- */
-enum { VMEM_E_FREE = 1, VMEM_E_MARK = 2 };
-void vmem__tree_insert(struct vmem_tree *t, struct vmem_pos *pos, uintptr_t key,
-    uintptr_t val, unsigned bits, struct vmem_spare *sp);
-
-/* Insert where the order wants it, and settle. */
-void vmem__tree_put(struct vmem_tree *t, uintptr_t key, uintptr_t val,
-    unsigned bits, struct vmem_spare *sp);
-
-/* Remove one entry; the leaf is left for vmem__tree_settle. */
-void vmem__tree_remove(struct vmem_tree *t, struct vmem_node *leaf, unsigned i);
-
-/*
- * After changes to a leaf: bring its summary and bin up to date, and merge or
- * unlink it when few or no entries are left.  Never destroys a leaf to the
- * left of this one.
- */
-void vmem__tree_settle(struct vmem_tree *t, struct vmem_node *leaf);
-
-/* Summary and bin only: for leaves that lost no entry. */
-void vmem__tree_refresh(struct vmem_tree *t, struct vmem_node *leaf);
+/* Nodes that one vmem__tree_put can use up. */
+size_t vmem__tree_need(const struct vmem_tree *t);
+/* Insert; the stock has the nodes. */
+void vmem__tree_put(
+    struct vmem_tree *t, struct vmem_ent ent, struct vmem_nodes *stock);
+/* Replace an entry by one that belongs at the same place. */
+void vmem__tree_change(
+    struct vmem_tree *t, struct vmem_pos pos, struct vmem_ent ent);
+void vmem__tree_remove(struct vmem_tree *t, struct vmem_pos pos);
+/* Give every node back. */
+void vmem__tree_clear(struct vmem_tree *t);
 
 /* Nearest leaf after (before) this one whose n_max is at least `size`. */
 struct vmem_node *vmem__tree_leaf_after(
@@ -243,48 +206,99 @@ struct vmem_node *vmem__tree_leaf_after(
 struct vmem_node *vmem__tree_leaf_before(
     const struct vmem_node *leaf, size_t size);
 
-/* Give every node back. */
-void vmem__tree_clear(struct vmem_tree *t);
+/* ---- tags and the arena ---- */
 
-/* ---- the arena ---- */
+enum vmem_kind {
+	VMEM_K_NONE = 0, /* in a reserve */
+	VMEM_K_ALLOC,
+	VMEM_K_FREE,
+	VMEM_K_SPAN,   /* a span that its owner added */
+	VMEM_K_IMPORT, /* a span that was imported */
+};
+
+/* A boundary tag: one cache line. */
+struct vmem_tag {
+	uintptr_t g_start;
+	size_t g_size; /* allocated: exactly as asked for */
+	struct vmem_tag *g_prev;
+	struct vmem_tag *g_next;
+	struct vmem_tag *g_link;  /* next on a list, chain or reserve */
+	struct vmem_tag **g_back; /* free: what points to it on its list */
+	enum vmem_kind g_kind;
+} QR_ALIGNED(QR_CACHE_LINE);
+
+/* Tags obtained and not yet used. */
+struct vmem_tags {
+	struct vmem_tag *r_list;
+	size_t r_count;
+};
+
+/* A walk in progress, on its caller's stack: vmem_walk.c. */
+struct vmem_walker {
+	struct vmem_walker *wk_next;
+	struct vmem_tag *wk_at; /* visited last; NULL: its span has gone */
+};
 
 /*
  * Invariants, whenever vm_lock is free:
- *   A1  the segments of a span tile it, and the first of them has its mark;
- *       no segment crosses spans and no two free ones of a span touch.
- *   A2  a free segment's value is a multiple of the quantum; an allocated
- *       one's is the size asked for and occupies it rounded up.
- *   A3  vm_inuse is the sum of the allocated values, vm_total of the spans',
- *       vm_import of the marked (imported) spans'.
- *   A4  with vm_sizes_on, vm_sizes holds exactly the free segments.
+ *   A1  the tags between a span's are its segments: they tile it, and no two
+ *       free ones touch.
+ *   A2  a free segment's size is a multiple of the quantum; an allocated one
+ *       occupies its size rounded up.
+ *   A3  vm_inuse is the sum of the sizes of allocated segments, vm_total of
+ *       spans, vm_import of imported spans; vm_spans has all spans.
+ *   A4  a free segment, and nothing else, is on list log2(size), and vm_bins
+ *       has the bits of the lists that are not empty; there are vm_bins_used.
+ *   A5  an allocated segment, and nothing else, is found by its address in the
+ *       hash table, and there are vm_hash_used.
+ *   A6  an index whose bit is in vm_indexed holds exactly the free segments.
  *
  * Locking: (c) constant after creation; (l) vm_lock; (l,r) written under
  * vm_lock, read without; (g) the list lock; (a) atomic.
  */
 struct vmem {
-	struct qr_mutex vm_lock; /* rank QR_RANK_ARENA */
+	struct qr_mutex vm_lock;      /* rank QR_RANK_ARENA */
+	unsigned vm_qshift;           /* (c) log2 of the quantum */
+	size_t vm_quantum;            /* (c) */
+	size_t vm_qcache_max;         /* (c) sizes up to this have a cache */
+	uint64_t vm_bins;             /* (l) bit b: vm_bin[b] is not empty */
+	struct vmem_tags vm_tags;     /* (l) reserve */
+	struct vmem_tag **vm_hash;    /* (l) */
+	unsigned vm_hash_bits;        /* (l) log2 of its buckets */
+	unsigned vm_indexed;          /* (l) VMEM_BY_* that are up to date */
+	size_t vm_hash_used;          /* (l) allocated segments */
+	size_t vm_bins_used;          /* (l) free segments */
+	_Atomic size_t vm_inuse;      /* (l,r) */
+	uint64_t vm_nalloc, vm_nfree; /* (l) */
 	uint64_t vm_gen; /* (l) bumped when a failed request may now succeed */
-	uintptr_t vm_rotor;        /* (l) next fit goes on here */
-	struct vmem_tree vm_segs;  /* (l) segments by address */
-	struct vmem_tree vm_spans; /* (l) spans by address */
-	struct vmem_tree vm_sizes; /* (l) free segments by (size, start) */
-	struct vmem_spare vm_sizes_spare; /* (l) stock for vm_sizes */
-	bool vm_sizes_on;                 /* (l) vm_sizes is maintained */
-	_Atomic size_t vm_inuse;          /* (l,r) */
-	_Atomic size_t vm_total;          /* (l,r) */
-	size_t vm_import;                 /* (l) */
-	size_t vm_importing; /* (l) being imported just now, for the limit */
-	size_t vm_limit;     /* (l) bound on vm_total; 0 = none */
-	uint64_t vm_nalloc, vm_nfree, vm_nwait, vm_nfail; /* (l) */
-	struct qr_cond vm_cond; /* with vm_lock: vm_gen moved */
-	unsigned vm_sleepers;   /* (l) threads in vm_cond */
+	unsigned vm_sleepers; /* (l) threads in vm_cond */
 	_Atomic unsigned
 	    vm_wanted; /* (a) sleepers in arenas that import, directly
 	                               or not, from this one */
+	struct vmem_walker *vm_walkers; /* (l) reentrant walks in progress */
+	struct vmem_tag
+	    *vm_bin[VMEM_BINS]; /* (l) free segments by log2(size) */
 
-	size_t vm_quantum;             /* (c) */
-	size_t vm_qcache_max;          /* (c) sizes up to this have a cache */
-	unsigned vm_qshift;            /* (c) log2 of the quantum */
+	struct vmem_tag **vm_hash_old; /* (l) being emptied into vm_hash */
+	unsigned vm_hash_old_bits;     /* (l) */
+	size_t vm_hash_done;           /* (l) buckets of it already empty */
+	void *vm_hash_dead;            /* (l) emptied, to be given back */
+	size_t vm_hash_dead_size;      /* (l) */
+	struct vmem_tag *vm_hash_first[1 << VMEM_HASH_BITS]; /* (l) */
+
+	struct vmem_tree vm_spans;  /* (l) tags of spans by (start, size) */
+	struct vmem_tree vm_addrs;  /* (l) free segments by (start, size) */
+	struct vmem_tree vm_sizes;  /* (l) free segments by (size, start) */
+	struct vmem_nodes vm_nodes; /* (l) stock for both */
+	uintptr_t vm_rotor;         /* (l) next fit goes on here */
+
+	_Atomic size_t vm_total; /* (l,r) */
+	size_t vm_import;        /* (l) */
+	size_t vm_importing; /* (l) being imported just now, for the limit */
+	size_t vm_limit;     /* (l) bound on vm_total; 0 = none */
+	uint64_t vm_nwait, vm_nfail; /* (l) */
+	struct qr_cond vm_cond;      /* with vm_lock: vm_gen moved */
+
 	size_t vm_min_import;          /* (c) */
 	struct vmem *vm_source;        /* (c) */
 	vmem_alloc_t *vm_afunc;        /* (c) import, or NULL */
@@ -295,74 +309,133 @@ struct vmem {
 	struct qr_list vm_link;        /* (g) */
 	uint64_t vm_id;                /* (c) 1, 2, ... in order of creation */
 	char vm_name[VMEM_NAME_MAX];   /* (c) */
-	struct vmem_bins vm_bins;      /* (l) of vm_segs */
 };
 
-/* Bounds of entry i, a segment or span, last integer inclusive. */
-static inline uintptr_t
-vmem__seg_last(const struct vmem *vmp, const struct vmem_node *leaf, unsigned i)
+/* Counters that vmem_size reads without the lock, changed under it. */
+static inline void
+vmem__count(_Atomic size_t *counter, size_t change)
 {
-	size_t extent = qr_roundup(leaf->l_val[i], vmp->vm_quantum);
-
-	return (leaf->l_key[i] + (extent - 1));
+	atomic_store_explicit(counter,
+	    atomic_load_explicit(counter, memory_order_relaxed) + change,
+	    memory_order_relaxed);
 }
 
-static inline bool
-vmem__seg_free(struct vmem_pos pos)
+/* The tag that an entry is about. */
+static inline struct vmem_tag *
+vmem__pos_tag(struct vmem_pos pos)
 {
-	return ((pos.p_leaf->n_free >> pos.p_i & 1) != 0);
+	return (pos.p_leaf->n_ent[pos.p_i].e_ptr);
 }
 
-/* Is it the first segment of its span (segments), or imported (spans)? */
-static inline bool
-vmem__marked(struct vmem_pos pos)
+/* ---- vmem_tag.c: all with vm_lock held ---- */
+
+/* Have n tags at least; false when memory is short (what came is kept). */
+bool vmem__tags_fill(struct vmem_tags *reserve, size_t n);
+void vmem__tags_drain(struct vmem_tags *reserve);
+struct vmem_tag *vmem__tag_take(struct vmem_tags *reserve);
+/* Into the arena's reserve, or back to the floor. */
+void vmem__tag_give(struct vmem *vmp, struct vmem_tag *tag);
+
+/* The lists of free segments; entering makes the tag a free one. */
+void vmem__bin_enter(struct vmem *vmp, struct vmem_tag *tag);
+void vmem__bin_leave(struct vmem *vmp, struct vmem_tag *tag);
+
+/* The table of allocated segments; entering makes the tag an allocated one. */
+void vmem__hash_enter(struct vmem *vmp, struct vmem_tag *tag);
+/* What points to the tag of the segment at `start`, or to NULL. */
+struct vmem_tag **vmem__hash_find(struct vmem *vmp, uintptr_t start);
+/* Leave vm_lock, and give vm_hash_dead, a table no longer used, back. */
+void vmem__hash_free_dead(struct vmem *vmp);
+void vmem__hash_fini(struct vmem *vmp);
+
+static inline void
+vmem__exit(struct vmem *vmp)
 {
-	return ((pos.p_leaf->n_mark >> pos.p_i & 1) != 0);
+	if (QR_UNLIKELY(vmp->vm_hash_dead != NULL))
+		vmem__hash_free_dead(vmp);
+	else
+		qr_mutex_exit(&vmp->vm_lock);
 }
 
-/* ---- vmem_sizes.c: all with vm_lock held ---- */
+/* ---- vmem_index.c: all with vm_lock held ---- */
 
-/* Build vm_sizes; vm_sizes_on tells whether memory sufficed. */
-void vmem__sizes_build(struct vmem *vmp);
-/* Keep it true, if there is one; adding may give it up. */
-void vmem__sizes_add(struct vmem *vmp, uintptr_t start, size_t size);
-void vmem__sizes_remove(struct vmem *vmp, uintptr_t start, size_t size);
+enum { VMEM_BY_ADDR = 1, VMEM_BY_SIZE = 2 };
+
+/* Have this index; false when memory is short. */
+bool vmem__index_want(struct vmem *vmp, unsigned which);
+/* Keep those there are true.  A change is told before the tag changes. */
+void vmem__index_enter(struct vmem *vmp, struct vmem_tag *tag);
+void vmem__index_leave(struct vmem *vmp, struct vmem_tag *tag);
+void vmem__index_change(
+    struct vmem *vmp, struct vmem_tag *tag, uintptr_t start, size_t size);
 /* Called by allocations, so that frees find nodes. */
-void vmem__sizes_stock(struct vmem *vmp);
+void vmem__index_stock(struct vmem *vmp);
+
+/* A search, and what it found: f_tag NULL is nothing. */
+struct vmem_search {
+	struct vmem_tag *f_tag;
+	uintptr_t f_addr;
+	size_t f_patience; /* segments without a place it may look at */
+	bool f_tired;      /* it looked at so many, and gave up */
+};
+
+/*
+ * The lowest (VM_ENDALLOC: highest) place of r in free segments of at least
+ * `size`.  vm_addrs is up to date.
+ */
+void vmem__index_search(const struct vmem *vmp, const struct vmem_req *r,
+    size_t size, struct vmem_search *search);
+
+/* Place of r in a free segment, at the end that VM_ENDALLOC tells. */
+bool vmem__fit_ent(
+    const struct vmem_req *r, uintptr_t start, size_t size, uintptr_t *addrp);
 
 /* ---- vmem_seg.c: all with vm_lock held ---- */
 
 /*
- * Choose a place by the policy in r_flags; false when no free segment has one.
- * Exact: false means that none exists.
+ * Choose a place by the policy in r_flags.  0, ENOSPC or ENOMEM.  ENOSPC of a
+ * thorough choice means that there is none.
  */
-bool vmem__seg_choose(struct vmem *vmp, const struct vmem_req *r,
-    struct vmem_pos *pos, uintptr_t *addrp);
+int vmem__seg_choose(struct vmem *vmp, const struct vmem_req *r, bool thorough,
+    struct vmem_search *found);
 
-/* Choose and carve.  0, ENOSPC (nothing fits) or ENOMEM (no nodes). */
-int vmem__seg_take(
-    struct vmem *vmp, const struct vmem_req *r, uintptr_t *addrp);
-
-/* Carve [addr, addr + r_extent) from a free segment; cannot fail. */
-void vmem__seg_carve(struct vmem *vmp, struct vmem_pos pos, uintptr_t addr,
-    const struct vmem_req *r, struct vmem_spare *sp);
+/* Choose and carve. */
+int vmem__seg_take(struct vmem *vmp, const struct vmem_req *r, bool thorough,
+    uintptr_t *addrp);
 
 /*
- * Free the allocated segment `pos` and coalesce.  When that leaves an imported
- * span empty and the arena can release it, the span is removed, *startp and
- * *sizep name it, and the result is true.
+ * Carve [addr, addr + r_extent) from a free segment.  The reserve has two
+ * tags.  Cannot fail.
  */
-bool vmem__seg_release(
-    struct vmem *vmp, struct vmem_pos pos, uintptr_t *startp, size_t *sizep);
+void vmem__seg_carve(struct vmem *vmp, struct vmem_tag *tag, uintptr_t addr,
+    const struct vmem_req *r, struct vmem_tags *reserve);
+
+/*
+ * Free the allocated segment that *slot, a chain of the hash table, points to,
+ * and coalesce.  When that leaves an imported span empty and the arena can
+ * release it, the span is removed, *startp and *sizep name it, and the result
+ * is true.
+ */
+bool vmem__seg_free(
+    struct vmem *vmp, struct vmem_tag **slot, uintptr_t *startp, size_t *sizep);
 
 /* ---- vmem_span.c ---- */
 
+/* What adding a span uses up. */
+struct vmem_spare {
+	struct vmem_tags sp_tags;
+	struct vmem_nodes sp_nodes;
+};
+
 /*
- * Add a span.  vm_lock is held.  0, ENOMEM, or EINVAL for a span that overlaps
- * another (nothing was reported yet).
+ * Add a span, one free segment.  vm_lock is held.  0, ENOMEM, or EINVAL for a
+ * span that overlaps another (nothing was reported yet).  Two tags are left in
+ * the reserve for carving it.
  */
 int vmem__span_add(struct vmem *vmp, uintptr_t start, size_t size,
-    bool imported, struct vmem_spare *sp);
+    enum vmem_kind kind, struct vmem_spare *spare);
+/* Remove an empty span. vm_lock is held. */
+void vmem__span_remove(struct vmem *vmp, struct vmem_tag *span);
 
 /*
  * Report a span that no arena can have: empty, wrapping, off the quantum.  One
@@ -410,6 +483,11 @@ int vmem__qcache_alloc(struct vmem *vmp, size_t size, int vmflag,
 void vmem__qcache_free(struct vmem *vmp, uintptr_t addr, size_t size);
 /* About to fail or sleep: ask the caches for what they do not need. */
 void vmem__reap(struct vmem *vmp);
+
+/* ---- vmem_walk.c ---- */
+
+/* This tag, of a segment or of a span with none, is about to vanish. */
+void vmem__walk_leave(struct vmem *vmp, struct vmem_tag *tag);
 
 /* ---- vmem_arena.c ---- */
 

@@ -1,6 +1,8 @@
 /*
  * vmem_private.h - what the floors above may use of vmem beside its public
  * header: quantum cache hooks, statistics, fork hooks, run-time options.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
  */
 #ifndef QR_VMEM_PRIVATE_H
 #define QR_VMEM_PRIVATE_H
@@ -49,7 +51,7 @@ struct vmem__stat {
 	size_t vs_total;    /* integers in all spans */
 	size_t vs_spans;    /* number of spans */
 	size_t vs_segments; /* number of segments, allocated and free */
-	size_t vs_metadata; /* bytes of nodes that describe them */
+	size_t vs_metadata; /* bytes that describe them */
 	uint64_t vs_alloc, vs_free, vs_wait, vs_fail;
 };
 

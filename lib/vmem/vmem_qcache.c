@@ -1,6 +1,8 @@
 /*
  * vmem_qcache.c - quantum caches: small sizes go through object caches, which
  * a floor above provides.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "vmem/vmem_impl.h"
 

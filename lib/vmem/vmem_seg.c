@@ -1,366 +1,340 @@
 /*
  * vmem_seg.c - segments: which one a policy chooses, carving it, and freeing
  * with coalescing.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "vmem/vmem_impl.h"
 
 enum {
+	/* Members instant fit tries of the list that only might fit. */
+	GLANCES = 16,
 	/*
-	 * Free runs that are long enough but turn out not to hold a request
-	 * (misaligned, straddling) before the search goes for runs that surely
-	 * do, and runs of the smallest sizes that best fit tries.
+	 * Free segments that are long enough but turn out to have no place
+	 * (misaligned, straddling) before the search goes for segments that
+	 * surely do; and segments of the smallest sizes that best fit tries.
 	 */
 	PATIENCE = 64,
 };
 
-enum found { FOUND, NOWHERE, TIRED };
+/* ---- choosing ---- */
 
-/* ---- search ---- */
-
-static bool
-fit_at(const struct vmem *vmp, const struct vmem_req *r, struct vmem_pos pos,
-    uintptr_t *addrp)
+/*
+ * The lowest, or with VM_ENDALLOC highest, place: any of the segments that are
+ * long enough may hold it, so with a constraint that most of them fail this is
+ * as long as they are many.
+ */
+static int
+choose_exact(
+    struct vmem *vmp, const struct vmem_req *r, struct vmem_search *found)
 {
-	uintptr_t first = pos.p_leaf->l_key[pos.p_i];
-	uintptr_t last = vmem__seg_last(vmp, pos.p_leaf, pos.p_i);
-
-	return ((r->r_flags & VM_ENDALLOC) != 0
-		? vmem__fit_high(r, first, last, addrp)
-		: vmem__fit_low(r, first, last, addrp));
+	if (!vmem__index_want(vmp, VMEM_BY_ADDR))
+		return (ENOMEM);
+	found->f_patience = SIZE_MAX;
+	vmem__index_search(vmp, r, r->r_extent, found);
+	return (found->f_tag != NULL ? 0 : ENOSPC);
 }
 
 /*
- * The lowest place among free segments of at least `size`, after looking at
- * no more than `patience` that had none.
+ * Some place.  The step between the first and the last keeps an arena full of
+ * segments that are just too badly aligned from being scanned as long as any
+ * is surely good.
  */
-static enum found
-find_low(const struct vmem *vmp, const struct vmem_req *r, size_t size,
-    size_t patience, struct vmem_pos *pos, uintptr_t *addrp)
-{
-	struct vmem_pos at = vmem__tree_floor(&vmp->vm_segs, r->r_min, 0);
-
-	if (at.p_leaf == NULL)
-		at.p_leaf = vmp->vm_segs.t_first;
-	for (; at.p_leaf != NULL;
-	     at.p_leaf = vmem__tree_leaf_after(at.p_leaf, size), at.p_i = 0) {
-		uint32_t set = at.p_leaf->n_free >> at.p_i << at.p_i;
-
-		for (; set != 0; set &= set - 1) {
-			at.p_i = qr_ctz(set);
-			if (at.p_leaf->l_key[at.p_i] > r->r_max)
-				return (NOWHERE);
-			if (at.p_leaf->l_val[at.p_i] < size)
-				continue;
-			if (fit_at(vmp, r, at, addrp)) {
-				*pos = at;
-				return (FOUND);
-			}
-			if (patience-- == 0)
-				return (TIRED);
-		}
-	}
-	return (NOWHERE);
-}
-
-/* The same from the other end. */
-static enum found
-find_high(const struct vmem *vmp, const struct vmem_req *r, size_t size,
-    size_t patience, struct vmem_pos *pos, uintptr_t *addrp)
-{
-	struct vmem_pos at = vmem__tree_floor(&vmp->vm_segs, r->r_max, 0);
-	uint32_t below = UINT32_MAX;
-
-	if (at.p_leaf != NULL)
-		below = ((uint32_t)2 << at.p_i) - 1;
-	for (; at.p_leaf != NULL;
-	     below = UINT32_MAX,
-	     at.p_leaf = vmem__tree_leaf_before(at.p_leaf, size)) {
-		uint32_t set = at.p_leaf->n_free & below;
-
-		while (set != 0) {
-			at.p_i = qr_log2(set);
-			set ^= (uint32_t)1 << at.p_i;
-			if (vmem__seg_last(vmp, at.p_leaf, at.p_i) < r->r_min)
-				return (NOWHERE);
-			if (at.p_leaf->l_val[at.p_i] < size)
-				continue;
-			if (fit_at(vmp, r, at, addrp)) {
-				*pos = at;
-				return (FOUND);
-			}
-			if (patience-- == 0)
-				return (TIRED);
-		}
-	}
-	return (NOWHERE);
-}
-
-static enum found
-find_end(const struct vmem *vmp, const struct vmem_req *r, size_t size,
-    size_t patience, struct vmem_pos *pos, uintptr_t *addrp)
-{
-	return ((r->r_flags & VM_ENDALLOC) != 0
-		? find_high(vmp, r, size, patience, pos, addrp)
-		: find_low(vmp, r, size, patience, pos, addrp));
-}
-
-/*
- * Some place, from the end that VM_ENDALLOC tells.  The first and last step
- * are exact; the one between keeps an arena full of runs that are just too
- * badly aligned from being scanned as long as any run is surely good.
- */
-static bool
-choose_ordered(const struct vmem *vmp, const struct vmem_req *r, bool exact,
-    struct vmem_pos *pos, uintptr_t *addrp)
+static int
+choose_any(
+    struct vmem *vmp, const struct vmem_req *r, struct vmem_search *found)
 {
 	size_t surely = vmem__fit_surely(r, vmp->vm_quantum);
-	enum found found = TIRED;
 
-	if (!exact && surely != r->r_extent) {
-		found = find_end(vmp, r, r->r_extent, PATIENCE, pos, addrp);
-		if (found == TIRED && surely != SIZE_MAX &&
-		    find_end(vmp, r, surely, SIZE_MAX, pos, addrp) == FOUND)
-			found = FOUND;
+	if (!vmem__index_want(vmp, VMEM_BY_ADDR))
+		return (ENOMEM);
+	found->f_patience = PATIENCE;
+	vmem__index_search(vmp, r, r->r_extent, found);
+	if (found->f_tag == NULL && found->f_tired && surely != SIZE_MAX) {
+		found->f_patience = SIZE_MAX;
+		vmem__index_search(vmp, r, surely, found);
+		found->f_tired = true;
 	}
-	if (found == TIRED)
-		found = find_end(vmp, r, r->r_extent, SIZE_MAX, pos, addrp);
-	return (found == FOUND);
+	if (found->f_tag == NULL && found->f_tired)
+		return (choose_exact(vmp, r, found));
+	return (found->f_tag != NULL ? 0 : ENOSPC);
 }
 
 /*
  * The smallest free segment that has a place, the lowest of those; or, when
  * the smallest few are long enough but have none, some place.
  */
-static bool
-choose_best(struct vmem *vmp, const struct vmem_req *r, struct vmem_pos *pos,
-    uintptr_t *addrp)
+static int
+choose_best(
+    struct vmem *vmp, const struct vmem_req *r, struct vmem_search *found)
 {
 	struct vmem_pos at;
 
-	if (!vmp->vm_sizes_on)
-		vmem__sizes_build(vmp);
-	if (!vmp->vm_sizes_on)
-		return (choose_ordered(vmp, r, false, pos, addrp));
-	at = vmem__tree_floor(&vmp->vm_sizes, r->r_extent - 1, UINTPTR_MAX);
-	if (at.p_leaf != NULL)
-		at = vmem__pos_next(at);
-	else
-		at = (struct vmem_pos){vmp->vm_sizes.t_first, 0};
+	if (!vmem__index_want(vmp, VMEM_BY_SIZE))
+		return (ENOMEM);
+	at = vmem__tree_above(&vmp->vm_sizes, r->r_extent - 1, UINTPTR_MAX);
 	for (unsigned n = 0; at.p_leaf != NULL; at = vmem__pos_next(at), n++) {
+		const struct vmem_ent *e = &at.p_leaf->n_ent[at.p_i];
+
 		if (n == PATIENCE)
-			return (choose_ordered(vmp, r, false, pos, addrp));
-		*pos = vmem__tree_floor(
-		    &vmp->vm_segs, at.p_leaf->l_val[at.p_i], 0);
-		if (fit_at(vmp, r, *pos, addrp))
+			return (choose_any(vmp, r, found));
+		found->f_tag = e->e_ptr;
+		if (vmem__fit_ent(r, e->e_val, e->e_key, &found->f_addr))
+			return (0);
+	}
+	return (ENOSPC);
+}
+
+/* From the rotor to the top, then from the bottom. */
+static int
+choose_next(
+    struct vmem *vmp, const struct vmem_req *r, struct vmem_search *found)
+{
+	struct vmem_req on = *r;
+	int error;
+
+	on.r_min = vmp->vm_rotor;
+	on.r_flags &= ~VM_ENDALLOC;
+	error = choose_exact(vmp, &on, found);
+	if (error == ENOSPC) {
+		on.r_min = 0;
+		error = choose_exact(vmp, &on, found);
+	}
+	return (error);
+}
+
+/*
+ * The head of the lowest list whose members surely have a place; or one of the
+ * first members of the list that only might.
+ */
+static bool
+choose_instant(
+    struct vmem *vmp, const struct vmem_req *r, struct vmem_search *found)
+{
+	size_t surely = vmem__fit_surely(r, vmp->vm_quantum);
+	struct vmem_tag *tag;
+
+	if (QR_LIKELY(surely <= (size_t)1 << 63)) {
+		uint64_t bins = vmp->vm_bins & -(uint64_t)qr_pow2up(surely);
+
+		if (QR_LIKELY(bins != 0)) {
+			tag = vmp->vm_bin[qr_ctz(bins)];
+			found->f_tag = tag;
+			found->f_addr = tag->g_start;
+			return (surely == r->r_extent ||
+			    vmem__fit_ent(
+				r, tag->g_start, tag->g_size, &found->f_addr));
+		}
+	}
+	tag = vmp->vm_bin[qr_log2(r->r_extent)];
+	for (unsigned n = 0; tag != NULL && n < GLANCES;
+	     tag = tag->g_link, n++) {
+		found->f_tag = tag;
+		if (vmem__fit_ent(r, tag->g_start, tag->g_size, &found->f_addr))
 			return (true);
 	}
 	return (false);
 }
 
-/* From the rotor to the top, then from the bottom. */
-static bool
-choose_next(const struct vmem *vmp, const struct vmem_req *r,
-    struct vmem_pos *pos, uintptr_t *addrp)
+static inline bool
+has_window(const struct vmem_req *r)
 {
-	struct vmem_req on = *r;
-
-	on.r_min = vmp->vm_rotor;
-	on.r_flags &= ~VM_ENDALLOC;
-	if (choose_ordered(vmp, &on, true, pos, addrp))
-		return (true);
-	on.r_min = 0;
-	return (choose_ordered(vmp, &on, true, pos, addrp));
+	return (r->r_min != 0 || r->r_max != UINTPTR_MAX);
 }
 
-/*
- * The first segment of at least a power of two of which r surely fits one, in
- * the first leaf of the lowest list that surely has one.
- */
-static bool
-choose_instant(const struct vmem *vmp, const struct vmem_req *r,
-    struct vmem_pos *pos, uintptr_t *addrp)
+int
+vmem__seg_choose(struct vmem *vmp, const struct vmem_req *r, bool thorough,
+    struct vmem_search *found)
 {
-	size_t surely = vmem__fit_surely(r, vmp->vm_quantum);
-	size_t want;
-	uint64_t bins;
+	int policy =
+	    r->r_flags & (VM_NEXTFIT | VM_BESTFIT | VM_FIRSTFIT | VM_ENDALLOC);
 
-	if (surely > (size_t)1 << (VMEM_BINS - 1))
-		return (false);
-	want = qr_pow2up(surely);
-	bins = vmp->vm_bins.vb_map & -(uint64_t)want;
-	if (bins == 0)
-		return (false);
-	pos->p_leaf = QR_LIST_FIRST(
-	    &vmp->vm_bins.vb_list[qr_ctz(bins)], struct vmem_node, n_link);
-	for (uint32_t set = pos->p_leaf->n_free; set != 0; set &= set - 1) {
-		pos->p_i = qr_ctz(set);
-		if (pos->p_leaf->l_val[pos->p_i] >= want)
-			return (fit_at(vmp, r, *pos, addrp));
-	}
-	return (false);
-}
-
-bool
-vmem__seg_choose(struct vmem *vmp, const struct vmem_req *r,
-    struct vmem_pos *pos, uintptr_t *addrp)
-{
-	qr_mutex_assert_held(&vmp->vm_lock);
-
-	/* A rounded size of 0 is one that wrapped: no segment is that long. */
+	/* An extent of 0 is one that wrapped: no segment is that long. */
 	if (r->r_extent == 0)
-		return (false);
-	if ((r->r_flags & VM_NEXTFIT) != 0)
-		return (choose_next(vmp, r, pos, addrp));
-	if ((r->r_flags & VM_BESTFIT) != 0)
-		return (choose_best(vmp, r, pos, addrp));
-	if ((r->r_flags & VM_FIRSTFIT) != 0)
-		return (choose_ordered(vmp, r, true, pos, addrp));
-	if ((r->r_flags & VM_ENDALLOC) == 0 && r->r_min == 0 &&
-	    r->r_max == UINTPTR_MAX && choose_instant(vmp, r, pos, addrp))
-		return (true);
-	return (choose_ordered(vmp, r, false, pos, addrp));
+		return (ENOSPC);
+	if (QR_LIKELY(policy == 0 && !has_window(r))) {
+		if (QR_LIKELY(choose_instant(vmp, r, found)))
+			return (0);
+		return (thorough ? choose_any(vmp, r, found) : ENOSPC);
+	}
+	if ((policy & VM_NEXTFIT) != 0)
+		return (choose_next(vmp, r, found));
+	if ((policy & VM_BESTFIT) != 0)
+		return (choose_best(vmp, r, found));
+	if ((policy & VM_FIRSTFIT) != 0)
+		return (choose_exact(vmp, r, found));
+	return (choose_any(vmp, r, found));
 }
 
 /* ---- carving ---- */
 
+static void
+insert_after(struct vmem_tag *pos, struct vmem_tag *tag)
+{
+	tag->g_prev = pos;
+	tag->g_next = pos->g_next;
+	pos->g_next->g_prev = tag;
+	pos->g_next = tag;
+}
+
+/* A free segment gets other bounds; inside the old or coalescing others. */
+static void
+free_resize(
+    struct vmem *vmp, struct vmem_tag *tag, uintptr_t start, size_t size)
+{
+	bool moves = qr_log2(size) != qr_log2(tag->g_size);
+
+	if (QR_UNLIKELY(vmp->vm_indexed != 0))
+		vmem__index_change(vmp, tag, start, size);
+	if (moves)
+		vmem__bin_leave(vmp, tag);
+	tag->g_start = start;
+	tag->g_size = size;
+	if (moves)
+		vmem__bin_enter(vmp, tag);
+}
+
+static void
+free_enter(struct vmem *vmp, struct vmem_tag *tag)
+{
+	vmem__bin_enter(vmp, tag);
+	if (QR_UNLIKELY(vmp->vm_indexed != 0))
+		vmem__index_enter(vmp, tag);
+}
+
+static void
+free_leave(struct vmem *vmp, struct vmem_tag *tag)
+{
+	vmem__bin_leave(vmp, tag);
+	if (QR_UNLIKELY(vmp->vm_indexed != 0))
+		vmem__index_leave(vmp, tag);
+}
+
 /*
- * The entry of the free segment becomes its left remainder, or the allocated
- * segment when there is none; the rest is inserted behind it.
+ * The remainder keeps the tag of the free segment, and its place on its list
+ * while it stays in its size class.
  */
 void
-vmem__seg_carve(struct vmem *vmp, struct vmem_pos pos, uintptr_t addr,
-    const struct vmem_req *r, struct vmem_spare *sp)
+vmem__seg_carve(struct vmem *vmp, struct vmem_tag *tag, uintptr_t addr,
+    const struct vmem_req *r, struct vmem_tags *reserve)
 {
-	struct vmem_tree *t = &vmp->vm_segs;
-	struct vmem_node *leaf = pos.p_leaf;
-	uintptr_t start = leaf->l_key[pos.p_i];
-	size_t whole = leaf->l_val[pos.p_i];
-	size_t left = addr - start;
-	size_t right = whole - left - r->r_extent;
+	size_t left = addr - tag->g_start;
+	size_t right = tag->g_size - left - r->r_extent;
+	struct vmem_tag *got = tag;
 
-	QR_ASSERT(left <= whole && r->r_extent <= whole - left);
-	vmem__sizes_remove(vmp, start, whole);
-	if (left == 0) {
-		leaf->l_val[pos.p_i] = r->r_size;
-		leaf->n_free ^= (uint32_t)1 << pos.p_i;
+	QR_ASSERT(tag->g_kind == VMEM_K_FREE);
+	QR_ASSERT(left <= tag->g_size && r->r_extent <= tag->g_size - left);
+	if ((left | right) == 0) {
+		free_leave(vmp, tag);
 	} else {
-		leaf->l_val[pos.p_i] = left;
-		pos.p_i++;
-		vmem__tree_insert(t, &pos, addr, r->r_size, 0, sp);
-		vmem__sizes_add(vmp, start, left);
-	}
-	if (right != 0) {
-		pos.p_i++;
-		vmem__tree_insert(
-		    t, &pos, addr + r->r_extent, right, VMEM_E_FREE, sp);
-		vmem__sizes_add(vmp, addr + r->r_extent, right);
-	}
-	vmem__tree_refresh(t, leaf);
-	if (pos.p_leaf != leaf)
-		vmem__tree_refresh(t, pos.p_leaf);
+		got = vmem__tag_take(reserve);
+		if (left == 0) {
+			insert_after(tag->g_prev, got);
+			free_resize(vmp, tag, addr + r->r_extent, right);
+		} else {
+			insert_after(tag, got);
+			free_resize(vmp, tag, tag->g_start, left);
+		}
+		if (left != 0 && right != 0) {
+			struct vmem_tag *rest = vmem__tag_take(reserve);
 
+			rest->g_start = addr + r->r_extent;
+			rest->g_size = right;
+			insert_after(got, rest);
+			free_enter(vmp, rest);
+		}
+	}
+	got->g_start = addr;
+	got->g_size = r->r_size;
+	vmem__hash_enter(vmp, got);
 	if ((r->r_flags & VM_NEXTFIT) != 0)
 		vmp->vm_rotor = addr + r->r_extent;
-	vmp->vm_inuse += r->r_size;
+	vmem__count(&vmp->vm_inuse, r->r_size);
 	vmp->vm_nalloc++;
 }
 
 int
-vmem__seg_take(struct vmem *vmp, const struct vmem_req *r, uintptr_t *addrp)
+vmem__seg_take(
+    struct vmem *vmp, const struct vmem_req *r, bool thorough, uintptr_t *addrp)
 {
-	struct vmem_spare spare = {NULL, 0};
-	struct vmem_pos pos;
-	uintptr_t addr;
-	int error = 0;
+	struct vmem_search found;
+	int error;
 
-	vmem__sizes_stock(vmp);
-	if (!vmem__seg_choose(vmp, r, &pos, &addr))
-		return (ENOSPC);
-	if (vmem__spare_fill(
-		&spare, vmem__tree_need(&vmp->vm_segs, pos.p_leaf, 2))) {
-		vmem__seg_carve(vmp, pos, addr, r, &spare);
-		*addrp = addr;
-	} else {
-		error = ENOMEM;
-	}
-	vmem__spare_drain(&spare);
-	return (error);
+	qr_mutex_assert_held(&vmp->vm_lock);
+
+	if (QR_UNLIKELY(vmp->vm_indexed != 0))
+		vmem__index_stock(vmp);
+	error = vmem__seg_choose(vmp, r, thorough, &found);
+	if (QR_UNLIKELY(error != 0))
+		return (error);
+	if (QR_UNLIKELY(vmp->vm_tags.r_count < 2) &&
+	    !vmem__tags_fill(&vmp->vm_tags, 2))
+		return (ENOMEM);
+	vmem__seg_carve(vmp, found.f_tag, found.f_addr, r, &vmp->vm_tags);
+	*addrp = found.f_addr;
+	return (0);
 }
 
 /* ---- freeing ---- */
 
-/* Remove the now empty span around `pos` if it must go back to the source. */
-static bool
-span_retire(
-    struct vmem *vmp, struct vmem_pos pos, uintptr_t *startp, size_t *sizep)
+/* Take `tag` out of the ring for good. */
+static void
+absorb(struct vmem *vmp, struct vmem_tag *tag)
 {
-	struct vmem_pos next = vmem__pos_next(pos);
-	struct vmem_pos span;
-
-	/* Leaves that coalescing emptied are not unlinked yet. */
-	while (next.p_leaf != NULL && next.p_leaf->n_count == 0)
-		next.p_leaf = next.p_leaf->n_next;
-	if (vmp->vm_ffunc == NULL || !vmem__marked(pos) ||
-	    (next.p_leaf != NULL && !vmem__marked(next)))
-		return (false);
-	*startp = pos.p_leaf->l_key[pos.p_i];
-	*sizep = pos.p_leaf->l_val[pos.p_i];
-	span = vmem__tree_floor(&vmp->vm_spans, *startp, 0);
-	if (!vmem__marked(span))
-		return (false);
-	vmem__tree_remove(&vmp->vm_spans, span.p_leaf, span.p_i);
-	vmem__tree_settle(&vmp->vm_spans, span.p_leaf);
-	vmem__tree_remove(&vmp->vm_segs, pos.p_leaf, pos.p_i);
-	vmp->vm_total -= *sizep;
-	vmp->vm_import -= *sizep;
-	return (true);
+	if (QR_UNLIKELY(vmp->vm_walkers != NULL))
+		vmem__walk_leave(vmp, tag);
+	tag->g_prev->g_next = tag->g_next;
+	tag->g_next->g_prev = tag->g_prev;
+	vmem__tag_give(vmp, tag);
 }
 
 /*
- * Leaves are settled from right to left, because settling one may destroy it
- * and leaves to its right, but none to its left.
+ * The segment of `tag`, which is neither free nor in use, becomes free.
+ * Returns the tag of the free segment that it is now part of.
  */
-bool
-vmem__seg_release(
-    struct vmem *vmp, struct vmem_pos pos, uintptr_t *startp, size_t *sizep)
+static struct vmem_tag *
+coalesce(struct vmem *vmp, struct vmem_tag *tag)
 {
-	struct vmem_tree *t = &vmp->vm_segs;
-	struct vmem_node *leaf = pos.p_leaf;
-	struct vmem_pos next = vmem__pos_next(pos);
-	struct vmem_pos prev = vmem__pos_prev(pos);
-	struct vmem_pos whole = pos;
-	size_t size = leaf->l_val[pos.p_i];
-	bool retired;
+	struct vmem_tag *prev = tag->g_prev;
+	struct vmem_tag *next = tag->g_next;
 
-	vmp->vm_inuse -= size;
+	if (next->g_kind == VMEM_K_FREE) {
+		tag->g_size += next->g_size;
+		free_leave(vmp, next);
+		absorb(vmp, next);
+	}
+	if (prev->g_kind == VMEM_K_FREE) {
+		free_resize(
+		    vmp, prev, prev->g_start, prev->g_size + tag->g_size);
+		absorb(vmp, tag);
+		return (prev);
+	}
+	free_enter(vmp, tag);
+	return (tag);
+}
+
+bool
+vmem__seg_free(
+    struct vmem *vmp, struct vmem_tag **slot, uintptr_t *startp, size_t *sizep)
+{
+	struct vmem_tag *tag = *slot;
+	struct vmem_tag *span;
+
+	*slot = tag->g_link;
+	vmp->vm_hash_used--;
+	vmem__count(&vmp->vm_inuse, -tag->g_size);
 	vmp->vm_nfree++;
-	leaf->l_val[pos.p_i] = qr_roundup(size, vmp->vm_quantum);
-	leaf->n_free |= (uint32_t)1 << pos.p_i;
+	tag->g_size = qr_roundup(tag->g_size, vmp->vm_quantum);
+	tag = coalesce(vmp, tag);
 
-	if (next.p_leaf != NULL && vmem__seg_free(next) &&
-	    !vmem__marked(next)) {
-		size = next.p_leaf->l_val[next.p_i];
-		vmem__sizes_remove(vmp, next.p_leaf->l_key[next.p_i], size);
-		leaf->l_val[pos.p_i] += size;
-		vmem__tree_remove(t, next.p_leaf, next.p_i);
-	}
-	if (prev.p_leaf != NULL && vmem__seg_free(prev) && !vmem__marked(pos)) {
-		size = prev.p_leaf->l_val[prev.p_i];
-		vmem__sizes_remove(vmp, prev.p_leaf->l_key[prev.p_i], size);
-		prev.p_leaf->l_val[prev.p_i] = size + leaf->l_val[pos.p_i];
-		vmem__tree_remove(t, leaf, pos.p_i);
-		whole = prev;
-	}
-
-	retired = span_retire(vmp, whole, startp, sizep);
-	if (!retired)
-		vmem__sizes_add(vmp, whole.p_leaf->l_key[whole.p_i],
-		    whole.p_leaf->l_val[whole.p_i]);
-
-	if (next.p_leaf != NULL && next.p_leaf != leaf)
-		vmem__tree_settle(t, next.p_leaf);
-	vmem__tree_settle(t, leaf);
-	if (prev.p_leaf != NULL && prev.p_leaf != leaf)
-		vmem__tree_settle(t, prev.p_leaf);
-	return (retired);
+	span = tag->g_prev;
+	if (QR_LIKELY(span != tag->g_next || span->g_kind != VMEM_K_IMPORT ||
+		vmp->vm_ffunc == NULL))
+		return (false);
+	*startp = span->g_start;
+	*sizep = span->g_size;
+	free_leave(vmp, tag);
+	absorb(vmp, tag);
+	vmem__span_remove(vmp, span);
+	return (true);
 }

@@ -1,39 +1,86 @@
 /*
  * vmem_span.c - spans: added by the owner, imported from a source, released.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "vmem/vmem_impl.h"
+
+/* A span and a segment; and two tags for carving it. */
+enum { SPAN_TAGS = 4 };
+
+static bool
+spare_fill(struct vmem_spare *spare, size_t nodes)
+{
+	return (vmem__tags_fill(&spare->sp_tags, SPAN_TAGS) &&
+	    vmem__nodes_fill(&spare->sp_nodes, nodes));
+}
+
+static void
+spare_drain(struct vmem_spare *spare)
+{
+	vmem__tags_drain(&spare->sp_tags);
+	vmem__nodes_drain(&spare->sp_nodes);
+}
 
 static bool
 span_overlaps(const struct vmem *vmp, uintptr_t start, uintptr_t last)
 {
-	struct vmem_pos span = vmem__tree_floor(&vmp->vm_spans, last, 0);
+	struct vmem_pos pos =
+	    vmem__tree_floor(&vmp->vm_spans, last, UINTPTR_MAX);
+	const struct vmem_tag *span;
 
-	return (span.p_leaf != NULL &&
-	    vmem__seg_last(vmp, span.p_leaf, span.p_i) >= start);
+	if (pos.p_leaf == NULL)
+		return (false);
+	span = vmem__pos_tag(pos);
+	return (span->g_start + (span->g_size - 1) >= start);
 }
 
 int
-vmem__span_add(struct vmem *vmp, uintptr_t start, size_t size, bool imported,
-    struct vmem_spare *sp)
+vmem__span_add(struct vmem *vmp, uintptr_t start, size_t size,
+    enum vmem_kind kind, struct vmem_spare *spare)
 {
+	struct vmem_tag *span, *seg;
+
 	qr_mutex_assert_held(&vmp->vm_lock);
 
 	if (span_overlaps(vmp, start, start + (size - 1)))
 		return (EINVAL);
-	if (!vmem__spare_fill(sp,
-		vmem__tree_need_any(&vmp->vm_segs) +
-		    vmem__tree_need_any(&vmp->vm_spans)))
+	if (!spare_fill(spare, vmem__tree_need(&vmp->vm_spans)))
 		return (ENOMEM);
-	vmem__tree_put(
-	    &vmp->vm_spans, start, size, imported ? VMEM_E_MARK : 0, sp);
-	vmem__tree_put(
-	    &vmp->vm_segs, start, size, VMEM_E_FREE | VMEM_E_MARK, sp);
-	vmem__sizes_add(vmp, start, size);
-	vmp->vm_total += size;
-	if (imported)
+	span = vmem__tag_take(&spare->sp_tags);
+	span->g_start = start;
+	span->g_size = size;
+	span->g_kind = kind;
+	vmem__tree_put(&vmp->vm_spans, (struct vmem_ent){start, size, span},
+	    &spare->sp_nodes);
+	seg = vmem__tag_take(&spare->sp_tags);
+	seg->g_start = start;
+	seg->g_size = size;
+	seg->g_prev = span;
+	seg->g_next = span;
+	span->g_prev = seg;
+	span->g_next = seg;
+	vmem__bin_enter(vmp, seg);
+	vmem__index_enter(vmp, seg);
+	vmem__count(&vmp->vm_total, size);
+	if (kind == VMEM_K_IMPORT)
 		vmp->vm_import += size;
 	vmem__changed(vmp);
 	return (0);
+}
+
+void
+vmem__span_remove(struct vmem *vmp, struct vmem_tag *span)
+{
+	QR_ASSERT(span->g_next == span);
+	vmem__tree_remove(&vmp->vm_spans,
+	    vmem__tree_floor(&vmp->vm_spans, span->g_start, UINTPTR_MAX));
+	vmem__count(&vmp->vm_total, -span->g_size);
+	if (span->g_kind == VMEM_K_IMPORT)
+		vmp->vm_import -= span->g_size;
+	if (vmp->vm_walkers != NULL)
+		vmem__walk_leave(vmp, span);
+	vmem__tag_give(vmp, span);
 }
 
 bool
@@ -52,24 +99,30 @@ vmem__span_invalid(const struct vmem *vmp, uintptr_t addr, size_t size)
 	return (false);
 }
 
+static void
+panic_overlap(const struct vmem *vmp, uintptr_t addr, size_t size)
+{
+	qr_panic("vmem_add(%p, %p, %lu): overlaps a span of '%s'",
+	    (const void *)vmp, (void *)addr, size, vmp->vm_name);
+}
+
 int
 vmem_add_addr(vmem_t *vmp, uintptr_t addr, size_t size, int vmflag)
 {
-	struct vmem_spare spare = {NULL, 0};
+	struct vmem_spare spare = {{NULL, 0}, {NULL, 0}};
 	int error;
 
 	(void)vmflag;
 	if (vmem__span_invalid(vmp, addr, size))
 		return (EINVAL);
 	qr_mutex_enter(&vmp->vm_lock);
-	error = vmem__span_add(vmp, addr, size, false, &spare);
+	error = vmem__span_add(vmp, addr, size, VMEM_K_SPAN, &spare);
 	qr_mutex_exit(&vmp->vm_lock);
-	vmem__spare_drain(&spare);
+	spare_drain(&spare);
 	if (error == 0)
 		vmem__wake_importers(vmp);
 	if (error == EINVAL)
-		qr_panic("vmem_add(%p, %p, %lu): overlaps a span of '%s'",
-		    (void *)vmp, (void *)addr, size, vmp->vm_name);
+		panic_overlap(vmp, addr, size);
 	return (error);
 }
 
@@ -146,10 +199,8 @@ import_call(struct vmem *vmp, size_t *sizep, size_t align, int vmflag,
 static size_t
 import_need(const struct vmem *vmp)
 {
-	if (vmp->vm_ffunc == NULL)
-		return ((size_t)2 * VMEM_LEVELS);
-	return (vmem__tree_need_any(&vmp->vm_segs) +
-	    vmem__tree_need_any(&vmp->vm_spans));
+	return (vmp->vm_ffunc == NULL ? VMEM_LEVELS
+				      : vmem__tree_need(&vmp->vm_spans));
 }
 
 static bool
@@ -169,22 +220,23 @@ over_limit(const struct vmem *vmp, size_t size)
  */
 static int
 import_use(struct vmem *vmp, const struct vmem_req *r, uintptr_t start,
-    size_t size, struct vmem_spare *sp, uintptr_t *addrp)
+    size_t size, struct vmem_spare *spare, uintptr_t *addrp)
 {
 	struct vmem_req use = *r;
-	uintptr_t last = start + (size - 1);
+	struct vmem_pos pos;
 	int error;
 
+	/* Like any request that bypasses the rotor, it does not move it. */
 	use.r_flags &= ~VM_NEXTFIT;
-	if (!((use.r_flags & VM_ENDALLOC) != 0
-		    ? vmem__fit_high(&use, start, last, addrp)
-		    : vmem__fit_low(&use, start, last, addrp)))
+	if (!vmem__fit_ent(&use, start, size, addrp))
 		return (ENOSPC);
-	error = vmem__span_add(vmp, start, size, true, sp);
-	if (error == 0)
-		vmem__seg_carve(vmp, vmem__tree_floor(&vmp->vm_segs, start, 0),
-		    *addrp, &use, sp);
-	return (error);
+	error = vmem__span_add(vmp, start, size, VMEM_K_IMPORT, spare);
+	if (error != 0)
+		return (error);
+	pos = vmem__tree_floor(&vmp->vm_spans, start, UINTPTR_MAX);
+	vmem__seg_carve(
+	    vmp, vmem__pos_tag(pos)->g_next, *addrp, &use, &spare->sp_tags);
+	return (0);
 }
 
 /*
@@ -193,36 +245,35 @@ import_use(struct vmem *vmp, const struct vmem_req *r, uintptr_t start,
  */
 static bool
 import_refused(struct vmem *vmp, const struct vmem_req *r, uintptr_t start,
-    size_t size, size_t want, struct vmem_spare *sp, uintptr_t *addrp,
+    size_t size, size_t want, struct vmem_spare *spare, uintptr_t *addrp,
     int *errorp)
 {
 	if (size > r->r_extent && vmp->vm_ffunc != NULL &&
-	    vmem__seg_take(vmp, r, addrp) == 0) {
+	    vmem__seg_take(vmp, r, false, addrp) == 0) {
 		*errorp = 0;
 		return (true);
 	}
 	*errorp = ENOSPC;
-	if (size < want || (size > want && over_limit(vmp, size)))
+	if (size > want && vmp->vm_ffunc != NULL && over_limit(vmp, size))
 		return (true);
-	*errorp = import_use(vmp, r, start, size, sp, addrp);
+	*errorp = import_use(vmp, r, start, size, spare, addrp);
 	return (*errorp != 0);
 }
 
 int
 vmem__import(struct vmem *vmp, const struct vmem_req *r, uintptr_t *addrp)
 {
-	struct vmem_spare spare = {NULL, 0};
+	struct vmem_spare spare = {{NULL, 0}, {NULL, 0}};
 	size_t want = import_size(vmp, r);
 	size_t size = want;
-	uint64_t gen = vmp->vm_gen;
 	uintptr_t start = 0;
 	int error = ENOSPC;
 	bool came;
 
 	if (want == 0 || over_limit(vmp, want))
 		return (ENOSPC);
-	if (!vmem__spare_fill(&spare, import_need(vmp))) {
-		vmem__spare_drain(&spare);
+	if (!spare_fill(&spare, import_need(vmp))) {
+		spare_drain(&spare);
 		return (ENOMEM);
 	}
 	vmp->vm_importing += want;
@@ -232,16 +283,17 @@ vmem__import(struct vmem *vmp, const struct vmem_req *r, uintptr_t *addrp)
 	qr_mutex_enter(&vmp->vm_lock);
 	vmp->vm_importing -= want;
 
-	if (!came) {
-		if (vmp->vm_gen != gen)
-			error = vmem__seg_take(vmp, r, addrp);
-	} else if (import_refused(
-		       vmp, r, start, size, want, &spare, addrp, &error)) {
+	if (came &&
+	    import_refused(
+		vmp, r, start, size, want, &spare, addrp, &error)) {
 		qr_mutex_exit(&vmp->vm_lock);
-		vmem__export(vmp, start, size);
+		if (error == EINVAL)
+			panic_overlap(vmp, start, size);
+		else
+			vmem__export(vmp, start, size);
 		qr_mutex_enter(&vmp->vm_lock);
 	}
-	vmem__spare_drain(&spare);
+	spare_drain(&spare);
 	return (error);
 }
 

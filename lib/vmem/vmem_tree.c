@@ -1,6 +1,8 @@
 /*
- * vmem_tree.c - the ordered index: a B+ tree of pairs of words, whose leaves
- * are chained and whose inner nodes can summarise the free segments below.
+ * vmem_tree.c - an ordered index: a B+ tree whose leaves are chained and whose
+ * nodes can know the largest value below them.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "vmem/vmem_impl.h"
 
@@ -9,126 +11,99 @@
 static struct meta_pool node_pool =
     META_POOL_INIT("vmem_node", sizeof(struct vmem_node));
 
-_Static_assert(offsetof(struct vmem_node, l_key) == QR_CACHE_LINE,
-    "the head of a node is one cache line");
-_Static_assert(VMEM_LEAF <= 32, "n_free and n_mark are 32 bits");
-
-/* ---- spare nodes ---- */
+/* ---- the stock of nodes ---- */
 
 bool
-vmem__spare_fill(struct vmem_spare *sp, size_t n)
+vmem__nodes_fill(struct vmem_nodes *stock, size_t n)
 {
-	while (sp->s_count < n) {
+	while (stock->s_count < n) {
 		struct vmem_node *node = meta_get(&node_pool);
 
 		if (node == NULL)
 			return (false);
-		node->n_next = sp->s_list;
-		sp->s_list = node;
-		sp->s_count++;
+		node->n_next = stock->s_list;
+		stock->s_list = node;
+		stock->s_count++;
 	}
 	return (true);
 }
 
 void
-vmem__spare_drain(struct vmem_spare *sp)
+vmem__nodes_drain(struct vmem_nodes *stock)
 {
-	while (sp->s_list != NULL) {
-		struct vmem_node *node = sp->s_list;
+	while (stock->s_list != NULL) {
+		struct vmem_node *node = stock->s_list;
 
-		sp->s_list = node->n_next;
+		stock->s_list = node->n_next;
 		meta_put(&node_pool, node);
 	}
-	sp->s_count = 0;
+	stock->s_count = 0;
 }
 
 static struct vmem_node *
-node_new(struct vmem_tree *t, struct vmem_spare *sp, unsigned level)
+node_new(struct vmem_tree *t, struct vmem_nodes *stock, unsigned level)
 {
-	struct vmem_node *node = sp->s_list;
+	struct vmem_node *n = stock->s_list;
 
-	QR_VERIFY(node != NULL);
-	sp->s_list = node->n_next;
-	sp->s_count--;
+	QR_VERIFY(n != NULL);
+	stock->s_list = n->n_next;
+	stock->s_count--;
 	t->t_nodes++;
-	node->n_next = NULL;
-	node->n_level = (uint8_t)level;
-	node->n_bin = VMEM_NOBIN;
-	qr_list_init(&node->n_link);
-	return (node);
+	n->n_next = NULL;
+	n->n_level = (uint8_t)level;
+	return (n);
 }
 
 static void
-node_drop(struct vmem_tree *t, struct vmem_node *node)
+node_drop(struct vmem_tree *t, struct vmem_node *n)
 {
 	t->t_nodes--;
-	meta_put(&node_pool, node);
+	meta_put(&node_pool, n);
 }
 
 /* ---- lookup ---- */
 
-/* How many of n ascending keys are at most `key`. Without branches. */
-static inline unsigned
-rank_keys(const uintptr_t *keys, unsigned n, uintptr_t key)
+static unsigned
+child_index(const struct vmem_node *parent, const struct vmem_node *child)
 {
-	unsigned lo = 0;
+	unsigned i = 0;
 
-	while (n > 1) {
-		unsigned half = n / 2;
-
-		lo += keys[lo + half - 1] <= key ? half : 0;
-		n -= half;
-	}
-	return (lo + (n == 1 && keys[lo] <= key));
+	while (parent->n_ent[i].e_ptr != child)
+		i++;
+	return (i);
 }
 
+/* How many entries, those before `from` included, are not above the pair. */
 static unsigned
-rank_pairs(const uintptr_t *keys, const uintptr_t *vals, unsigned n,
-    uintptr_t key, uintptr_t val)
+rank(const struct vmem_node *n, unsigned from, uintptr_t key, uintptr_t val)
 {
-	unsigned lo = 0;
+	unsigned left = n->n_count - from;
 
-	while (n > 0) {
-		unsigned half = n / 2;
-		unsigned mid = lo + half;
+	while (left > 0) {
+		unsigned half = left / 2;
+		const struct vmem_ent *e = &n->n_ent[from + half];
 
-		if (keys[mid] < key || (keys[mid] == key && vals[mid] <= val)) {
-			lo = mid + 1;
-			n -= half + 1;
+		if (e->e_key < key || (e->e_key == key && e->e_val <= val)) {
+			from += half + 1;
+			left -= half + 1;
 		} else {
-			n = half;
+			left = half;
 		}
 	}
-	return (lo);
+	return (from);
 }
 
-/* The gap behind the last entry that is not above (key, val). */
+/* The gap behind the last entry that is not above the pair. */
 static struct vmem_pos
 tree_gap(const struct vmem_tree *t, uintptr_t key, uintptr_t val)
 {
 	struct vmem_node *n = t->t_root;
-	unsigned rank;
 
 	if (n == NULL)
 		return ((struct vmem_pos){NULL, 0});
-	while (n->n_level != 0) {
-		rank = t->t_pairs
-		    ? rank_pairs(
-			  n->i_key + 1, n->i_aux + 1, n->n_count - 1u, key, val)
-		    : rank_keys(n->i_key + 1, n->n_count - 1u, key);
-		n = n->i_child[rank];
-	}
-	rank = t->t_pairs ? rank_pairs(n->l_key, n->l_val, n->n_count, key, val)
-			  : rank_keys(n->l_key, n->n_count, key);
-	return ((struct vmem_pos){n, rank});
-}
-
-struct vmem_pos
-vmem__tree_floor(const struct vmem_tree *t, uintptr_t key, uintptr_t val)
-{
-	struct vmem_pos gap = tree_gap(t, key, val);
-
-	return (gap.p_leaf == NULL ? gap : vmem__pos_prev(gap));
+	while (n->n_level != 0)
+		n = n->n_ent[rank(n, 1, key, val) - 1].e_ptr;
+	return ((struct vmem_pos){n, rank(n, 0, key, val)});
 }
 
 struct vmem_pos
@@ -140,25 +115,28 @@ vmem__pos_next(struct vmem_pos pos)
 }
 
 struct vmem_pos
-vmem__pos_prev(struct vmem_pos pos)
+vmem__tree_floor(const struct vmem_tree *t, uintptr_t key, uintptr_t val)
 {
-	struct vmem_node *before = pos.p_leaf->n_prev;
+	struct vmem_pos pos = tree_gap(t, key, val);
 
-	if (pos.p_i > 0)
-		return ((struct vmem_pos){pos.p_leaf, pos.p_i - 1});
-	if (before == NULL)
-		return ((struct vmem_pos){NULL, 0});
-	return ((struct vmem_pos){before, before->n_count - 1u});
+	if (pos.p_leaf == NULL || pos.p_i > 0) {
+		pos.p_i--;
+		return (pos);
+	}
+	pos.p_leaf = pos.p_leaf->n_prev;
+	if (pos.p_leaf != NULL)
+		pos.p_i = pos.p_leaf->n_count - 1u;
+	return (pos);
 }
 
-static unsigned
-child_index(const struct vmem_node *parent, const struct vmem_node *child)
+struct vmem_pos
+vmem__tree_above(const struct vmem_tree *t, uintptr_t key, uintptr_t val)
 {
-	unsigned i = 0;
+	struct vmem_pos pos = tree_gap(t, key, val);
 
-	while (parent->i_child[i] != child)
-		i++;
-	return (i);
+	if (pos.p_leaf != NULL && pos.p_i == pos.p_leaf->n_count)
+		return ((struct vmem_pos){pos.p_leaf->n_next, 0});
+	return (pos);
 }
 
 struct vmem_node *
@@ -166,19 +144,19 @@ vmem__tree_leaf_after(const struct vmem_node *leaf, size_t size)
 {
 	const struct vmem_node *n = leaf;
 	struct vmem_node *up;
-	unsigned i;
+	unsigned i = 0;
 
 	for (up = n->n_parent; up != NULL; n = up, up = n->n_parent) {
 		i = child_index(up, n) + 1;
-		while (i < up->n_count && up->i_aux[i] < size)
+		while (i < up->n_count && up->n_ent[i].e_val < size)
 			i++;
 		if (i < up->n_count)
 			break;
 	}
 	if (up == NULL)
 		return (NULL);
-	for (up = up->i_child[i]; up->n_level != 0; up = up->i_child[i])
-		for (i = 0; up->i_aux[i] < size; i++)
+	for (up = up->n_ent[i].e_ptr; up->n_level != 0; up = up->n_ent[i].e_ptr)
+		for (i = 0; up->n_ent[i].e_val < size; i++)
 			;
 	return (up);
 }
@@ -188,419 +166,276 @@ vmem__tree_leaf_before(const struct vmem_node *leaf, size_t size)
 {
 	const struct vmem_node *n = leaf;
 	struct vmem_node *up;
-	unsigned i;
+	unsigned i = 0;
 
 	for (up = n->n_parent; up != NULL; n = up, up = n->n_parent) {
 		i = child_index(up, n);
-		while (i > 0 && up->i_aux[i - 1] < size)
+		while (i > 0 && up->n_ent[i - 1].e_val < size)
 			i--;
 		if (i > 0)
 			break;
 	}
 	if (up == NULL)
 		return (NULL);
-	for (up = up->i_child[i - 1]; up->n_level != 0; up = up->i_child[i])
-		for (i = up->n_count - 1u; up->i_aux[i] < size; i--)
+	for (up = up->n_ent[i - 1].e_ptr; up->n_level != 0;
+	     up = up->n_ent[i].e_ptr)
+		for (i = up->n_count - 1u; up->n_ent[i].e_val < size; i--)
 			;
 	return (up);
 }
 
-/* ---- summaries ---- */
+/* ---- what nodes know of what is below ---- */
 
-static size_t
-inner_max(const struct vmem_node *n)
+static uintptr_t
+node_max(const struct vmem_node *n)
 {
-	size_t max = 0;
+	uintptr_t max = 0;
 
 	for (unsigned i = 0; i < n->n_count; i++)
-		max = qr_max(max, n->i_aux[i]);
+		max = qr_max(max, n->n_ent[i].e_val);
 	return (max);
 }
 
-/* n_max of `n` has changed: tell the nodes above. */
+/* Values in n have changed. */
 static void
-summary_up(struct vmem_node *n)
+summary_fix(const struct vmem_tree *t, struct vmem_node *n)
 {
-	for (struct vmem_node *up = n->n_parent; up != NULL;
-	     n = up, up = n->n_parent) {
-		unsigned i = child_index(up, n);
-		size_t was = up->i_aux[i];
-		size_t max = up->n_max;
+	while (!t->t_pairs) {
+		struct vmem_node *up = n->n_parent;
+		uintptr_t max = node_max(n);
 
-		up->i_aux[i] = n->n_max;
-		if (n->n_max >= max)
-			max = n->n_max;
-		else if (was == max)
-			max = inner_max(up);
-		if (max == up->n_max)
+		if (max == n->n_max)
 			break;
-		up->n_max = max;
+		n->n_max = max;
+		if (up == NULL)
+			break;
+		up->n_ent[child_index(up, n)].e_val = max;
+		n = up;
 	}
 }
 
+/* The first entry of n has changed: so has the nearest separator above it. */
 static void
-bin_leave(struct vmem_bins *vb, struct vmem_node *leaf)
+separator_fix(const struct vmem_tree *t, struct vmem_node *n)
 {
-	if (leaf->n_bin == VMEM_NOBIN)
-		return;
-	qr_list_remove(&leaf->n_link);
-	if (qr_list_empty(&vb->vb_list[leaf->n_bin]))
-		vb->vb_map &= ~((uint64_t)1 << leaf->n_bin);
-	leaf->n_bin = VMEM_NOBIN;
-}
+	const struct vmem_ent *first = &n->n_ent[0];
 
-static void
-bin_enter(struct vmem_bins *vb, struct vmem_node *leaf, unsigned bin)
-{
-	if (bin == VMEM_NOBIN)
-		return;
-	leaf->n_bin = (uint8_t)bin;
-	qr_list_push_front(&vb->vb_list[bin], &leaf->n_link);
-	vb->vb_map |= (uint64_t)1 << bin;
-}
-
-void
-vmem__tree_refresh(struct vmem_tree *t, struct vmem_node *leaf)
-{
-	size_t max = 0;
-	unsigned bin;
-
-	if (t->t_bins == NULL)
-		return;
-	for (uint32_t set = leaf->n_free; set != 0; set &= set - 1)
-		max = qr_max(max, leaf->l_val[qr_ctz(set)]);
-	if (max == leaf->n_max)
-		return;
-	leaf->n_max = max;
-	bin = max == 0 ? VMEM_NOBIN : qr_log2(max);
-	if (bin != leaf->n_bin) {
-		bin_leave(t->t_bins, leaf);
-		bin_enter(t->t_bins, leaf, bin);
-	}
-	summary_up(leaf);
-}
-
-/* ---- insertion ---- */
-
-size_t
-vmem__tree_need(
-    const struct vmem_tree *t, const struct vmem_node *leaf, unsigned entries)
-{
-	const struct vmem_node *n;
-	size_t need = 1;
-
-	if (leaf == NULL)
-		return (t->t_root == NULL ? 1 : vmem__tree_need_any(t));
-	if (leaf->n_count + entries <= VMEM_LEAF)
-		return (0);
-	for (n = leaf->n_parent; n != NULL && n->n_count == VMEM_INNER;
-	     n = n->n_parent)
-		need++;
-	return (n == NULL ? need + 1 : need);
-}
-
-size_t
-vmem__tree_need_any(const struct vmem_tree *t)
-{
-	return (t->t_root == NULL ? 1 : t->t_root->n_level + (size_t)2);
-}
-
-static void
-inner_place(struct vmem_node *n, unsigned at, struct vmem_node *child,
-    uintptr_t key, uintptr_t aux)
-{
-	size_t tail = n->n_count - at;
-
-	memmove(&n->i_key[at + 1], &n->i_key[at], tail * sizeof(n->i_key[0]));
-	memmove(&n->i_aux[at + 1], &n->i_aux[at], tail * sizeof(n->i_aux[0]));
-	memmove(
-	    &n->i_child[at + 1], &n->i_child[at], tail * sizeof(n->i_child[0]));
-	n->i_key[at] = key;
-	n->i_aux[at] = aux;
-	n->i_child[at] = child;
-	n->n_count++;
-	child->n_parent = n;
-}
-
-/* Move the children of `from`, from index `at` on, to the end of `to`. */
-static void
-inner_move(struct vmem_node *to, struct vmem_node *from, unsigned at)
-{
-	unsigned n = from->n_count - at;
-
-	memcpy(&to->i_key[to->n_count], &from->i_key[at],
-	    n * sizeof(to->i_key[0]));
-	memcpy(&to->i_aux[to->n_count], &from->i_aux[at],
-	    n * sizeof(to->i_aux[0]));
-	memcpy(&to->i_child[to->n_count], &from->i_child[at],
-	    n * sizeof(to->i_child[0]));
-	for (unsigned i = at; i < from->n_count; i++)
-		from->i_child[i]->n_parent = to;
-	to->n_count = (uint8_t)(to->n_count + n);
-	from->n_count = (uint8_t)at;
-}
-
-static void
-root_grow(struct vmem_tree *t, struct vmem_spare *sp)
-{
-	struct vmem_node *old = t->t_root;
-	struct vmem_node *root = node_new(t, sp, old->n_level + 1u);
-
-	inner_place(root, 0, old, 0, t->t_bins != NULL ? old->n_max : 0);
-	root->n_max = old->n_max;
-	t->t_root = root;
-}
-
-/*
- * Link `right` behind its left neighbour `left`, splitting full parents.  Each
- * turn of the loop leaves N3 and N4 true below the pair it goes on with.
- */
-static void
-link_right(struct vmem_tree *t, struct vmem_node *left, struct vmem_node *right,
-    uintptr_t key, uintptr_t aux, struct vmem_spare *sp)
-{
-	for (;;) {
-		struct vmem_node *up, *half;
-		unsigned at;
-
-		if (left->n_parent == NULL)
-			root_grow(t, sp);
-		up = left->n_parent;
-		at = child_index(up, left) + 1;
-		if (t->t_bins != NULL)
-			up->i_aux[at - 1] = left->n_max;
-		if (up->n_count < VMEM_INNER) {
-			inner_place(up, at, right, key, aux);
-			up->n_max = inner_max(up);
-			if (t->t_bins != NULL)
-				summary_up(up);
-			return;
-		}
-		half = node_new(t, sp, up->n_level);
-		inner_move(half, up, at == up->n_count ? at : VMEM_INNER / 2);
-		if (at > up->n_count)
-			inner_place(half, at - up->n_count, right, key, aux);
-		else if (half->n_count == 0)
-			inner_place(half, 0, right, key, aux);
-		else
-			inner_place(up, at, right, key, aux);
-		up->n_max = inner_max(up);
-		half->n_max = inner_max(half);
-		left = up;
-		right = half;
-		key = half->i_key[0];
-		aux = t->t_bins != NULL ? half->n_max : half->i_aux[0];
-	}
-}
-
-static uint32_t
-bits_open(uint32_t set, unsigned i, bool value)
-{
-	uint32_t low = set & (((uint32_t)1 << i) - 1);
-
-	return (low | (set ^ low) << 1 | (uint32_t)value << i);
-}
-
-static uint32_t
-bits_close(uint32_t set, unsigned i)
-{
-	uint32_t low = set & (((uint32_t)1 << i) - 1);
-
-	return (low | ((set ^ low) >> 1 & ~(((uint32_t)1 << i) - 1)));
-}
-
-static void
-leaf_place(struct vmem_node *leaf, unsigned i, uintptr_t key, uintptr_t val,
-    unsigned bits)
-{
-	size_t tail = leaf->n_count - i;
-
-	memmove(&leaf->l_key[i + 1], &leaf->l_key[i],
-	    tail * sizeof(leaf->l_key[0]));
-	memmove(&leaf->l_val[i + 1], &leaf->l_val[i],
-	    tail * sizeof(leaf->l_val[0]));
-	leaf->l_key[i] = key;
-	leaf->l_val[i] = val;
-	leaf->n_free = bits_open(leaf->n_free, i, (bits & VMEM_E_FREE) != 0);
-	leaf->n_mark = bits_open(leaf->n_mark, i, (bits & VMEM_E_MARK) != 0);
-	leaf->n_count++;
-}
-
-/* Move the entries of `from`, from index `at` on, to the end of `to`. */
-static void
-leaf_move(struct vmem_node *to, struct vmem_node *from, unsigned at)
-{
-	unsigned n = from->n_count - at;
-	unsigned end = to->n_count;
-	uint32_t keep = ((uint32_t)1 << at) - 1;
-
-	if (n == 0)
-		return;
-	memcpy(&to->l_key[end], &from->l_key[at], n * sizeof(to->l_key[0]));
-	memcpy(&to->l_val[end], &from->l_val[at], n * sizeof(to->l_val[0]));
-	to->n_free |= from->n_free >> at << end;
-	to->n_mark |= from->n_mark >> at << end;
-	to->n_count = (uint8_t)(end + n);
-	from->n_free &= keep;
-	from->n_mark &= keep;
-	from->n_count = (uint8_t)at;
-}
-
-static void
-leaf_unchain(struct vmem_tree *t, struct vmem_node *leaf)
-{
-	if (leaf->n_prev != NULL)
-		leaf->n_prev->n_next = leaf->n_next;
-	else
-		t->t_first = leaf->n_next;
-	if (leaf->n_next != NULL)
-		leaf->n_next->n_prev = leaf->n_prev;
-	else
-		t->t_last = leaf->n_prev;
-}
-
-static void
-leaf_chain_after(
-    struct vmem_tree *t, struct vmem_node *leaf, struct vmem_node *before)
-{
-	leaf->n_prev = before;
-	leaf->n_next = before->n_next;
-	if (before->n_next != NULL)
-		before->n_next->n_prev = leaf;
-	else
-		t->t_last = leaf;
-	before->n_next = leaf;
-}
-
-/*
- * Entries appended at the end leave a full leaf behind, so that an arena used
- * in ascending order is packed.
- */
-static void
-leaf_split(struct vmem_tree *t, struct vmem_pos *pos, uintptr_t key,
-    uintptr_t val, unsigned bits, struct vmem_spare *sp)
-{
-	struct vmem_node *left = pos->p_leaf;
-	struct vmem_node *right = node_new(t, sp, 0);
-	bool append = pos->p_i == left->n_count;
-
-	if (!append) {
-		leaf_move(right, left, VMEM_LEAF / 2);
-	}
-	if (append || pos->p_i > left->n_count) {
-		pos->p_leaf = right;
-		pos->p_i -= left->n_count;
-	}
-	leaf_place(pos->p_leaf, pos->p_i, key, val, bits);
-	leaf_chain_after(t, right, left);
-	link_right(t, left, right, right->l_key[0],
-	    t->t_bins != NULL ? 0 : right->l_val[0], sp);
-	vmem__tree_refresh(t, right);
-}
-
-void
-vmem__tree_insert(struct vmem_tree *t, struct vmem_pos *pos, uintptr_t key,
-    uintptr_t val, unsigned bits, struct vmem_spare *sp)
-{
-	if (t->t_root == NULL) {
-		t->t_root = node_new(t, sp, 0);
-		t->t_first = t->t_root;
-		t->t_last = t->t_root;
-		*pos = (struct vmem_pos){t->t_root, 0};
-	}
-	if (pos->p_leaf->n_count < VMEM_LEAF)
-		leaf_place(pos->p_leaf, pos->p_i, key, val, bits);
-	else
-		leaf_split(t, pos, key, val, bits, sp);
-	t->t_count++;
-}
-
-void
-vmem__tree_put(struct vmem_tree *t, uintptr_t key, uintptr_t val, unsigned bits,
-    struct vmem_spare *sp)
-{
-	struct vmem_pos pos = tree_gap(t, key, val);
-	struct vmem_node *was = pos.p_leaf;
-
-	vmem__tree_insert(t, &pos, key, val, bits, sp);
-	vmem__tree_refresh(t, pos.p_leaf);
-	if (was != NULL && was != pos.p_leaf)
-		vmem__tree_refresh(t, was);
-}
-
-/* ---- removal ---- */
-
-/* The first pair below `n` is now this one: tell the separator above it. */
-static void
-separator_raise(const struct vmem_tree *t, struct vmem_node *n, uintptr_t key,
-    uintptr_t val)
-{
 	for (struct vmem_node *up = n->n_parent; up != NULL;
 	     n = up, up = n->n_parent) {
 		unsigned i = child_index(up, n);
 
 		if (i == 0)
 			continue;
-		up->i_key[i] = key;
-		if (t->t_bins == NULL)
-			up->i_aux[i] = val;
+		up->n_ent[i].e_key = first->e_key;
+		if (t->t_pairs)
+			up->n_ent[i].e_val = first->e_val;
 		return;
 	}
 }
 
-void
-vmem__tree_remove(struct vmem_tree *t, struct vmem_node *leaf, unsigned i)
-{
-	size_t tail = leaf->n_count - i - 1u;
+/* ---- moving entries ---- */
 
-	memmove(&leaf->l_key[i], &leaf->l_key[i + 1],
-	    tail * sizeof(leaf->l_key[0]));
-	memmove(&leaf->l_val[i], &leaf->l_val[i + 1],
-	    tail * sizeof(leaf->l_val[0]));
-	leaf->n_free = bits_close(leaf->n_free, i);
-	leaf->n_mark = bits_close(leaf->n_mark, i);
-	leaf->n_count--;
-	t->t_count--;
-	if (i == 0 && leaf->n_count > 0)
-		separator_raise(t, leaf, leaf->l_key[0], leaf->l_val[0]);
+static void
+place(struct vmem_node *n, unsigned i, struct vmem_ent ent)
+{
+	memmove(&n->n_ent[i + 1], &n->n_ent[i],
+	    (n->n_count - i) * sizeof(n->n_ent[0]));
+	n->n_ent[i] = ent;
+	n->n_count++;
+	if (n->n_level != 0)
+		((struct vmem_node *)ent.e_ptr)->n_parent = n;
 }
 
-static void inner_settle(struct vmem_tree *t, struct vmem_node *n);
-
-/* Take child i out of `n`; the child itself is the caller's. */
+/* Move the entries of `from`, from index `at` on, to the end of `to`. */
 static void
-inner_remove(struct vmem_tree *t, struct vmem_node *n, unsigned i)
+move_tail(struct vmem_node *to, struct vmem_node *from, unsigned at)
 {
-	size_t tail = n->n_count - i - 1u;
+	for (unsigned i = at; i < from->n_count; i++)
+		place(to, to->n_count, from->n_ent[i]);
+	from->n_count = (uint8_t)at;
+}
 
-	memmove(&n->i_key[i], &n->i_key[i + 1], tail * sizeof(n->i_key[0]));
-	memmove(&n->i_aux[i], &n->i_aux[i + 1], tail * sizeof(n->i_aux[0]));
-	memmove(
-	    &n->i_child[i], &n->i_child[i + 1], tail * sizeof(n->i_child[0]));
-	n->n_count--;
-	if (i == 0 && n->n_count > 0)
-		separator_raise(t, n, n->i_key[0], n->i_aux[0]);
-	inner_settle(t, n);
+/* The entry that stands for `n` in its parent. */
+static struct vmem_ent
+entry_for(const struct vmem_tree *t, struct vmem_node *n)
+{
+	return ((struct vmem_ent){
+	    n->n_ent[0].e_key, t->t_pairs ? n->n_ent[0].e_val : n->n_max, n});
+}
+
+static void
+chain_after(struct vmem_tree *t, struct vmem_node *n, struct vmem_node *before)
+{
+	n->n_prev = before;
+	n->n_next = before->n_next;
+	if (before->n_next != NULL)
+		before->n_next->n_prev = n;
+	else
+		t->t_last = n;
+	before->n_next = n;
+}
+
+static void
+unchain(struct vmem_tree *t, struct vmem_node *n)
+{
+	if (n->n_prev != NULL)
+		n->n_prev->n_next = n->n_next;
+	else
+		t->t_first = n->n_next;
+	if (n->n_next != NULL)
+		n->n_next->n_prev = n->n_prev;
+	else
+		t->t_last = n->n_prev;
+}
+
+/* ---- insertion ---- */
+
+size_t
+vmem__tree_need(const struct vmem_tree *t)
+{
+	return (t->t_root == NULL ? 1 : t->t_root->n_level + (size_t)2);
+}
+
+static void
+root_grow(struct vmem_tree *t, struct vmem_nodes *stock)
+{
+	struct vmem_node *old = t->t_root;
+	struct vmem_node *root = node_new(t, stock, old->n_level + 1u);
+
+	place(root, 0, entry_for(t, old));
+	root->n_max = old->n_max;
+	t->t_root = root;
+}
+
+/*
+ * Split the full node n and place ent at index i of it.  Returns the new right
+ * neighbour, which its parent does not know yet.  Appending leaves n full, so
+ * that a tree that is filled in order is packed.
+ */
+static struct vmem_node *
+split(struct vmem_tree *t, struct vmem_node *n, unsigned i, struct vmem_ent ent,
+    struct vmem_nodes *stock)
+{
+	struct vmem_node *right = node_new(t, stock, n->n_level);
+
+	move_tail(right, n, i == VMEM_FAN ? VMEM_FAN : VMEM_FAN / 2);
+	if (i > n->n_count || right->n_count == 0)
+		place(right, i - n->n_count, ent);
+	else
+		place(n, i, ent);
+	if (n->n_level == 0)
+		chain_after(t, right, n);
+	if (!t->t_pairs) {
+		right->n_max = node_max(right);
+		n->n_max = node_max(n);
+	}
+	return (right);
+}
+
+void
+vmem__tree_put(
+    struct vmem_tree *t, struct vmem_ent ent, struct vmem_nodes *stock)
+{
+	struct vmem_pos pos = tree_gap(t, ent.e_key, ent.e_val);
+	struct vmem_node *n = pos.p_leaf;
+	unsigned i = pos.p_i;
+
+	if (n == NULL) {
+		n = node_new(t, stock, 0);
+		t->t_root = n;
+		t->t_first = n;
+		t->t_last = n;
+	}
+	while (n->n_count == VMEM_FAN) {
+		struct vmem_node *right = split(t, n, i, ent, stock);
+
+		if (n->n_parent == NULL)
+			root_grow(t, stock);
+		ent = entry_for(t, right);
+		i = child_index(n->n_parent, n) + 1;
+		if (!t->t_pairs)
+			n->n_parent->n_ent[i - 1].e_val = n->n_max;
+		n = n->n_parent;
+	}
+	place(n, i, ent);
+	if (i == 0)
+		separator_fix(t, n);
+	summary_fix(t, n);
+	t->t_count++;
+}
+
+void
+vmem__tree_change(struct vmem_tree *t, struct vmem_pos pos, struct vmem_ent ent)
+{
+	pos.p_leaf->n_ent[pos.p_i] = ent;
+	if (pos.p_i == 0)
+		separator_fix(t, pos.p_leaf);
+	summary_fix(t, pos.p_leaf);
+}
+
+/* ---- removal ---- */
+
+static void entry_remove(struct vmem_tree *t, struct vmem_node *n, unsigned i);
+
+static void
+node_unlink(struct vmem_tree *t, struct vmem_node *n)
+{
+	struct vmem_node *up = n->n_parent;
+
+	if (n->n_level == 0)
+		unchain(t, n);
+	if (up == NULL)
+		t->t_root = NULL;
+	else
+		entry_remove(t, up, child_index(up, n));
+	node_drop(t, n);
 }
 
 /* Append `right` to its left neighbour; both are children of one node. */
 static void
-inner_merge(
-    struct vmem_tree *t, struct vmem_node *left, struct vmem_node *right)
+merge(struct vmem_tree *t, struct vmem_node *left, struct vmem_node *right)
 {
 	struct vmem_node *up = left->n_parent;
 	unsigned i = child_index(up, right);
 
-	/* Separator 0 of `right` was unused; the parent knows the true one. */
-	right->i_key[0] = up->i_key[i];
-	if (t->t_bins == NULL)
-		right->i_aux[0] = up->i_aux[i];
-	inner_move(left, right, 0);
-	left->n_max = inner_max(left);
-	if (t->t_bins != NULL)
-		up->i_aux[i - 1] = left->n_max;
-	inner_remove(t, up, i);
-	node_drop(t, right);
+	/* An inner node does not know its own first separator. */
+	right->n_ent[0].e_key = up->n_ent[i].e_key;
+	if (t->t_pairs)
+		right->n_ent[0].e_val = up->n_ent[i].e_val;
+	move_tail(left, right, 0);
+	if (!t->t_pairs) {
+		left->n_max = node_max(left);
+		up->n_ent[i - 1].e_val = left->n_max;
+	}
+	node_unlink(t, right);
+}
+
+/*
+ * Nodes look at their neighbours only when three quarters of them are empty,
+ * and merging leaves room for a quarter: no pattern splits and merges in turns.
+ */
+static void
+merge_if_few(struct vmem_tree *t, struct vmem_node *n)
+{
+	struct vmem_node *up = n->n_parent;
+	struct vmem_node *other;
+	unsigned i;
+
+	if (up == NULL || n->n_count > VMEM_FAN / 4)
+		return;
+	i = child_index(up, n);
+	if (i + 1u < up->n_count) {
+		other = up->n_ent[i + 1].e_ptr;
+		if (n->n_count + other->n_count <= VMEM_FAN * 3 / 4) {
+			merge(t, n, other);
+			return;
+		}
+	}
+	if (i > 0) {
+		other = up->n_ent[i - 1].e_ptr;
+		if (n->n_count + other->n_count <= VMEM_FAN * 3 / 4)
+			merge(t, other, n);
+	}
 }
 
 static void
@@ -609,97 +444,36 @@ root_shrink(struct vmem_tree *t)
 	while (t->t_root->n_level != 0 && t->t_root->n_count == 1) {
 		struct vmem_node *n = t->t_root;
 
-		t->t_root = n->i_child[0];
+		t->t_root = n->n_ent[0].e_ptr;
 		t->t_root->n_parent = NULL;
 		node_drop(t, n);
 	}
 }
 
-/* A child of `n` has gone: summary, merging, height. */
 static void
-inner_settle(struct vmem_tree *t, struct vmem_node *n)
+entry_remove(struct vmem_tree *t, struct vmem_node *n, unsigned i)
 {
-	struct vmem_node *up = n->n_parent;
-	unsigned i;
-
+	n->n_count--;
+	memmove(&n->n_ent[i], &n->n_ent[i + 1],
+	    (n->n_count - i) * sizeof(n->n_ent[0]));
 	if (n->n_count == 0) {
-		if (up == NULL) {
-			t->t_root = NULL;
-		} else {
-			inner_remove(t, up, child_index(up, n));
-		}
-		node_drop(t, n);
+		node_unlink(t, n);
 		return;
 	}
-	if (up == NULL && n->n_count == 1) {
+	if (i == 0)
+		separator_fix(t, n);
+	summary_fix(t, n);
+	if (n->n_parent == NULL)
 		root_shrink(t);
-		return;
-	}
-	n->n_max = inner_max(n);
-	if (t->t_bins != NULL)
-		summary_up(n);
-	if (up == NULL || n->n_count > VMEM_INNER / 4)
-		return;
-	i = child_index(up, n);
-	if (i + 1u < up->n_count &&
-	    n->n_count + up->i_child[i + 1]->n_count <= VMEM_INNER * 3 / 4)
-		inner_merge(t, n, up->i_child[i + 1]);
-	else if (i > 0 &&
-	    n->n_count + up->i_child[i - 1]->n_count <= VMEM_INNER * 3 / 4)
-		inner_merge(t, up->i_child[i - 1], n);
-}
-
-static void
-leaf_drop(struct vmem_tree *t, struct vmem_node *leaf)
-{
-	struct vmem_node *up = leaf->n_parent;
-
-	if (t->t_bins != NULL)
-		bin_leave(t->t_bins, leaf);
-	leaf_unchain(t, leaf);
-	if (up == NULL)
-		t->t_root = NULL;
 	else
-		inner_remove(t, up, child_index(up, leaf));
-	node_drop(t, leaf);
+		merge_if_few(t, n);
 }
 
-static void
-leaf_merge(struct vmem_tree *t, struct vmem_node *left, struct vmem_node *right)
-{
-	bool was_empty = left->n_count == 0;
-
-	leaf_move(left, right, 0);
-	if (was_empty)
-		separator_raise(t, left, left->l_key[0], left->l_val[0]);
-	vmem__tree_refresh(t, left);
-	leaf_drop(t, right);
-}
-
-/*
- * A leaf looks at its neighbours only when three quarters of it are empty, and
- * merging leaves room for a quarter: neither costs anything on most frees, and
- * no pattern splits and merges in turns.
- */
 void
-vmem__tree_settle(struct vmem_tree *t, struct vmem_node *leaf)
+vmem__tree_remove(struct vmem_tree *t, struct vmem_pos pos)
 {
-	struct vmem_node *next = leaf->n_next;
-	struct vmem_node *prev = leaf->n_prev;
-
-	if (leaf->n_count == 0) {
-		leaf_drop(t, leaf);
-		return;
-	}
-	vmem__tree_refresh(t, leaf);
-	if (leaf->n_count > VMEM_LEAF / 4)
-		return;
-	if (next != NULL && next->n_parent == leaf->n_parent &&
-	    leaf->n_count + next->n_count <= VMEM_LEAF * 3 / 4)
-		leaf_merge(t, leaf, next);
-	else if (prev != NULL && prev->n_parent == leaf->n_parent &&
-	    leaf->n_count + prev->n_count <= VMEM_LEAF * 3 / 4)
-		leaf_merge(t, prev, leaf);
+	entry_remove(t, pos.p_leaf, pos.p_i);
+	t->t_count--;
 }
 
 void
@@ -711,17 +485,12 @@ vmem__tree_clear(struct vmem_tree *t)
 		struct vmem_node *up;
 
 		while (n->n_level != 0 && n->n_count > 0)
-			n = n->i_child[n->n_count - 1];
-		if (n->n_level == 0 && t->t_bins != NULL)
-			bin_leave(t->t_bins, n);
+			n = n->n_ent[n->n_count - 1].e_ptr;
 		up = n->n_parent;
 		node_drop(t, n);
 		if (up != NULL)
 			up->n_count--;
 		n = up;
 	}
-	t->t_root = NULL;
-	t->t_first = NULL;
-	t->t_last = NULL;
-	t->t_count = 0;
+	*t = (struct vmem_tree){.t_pairs = t->t_pairs};
 }

@@ -1,5 +1,7 @@
 /*
- * vmem_walk.c - visiting every segment.
+ * vmem_walk.c - visiting every segment, in order of address.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "vmem/vmem_impl.h"
 
@@ -8,81 +10,85 @@ struct walk {
 	int w_mask;
 	void (*w_func)(void *arg, void *start, size_t size);
 	void *w_arg;
+	struct vmem_walker w_walker;
 };
 
-static void
-walk_call(const struct walk *w, int type, uintptr_t start, size_t size)
+/* The next segment is then the one after what absorbed this one. */
+void
+vmem__walk_leave(struct vmem *vmp, struct vmem_tag *tag)
 {
+	bool span = tag->g_kind == VMEM_K_SPAN || tag->g_kind == VMEM_K_IMPORT;
+
+	for (struct vmem_walker *wk = vmp->vm_walkers; wk != NULL;
+	     wk = wk->wk_next)
+		if (wk->wk_at == tag)
+			wk->wk_at = span ? NULL : tag->g_prev;
+}
+
+static void
+walkers_remove(struct vmem *vmp, struct vmem_walker *wk)
+{
+	struct vmem_walker **link = &vmp->vm_walkers;
+
+	while (*link != wk)
+		link = &(*link)->wk_next;
+	*link = wk->wk_next;
+}
+
+static void
+walk_call(struct walk *w, int type, uintptr_t start, size_t size)
+{
+	struct vmem *vmp = w->w_vmp;
+	bool reentrant = (w->w_mask & (int)VMEM_REENTRANT) != 0;
+
 	if ((w->w_mask & type) == 0)
 		return;
-	if ((w->w_mask & (int)VMEM_REENTRANT) != 0)
-		qr_mutex_exit(&w->w_vmp->vm_lock);
+	if (reentrant) {
+		w->w_walker.wk_next = vmp->vm_walkers;
+		vmp->vm_walkers = &w->w_walker;
+		qr_mutex_exit(&vmp->vm_lock);
+	}
 	w->w_func(w->w_arg, (void *)start, size);
-	if ((w->w_mask & (int)VMEM_REENTRANT) != 0)
-		qr_mutex_enter(&w->w_vmp->vm_lock);
-}
-
-/* The first entry of a tree at or above `from`. */
-static struct vmem_pos
-tree_from(const struct vmem_tree *t, uintptr_t from)
-{
-	struct vmem_pos pos;
-
-	if (from == 0)
-		return ((struct vmem_pos){t->t_first, 0});
-	pos = vmem__tree_floor(t, from - 1, 0);
-	if (pos.p_leaf == NULL)
-		return ((struct vmem_pos){t->t_first, 0});
-	return (vmem__pos_next(pos));
-}
-
-/*
- * The segments that start in [first, last].  With the lock dropped around a
- * call anything may have changed after it: the position is an address, and
- * the walk goes on with the first segment that starts above it.
- */
-static void
-walk_span(const struct walk *w, uintptr_t first, uintptr_t last)
-{
-	struct vmem_pos pos = tree_from(&w->w_vmp->vm_segs, first);
-
-	while (pos.p_leaf != NULL && pos.p_leaf->l_key[pos.p_i] <= last) {
-		uintptr_t start = pos.p_leaf->l_key[pos.p_i];
-
-		walk_call(w, vmem__seg_free(pos) ? VMEM_FREE : VMEM_ALLOC,
-		    start, pos.p_leaf->l_val[pos.p_i]);
-		if (start == last)
-			break;
-		pos = (w->w_mask & (int)VMEM_REENTRANT) != 0
-		    ? tree_from(&w->w_vmp->vm_segs, start + 1)
-		    : vmem__pos_next(pos);
+	if (reentrant) {
+		qr_mutex_enter(&vmp->vm_lock);
+		walkers_remove(vmp, &w->w_walker);
 	}
 }
 
-/* The rotor is not among the segments: it comes first, as it always has. */
+/* The span may vanish meanwhile; its tag is then not looked at again. */
+static void
+walk_span(struct walk *w, struct vmem_tag *span)
+{
+	w->w_walker.wk_at = span;
+	walk_call(w, VMEM_SPAN, span->g_start, span->g_size);
+	while (w->w_walker.wk_at != NULL && w->w_walker.wk_at->g_next != span) {
+		struct vmem_tag *tag = w->w_walker.wk_at->g_next;
+
+		w->w_walker.wk_at = tag;
+		walk_call(w,
+		    tag->g_kind == VMEM_K_FREE ? VMEM_FREE : VMEM_ALLOC,
+		    tag->g_start, tag->g_size);
+	}
+}
+
+/* The rotor is a position and not among the segments: it comes first. */
 void
 vmem_walk(vmem_t *vmp, int typemask,
     void (*func)(void *arg, void *start, size_t size), void *arg)
 {
-	struct walk w = {vmp, typemask, func, arg};
-	struct vmem_pos span;
+	struct walk w = {vmp, typemask, func, arg, {NULL, NULL}};
+	struct vmem_pos pos;
 
 	if ((typemask & VMEM_WALKER) != 0)
 		return;
 	qr_mutex_enter(&vmp->vm_lock);
 	walk_call(&w, VMEM_ROTOR, 0, 0);
-	span = tree_from(&vmp->vm_spans, 0);
-	while (span.p_leaf != NULL) {
-		uintptr_t start = span.p_leaf->l_key[span.p_i];
-		size_t size = span.p_leaf->l_val[span.p_i];
-		uintptr_t last = start + (size - 1);
+	pos = (struct vmem_pos){vmp->vm_spans.t_first, 0};
+	while (pos.p_leaf != NULL) {
+		uintptr_t start = vmem__pos_tag(pos)->g_start;
 
-		walk_call(&w, VMEM_SPAN, start, size);
-		if ((typemask & (VMEM_ALLOC | VMEM_FREE)) != 0)
-			walk_span(&w, start, last);
-		if (last == UINTPTR_MAX)
-			break;
-		span = tree_from(&vmp->vm_spans, last + 1);
+		walk_span(&w, vmem__pos_tag(pos));
+		pos = vmem__tree_above(&vmp->vm_spans, start, UINTPTR_MAX);
 	}
 	qr_mutex_exit(&vmp->vm_lock);
 }
