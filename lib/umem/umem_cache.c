@@ -25,6 +25,7 @@ static struct meta_pool cache_pool =
 
 struct qr_mutex umem__list_lock = QR_MUTEX_INIT(QR_RANK_CACHE_LIST);
 struct qr_list umem__caches = QR_LIST_INIT(umem__caches);
+struct qr_cond umem__list_cond = QR_COND_INIT;
 
 /* How many rounds magazines may have, and how large they may grow. */
 static void
@@ -62,7 +63,8 @@ cache_init(struct umem_cache *cp, const struct cache_attr *ca)
 	chunk = qr_roundup(chunk, align);
 	if (chunk < bufsize || chunk > SIZE_MAX / 64)
 		return (ENOMEM);
-	if (umem__opt.guards || umem__opt.harden)
+	if (umem__opt.harden ||
+	    (umem__opt.guards && (flags & UMC_NODEBUG) == 0))
 		flags |= UMF_CHECK;
 	if (umem__opt.nomagazines || (flags & UMF_CHECK) != 0)
 		flags |= UMC_NOMAGAZINE;
@@ -130,11 +132,25 @@ cache_make(const struct cache_attr *ca, int *error)
 	return (cp);
 }
 
+/* The caches of the size classes come first, by size, then all others. */
 static void
 cache_list(struct umem_cache *cp)
 {
+	struct qr_list *before;
+
 	qr_mutex_enter(&umem__list_lock);
-	qr_list_push_back(&umem__caches, &cp->cache_link);
+	before = umem__caches.prev;
+	if ((cp->cache_flags & UMF_CLASS) != 0) {
+		before = &umem__caches;
+		QR_LIST_FOREACH(c, &umem__caches, struct umem_cache, cache_link)
+		{
+			if ((c->cache_flags & UMF_CLASS) == 0 ||
+			    c->cache_bufsize > cp->cache_bufsize)
+				break;
+			before = &c->cache_link;
+		}
+	}
+	qr_list_insert_after(before, &cp->cache_link);
 	qr_mutex_exit(&umem__list_lock);
 }
 
@@ -197,6 +213,8 @@ umem_cache_destroy(umem_cache_t *cp)
 	if (cp == NULL)
 		return;
 	qr_mutex_enter(&umem__list_lock);
+	while (cp->cache_busy > 0)
+		qr_cond_wait(&umem__list_cond, &umem__list_lock);
 	qr_list_remove(&cp->cache_link);
 	qr_mutex_exit(&umem__list_lock);
 	umem__cpu_drain(cp);

@@ -78,7 +78,7 @@ umem__class_cache(size_t off)
 	cp = atomic_load_explicit(&cl->cl_cache[slot], memory_order_relaxed);
 	if (cp == NULL) {
 		cp = umem__cache_make(name, size, class_align(size), slot,
-		    slot == UMEM_SLOT_8 ? 0 : UMF_MALLOC);
+		    slot == UMEM_SLOT_8 ? UMF_CLASS : UMF_CLASS | UMF_MALLOC);
 		atomic_store_explicit(
 		    &cl->cl_cache[slot], cp, memory_order_release);
 	}

@@ -13,6 +13,7 @@ enum {
 	VISITS_FIRST = 8,
 	/* Contention in an interval that makes them grow at once. */
 	CONTENTION_MAX = 3,
+	MAG_PAGE = 4096,     /* at least the largest magazine */
 	DEPOT_MAX = 8 << 20, /* default cap on bytes in all depots */
 };
 
@@ -88,8 +89,9 @@ umem__mag_put(struct umem_mag *mag)
 }
 
 /*
- * Another CPU may be at work on the block when statistics are taken, so words
- * are read one by one; the begin mark is always there to stop at.
+ * Another CPU may be at work on the block when statistics are taken, and even
+ * make another magazine of it, so words are read one by one, and no further
+ * than the page, which no magazine leaves.
  */
 size_t
 umem__mag_rounds(uintptr_t top)
@@ -97,7 +99,8 @@ umem__mag_rounds(uintptr_t top)
 	const uintptr_t *word = (const uintptr_t *)top;
 	size_t n = 0;
 
-	while ((__atomic_load_n(word - 1 - n, __ATOMIC_RELAXED) & 1) == 0)
+	while (((uintptr_t)(word - n) & (MAG_PAGE - 1)) != 0 &&
+	    (__atomic_load_n(word - 1 - n, __ATOMIC_RELAXED) & 1) == 0)
 		n++;
 	return (n);
 }

@@ -53,6 +53,7 @@ enum {
 
 /* Internal flags of a cache, beside the public UMC_*. */
 #define UMF_MALLOC 0x00000001 /* free(3) may be given its objects */
+#define UMF_CLASS 0x00000004  /* umem_alloc_N */
 #define UMF_CHECK 0x00000002  /* no magazines: each free is checked at once */
 
 /*
@@ -164,12 +165,11 @@ struct umem_cache {
 	size_t cache_nslabs;                      /* (s) */
 	size_t cache_total;                       /* (s) objects on slabs */
 	size_t cache_inuse;            /* (s) given to magazines or callers */
-	size_t cache_inuse_max;        /* (s) */
-	uint64_t cache_slab_creates;   /* (s) */
 	_Atomic uint64_t cache_misses; /* allocations that took the miss */
 	uint64_t cache_fails;          /* (s) requests that got nothing */
 
-	struct qr_list cache_link; /* (l) all caches, in order of creation */
+	struct qr_list cache_link; /* (l) all caches: classes, then others */
+	unsigned cache_busy; /* (l) maintenance at work without the lock */
 	char cache_name[UMEM_NAME_MAX];
 };
 
@@ -258,6 +258,7 @@ extern const struct vmem__qcache_ops umem__qcache_ops;
 
 extern struct qr_mutex umem__list_lock; /* rank QR_RANK_CACHE_LIST */
 extern struct qr_list umem__caches;     /* list lock */
+extern struct qr_cond umem__list_cond;  /* a cache is no longer busy */
 
 /* A cache of the heap with a slot opened for it; NULL when memory is short. */
 struct umem_cache *umem__cache_make(const char *name, size_t bufsize,

@@ -200,7 +200,6 @@ slab_join(struct umem_cache *cp, struct umem_slab *sl)
 		umem__hash_insert(cp, sl);
 	cp->cache_nslabs++;
 	cp->cache_total += cp->cache_nchunks;
-	cp->cache_slab_creates++;
 	slab_file(cp, sl);
 }
 
@@ -268,7 +267,6 @@ umem__slab_fill(struct umem_cache *cp, uintptr_t *objs, size_t n)
 		got += slab_take(cp, sl, objs + got, n - got);
 	}
 	cp->cache_inuse += got;
-	cp->cache_inuse_max = qr_max(cp->cache_inuse_max, cp->cache_inuse);
 	qr_mutex_exit(&cp->cache_slab_lock);
 	return (got);
 }

@@ -52,22 +52,23 @@ umem__tick(void)
 
 /*
  * Call fn for every cache, without the list lock, so that it may call back
- * into the library.  Caches made meanwhile are seen; the caller must not
- * destroy one of its own at the same time.
+ * into the library.  Caches made meanwhile may be seen; a busy one is not
+ * destroyed.
  */
 static void
 for_each_unlocked(void (*fn)(struct umem_cache *))
 {
-	struct qr_list *link = &umem__caches;
-
-	for (;;) {
-		qr_mutex_enter(&umem__list_lock);
-		link = link->next;
+	qr_mutex_enter(&umem__list_lock);
+	QR_LIST_FOREACH(cp, &umem__caches, struct umem_cache, cache_link)
+	{
+		cp->cache_busy++;
 		qr_mutex_exit(&umem__list_lock);
-		if (link == &umem__caches)
-			return;
-		fn(QR_LIST_ENTRY(link, struct umem_cache, cache_link));
+		fn(cp);
+		qr_mutex_enter(&umem__list_lock);
+		if (--cp->cache_busy == 0)
+			qr_cond_broadcast(&umem__list_cond);
 	}
+	qr_mutex_exit(&umem__list_lock);
 }
 
 static void

@@ -2,11 +2,10 @@
  * umem_write.c - statistics as text, JSON and OpenMetrics.
  */
 #include "umem/umem_impl.h"
+#include "umem/umem_options.h"
 #include "umem/umem_stats.h"
 
 #include "base/fmt.h"
-#include "base/panic.h"
-#include "vmem/vmem_heap.h"
 #include "vmem/vmem_private.h"
 
 #include <quarry/quarry.h>
@@ -59,12 +58,27 @@ out_printf(struct out *o, const char *fmt, ...)
 struct format {
 	const char *f_name;
 	void (*f_begin)(struct out *o, const struct umem_totals *ut);
-	void (*f_caches)(struct out *o);
-	void (*f_cache)(struct out *o, const struct umem_stat *us);
-	void (*f_arenas)(struct out *o);
-	void (*f_arena)(struct out *o, const struct vmem__stat *vs);
+	/* All caches are gone through f_cache_passes times, arenas alike. */
+	unsigned f_cache_passes;
+	void (*f_caches)(struct out *o, unsigned pass);
+	void (*f_cache)(
+	    struct out *o, const struct umem_stat *us, unsigned pass);
+	unsigned f_arena_passes;
+	void (*f_arenas)(struct out *o, unsigned pass);
+	void (*f_arena)(
+	    struct out *o, const struct vmem__stat *vs, unsigned pass);
 	void (*f_end)(struct out *o);
 };
+
+/*
+ * What us_allocs counts: what a magazine serves at once is only counted when
+ * the statistics were asked for from the start.
+ */
+static const char *
+counted(void)
+{
+	return (umem__opt.stats ? "allocs" : "misses");
+}
 
 /* ---- text: one row a line, in the manner of umastat ---- */
 
@@ -82,15 +96,17 @@ text_begin(struct out *o, const struct umem_totals *ut)
 }
 
 static void
-text_caches(struct out *o)
+text_caches(struct out *o, unsigned pass)
 {
+	(void)pass;
 	out_printf(o, "\n%-24s %8s %9s %9s %9s %10s %12s %7s\n", "cache",
 	    "size", "in use", "cached", "free", "memory", "allocs", "fails");
 }
 
 static void
-text_cache(struct out *o, const struct umem_stat *us)
+text_cache(struct out *o, const struct umem_stat *us, unsigned pass)
 {
+	(void)pass;
 	out_printf(o, "%-24s %8zu %9zu %9zu %9zu %9zuK %12llu %7llu\n",
 	    us->us_name, us->us_size, us->us_inuse, us->us_cached, us->us_free,
 	    us->us_memory >> 10, (unsigned long long)us->us_allocs,
@@ -98,15 +114,17 @@ text_cache(struct out *o, const struct umem_stat *us)
 }
 
 static void
-text_arenas(struct out *o)
+text_arenas(struct out *o, unsigned pass)
 {
+	(void)pass;
 	out_printf(o, "\n%-30s %14s %14s %14s %10s %7s\n", "arena", "in use",
 	    "total", "import", "allocs", "fails");
 }
 
 static void
-text_arena(struct out *o, const struct vmem__stat *vs)
+text_arena(struct out *o, const struct vmem__stat *vs, unsigned pass)
 {
+	(void)pass;
 	out_printf(o, "%*s%-*s %14zu %14zu %14zu %10llu %7llu\n",
 	    (int)vs->vs_depth * 2, "", 30 - (int)vs->vs_depth * 2, vs->vs_name,
 	    vs->vs_inuse, vs->vs_total, vs->vs_import,
@@ -155,8 +173,9 @@ json_begin(struct out *o, const struct umem_totals *ut)
 }
 
 static void
-json_caches(struct out *o)
+json_caches(struct out *o, unsigned pass)
 {
+	(void)pass;
 	out_printf(o, "\"caches\":[");
 }
 
@@ -169,29 +188,32 @@ json_item(struct out *o, const char *name)
 }
 
 static void
-json_cache(struct out *o, const struct umem_stat *us)
+json_cache(struct out *o, const struct umem_stat *us, unsigned pass)
 {
+	(void)pass;
 	json_item(o, us->us_name);
 	out_printf(o,
 	    ",\"size\":%zu,\"inuse\":%zu,\"cached\":%zu,\"free\":%zu,"
-	    "\"memory\":%zu,\"allocs\":%llu,\"fails\":%llux\":%zu,\"depot\":%"
-	    "llu}",
+	    "\"memory\":%zu,\"%s\":%llu,\"fails\":%llu,\"magazine\":%zu,"
+	    "\"depot\":%llu}",
 	    us->us_size, us->us_inuse, us->us_cached, us->us_free,
-	    us->us_memory, (unsigned long long)us->us_allocs,
+	    us->us_memory, counted(), (unsigned long long)us->us_allocs,
 	    (unsigned long long)us->us_fails, us->us_magazine,
 	    (unsigned long long)us->us_depot);
 }
 
 static void
-json_arenas(struct out *o)
+json_arenas(struct out *o, unsigned pass)
 {
+	(void)pass;
 	o->o_comma = false;
 	out_printf(o, "],\n\"arenas\":[");
 }
 
 static void
-json_arena(struct out *o, const struct vmem__stat *vs)
+json_arena(struct out *o, const struct vmem__stat *vs, unsigned pass)
 {
+	(void)pass;
 	json_item(o, vs->vs_name);
 	out_printf(o,
 	    ",\"id\":%llu,\"source\":%llu,\"quantum\":%zu,\"inuse\":%zu,"
@@ -228,17 +250,6 @@ metrics_begin(struct out *o, const struct umem_totals *ut)
 }
 
 static void
-metrics_caches(struct out *o)
-{
-	out_printf(o,
-	    "# TYPE quarry_cache_objects gauge\n"
-	    "# TYPE quarry_cache_memory_bytes gauge\n"
-	    "# UNIT quarry_cache_memory_bytes bytes\n"
-	    "# TYPE quarry_cache_allocs counter\n"
-	    "# TYPE quarry_cache_fails counter\n");
-}
-
-static void
 metrics_sample(struct out *o, const char *metric, const char *label,
     const char *name, const char *state, unsigned long long value)
 {
@@ -249,43 +260,86 @@ metrics_sample(struct out *o, const char *metric, const char *label,
 	out_printf(o, "} %llu\n", value);
 }
 
+/* All samples of a family stand together, so each family is a pass. */
+enum { CACHE_OBJECTS, CACHE_MEMORY, CACHE_ALLOCS, CACHE_FAILS, CACHE_PASSES };
+enum { ARENA_UNITS, ARENA_ALLOCS, ARENA_FAILS, ARENA_PASSES };
+
 static void
-metrics_cache(struct out *o, const struct umem_stat *us)
+metrics_caches(struct out *o, unsigned pass)
+{
+	static const char *const head[CACHE_PASSES] = {
+	    [CACHE_OBJECTS] = "# TYPE quarry_cache_objects gauge\n",
+	    [CACHE_MEMORY] = "# TYPE quarry_cache_memory_bytes gauge\n"
+			     "# UNIT quarry_cache_memory_bytes bytes\n",
+	    [CACHE_ALLOCS] = "# TYPE quarry_cache_%s counter\n",
+	    [CACHE_FAILS] = "# TYPE quarry_cache_fails counter\n",
+	};
+
+	out_printf(o, head[pass], counted());
+}
+
+static void
+metrics_cache(struct out *o, const struct umem_stat *us, unsigned pass)
 {
 	const char *objects = "quarry_cache_objects", *name = us->us_name;
 
-	metrics_sample(o, objects, "cache", name, "inuse", us->us_inuse);
-	metrics_sample(o, objects, "cache", name, "cached", us->us_cached);
-	metrics_sample(o, objects, "cache", name, "free", us->us_free);
-	metrics_sample(
-	    o, "quarry_cache_memory_bytes", "cache", name, NULL, us->us_memory);
-	metrics_sample(
-	    o, "quarry_cache_allocs_total", "cache", name, NULL, us->us_allocs);
-	metrics_sample(
-	    o, "quarry_cache_fails_total", "cache", name, NULL, us->us_fails);
+	switch (pass) {
+	case CACHE_OBJECTS:
+		metrics_sample(
+		    o, objects, "cache", name, "inuse", us->us_inuse);
+		metrics_sample(
+		    o, objects, "cache", name, "cached", us->us_cached);
+		metrics_sample(o, objects, "cache", name, "free", us->us_free);
+		break;
+	case CACHE_MEMORY:
+		metrics_sample(o, "quarry_cache_memory_bytes", "cache", name,
+		    NULL, us->us_memory);
+		break;
+	case CACHE_ALLOCS:
+		out_printf(o, "quarry_cache_%s_total{cache=", counted());
+		json_string(o, name);
+		out_printf(o, "} %llu\n", (unsigned long long)us->us_allocs);
+		break;
+	default:
+		metrics_sample(o, "quarry_cache_fails_total", "cache", name,
+		    NULL, us->us_fails);
+		break;
+	}
 }
 
 static void
-metrics_arenas(struct out *o)
+metrics_arenas(struct out *o, unsigned pass)
 {
-	out_printf(o,
-	    "# TYPE quarry_arena_units gauge\n"
-	    "# TYPE quarry_arena_allocs counter\n"
-	    "# TYPE quarry_arena_fails counter\n");
+	static const char *const head[ARENA_PASSES] = {
+	    [ARENA_UNITS] = "# TYPE quarry_arena_units gauge\n",
+	    [ARENA_ALLOCS] = "# TYPE quarry_arena_allocs counter\n",
+	    [ARENA_FAILS] = "# TYPE quarry_arena_fails counter\n",
+	};
+
+	out_printf(o, "%s", head[pass]);
 }
 
 static void
-metrics_arena(struct out *o, const struct vmem__stat *vs)
+metrics_arena(struct out *o, const struct vmem__stat *vs, unsigned pass)
 {
 	const char *units = "quarry_arena_units", *name = vs->vs_name;
 
-	metrics_sample(o, units, "arena", name, "inuse", vs->vs_inuse);
-	metrics_sample(o, units, "arena", name, "total", vs->vs_total);
-	metrics_sample(o, units, "arena", name, "import", vs->vs_import);
-	metrics_sample(
-	    o, "quarry_arena_allocs_total", "arena", name, NULL, vs->vs_alloc);
-	metrics_sample(
-	    o, "quarry_arena_fails_total", "arena", name, NULL, vs->vs_fail);
+	switch (pass) {
+	case ARENA_UNITS:
+		metrics_sample(o, units, "arena", name, "inuse", vs->vs_inuse);
+		metrics_sample(o, units, "arena", name, "total", vs->vs_total);
+		metrics_sample(
+		    o, units, "arena", name, "import", vs->vs_import);
+		break;
+	case ARENA_ALLOCS:
+		metrics_sample(o, "quarry_arena_allocs_total", "arena", name,
+		    NULL, vs->vs_alloc);
+		break;
+	default:
+		metrics_sample(o, "quarry_arena_fails_total", "arena", name,
+		    NULL, vs->vs_fail);
+		break;
+	}
 }
 
 static void
@@ -295,18 +349,19 @@ metrics_end(struct out *o)
 }
 
 static const struct format formats[] = {
-    {"text", text_begin, text_caches, text_cache, text_arenas, text_arena,
+    {"text", text_begin, 1, text_caches, text_cache, 1, text_arenas, text_arena,
 	text_end},
-    {"json", json_begin, json_caches, json_cache, json_arenas, json_arena,
+    {"json", json_begin, 1, json_caches, json_cache, 1, json_arenas, json_arena,
 	json_end},
-    {"openmetrics", metrics_begin, metrics_caches, metrics_cache,
-	metrics_arenas, metrics_arena, metrics_end},
+    {"openmetrics", metrics_begin, CACHE_PASSES, metrics_caches, metrics_cache,
+	ARENA_PASSES, metrics_arenas, metrics_arena, metrics_end},
 };
 
 /* What vmem__foreach passes on. */
 struct arena_arg {
 	const struct format *aa_format;
 	struct out *aa_out;
+	unsigned aa_pass;
 };
 
 static void
@@ -314,33 +369,42 @@ write_arena(const struct vmem__stat *vs, void *arg)
 {
 	struct arena_arg *aa = arg;
 
-	aa->aa_format->f_arena(aa->aa_out, vs);
+	aa->aa_format->f_arena(aa->aa_out, vs, aa->aa_pass);
+}
+
+static void
+write_all(struct out *o, const struct format *f)
+{
+	struct umem_totals ut;
+	struct umem_stat us;
+
+	umem__totals(&ut);
+	f->f_begin(o, &ut);
+	for (unsigned pass = 0; pass < f->f_cache_passes; pass++) {
+		f->f_caches(o, pass);
+		for (size_t i = 0; umem__stat_at(i, &us); i++)
+			f->f_cache(o, &us, pass);
+	}
+	for (unsigned pass = 0; pass < f->f_arena_passes; pass++) {
+		f->f_arenas(o, pass);
+		vmem__foreach(write_arena, &(struct arena_arg){f, o, pass});
+	}
+	f->f_end(o);
+	out_flush(o);
 }
 
 int
 quarry_stats_write(int fd, const char *format)
 {
 	struct out o = {.o_fd = fd};
-	const struct format *f = NULL;
-	struct umem_totals ut;
-	struct umem_stat us;
 
 	for (size_t i = 0; i < QR_ARRAY_LEN(formats); i++) {
-		if (format != NULL && strcmp(formats[i].f_name, format) == 0)
-			f = &formats[i];
+		if (format == NULL || strcmp(formats[i].f_name, format) != 0)
+			continue;
+		if (!umem__init())
+			return (ENOMEM);
+		write_all(&o, &formats[i]);
+		return (o.o_error);
 	}
-	if (f == NULL)
-		return (EINVAL);
-	if (!umem__init())
-		return (ENOMEM);
-	umem__totals(&ut);
-	f->f_begin(&o, &ut);
-	f->f_caches(&o);
-	for (size_t i = 0; umem__stat_at(i, &us); i++)
-		f->f_cache(&o, &us);
-	f->f_arenas(&o);
-	vmem__foreach(write_arena, &(struct arena_arg){f, &o});
-	f->f_end(&o);
-	out_flush(&o);
-	return (o.o_error);
+	return (EINVAL);
 }
