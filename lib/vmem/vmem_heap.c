@@ -19,7 +19,7 @@
 #include <string.h>
 
 enum {
-	HEAP_BINS = 8 * 48,       /* eight sizes to a doubling */
+	HEAP_BINS = 8 * 50,       /* eight sizes to a doubling, of any size */
 	HEAP_IDLE_MAX = 16 << 20, /* default cap on idle bytes */
 };
 
