@@ -87,7 +87,8 @@ check_preload() {
 # Fail unless the preloaded Quarry says that it is there.
 check_quarry() {
 	QUARRY_OPTIONS=verbose LD_PRELOAD=$preload env true 2>&1 |
-		grep -i quarry >/dev/null || die "$preload does not announce itself"
+		grep '^quarry: .* active' >/dev/null ||
+		die "$preload does not announce itself"
 }
 
 start_work() {

@@ -18,7 +18,7 @@ usage='demo.sh - run real programs with and without Quarry'
 demo=$root/examples/demo
 min_rounds=2
 max_rounds=7
-budget=${DEMO_SECONDS:-165} # for everything after the build
+budget=${DEMO_SECONDS:-165} # seconds for everything after the build
 programs=(python3 sqlite3 git gcc redis perl crossfree)
 
 # A program's function gets the library to preload (or nothing) and a
@@ -39,12 +39,12 @@ run_python3() {
 }
 
 run_sqlite3() {
-	run "$2" "$1" sqlite3 -init "$demo/million.sql" "$2/out/db" .quit >"$2/out/text"
+	run "$2" "$1" sqlite3 -bail -init "$demo/million.sql" "$2/out/db" .quit >"$2/out/text"
 }
 
 run_git() {
-	HOME=$work run "$2" "$1" "$demo/history.sh" "$work/in.git" "$2/repository" >"$2/out/text"
-	rm -rf "$2/repository"
+	HOME=$work run "$2" "$1" "$demo/history.sh" "$work/in.git" "$2/repository" \
+		>"$2/out/text" && rm -rf "$2/repository"
 }
 
 run_gcc() {
@@ -72,15 +72,15 @@ run_redis() {
 		[ $((++tries)) -le 200 ] && kill -0 $server || return 1
 		sleep 0.05
 	done
-	redis-cli -s "$socket" --pipe <"$work/in.redis" >"$dir/out/load"
+	redis-cli -s "$socket" --pipe <"$work/in.redis" >"$dir/out/load" || return 1
 	redis-cli -s "$socket" debug digest >"$dir/out/digest"
 	redis-cli -s "$socket" dbsize >"$dir/out/size"
 	"$build/examples/demo/measure" "$dir/client" '' redis-benchmark -q \
 		-s "$socket" -n 60000 -c 20 -P 16 -r 50000 -d 200 \
 		-t set,get,incr,lpush,lpop,sadd,hset,zadd,mset </dev/null >"$dir/speed" &
-	wait $!
+	wait $! || return 1
 	redis-cli -s "$socket" shutdown nosave </dev/null >/dev/null 2>&1 || true
-	wait $server
+	wait $server || return 1
 	read -r wall _ <"$dir/client"
 	sed -i "s/^[^ ]*/$wall/" "$dir/cost"
 }
@@ -129,7 +129,7 @@ account() {
 	local dir=$work/$1.account
 	QUARRY_OPTIONS=verbose,stats one "$1" account
 	cat "$dir/errors" "$dir/server" 2>/dev/null >"$work/$1.words" || true
-	if ! grep -q 'active' "$work/$1.words"; then
+	if ! grep -q '^quarry: .* active' "$work/$1.words"; then
 		say "$1: Quarry does not announce itself"
 		blame failed "$1"
 	elif ! grep -q 'KiB mapped' "$work/$1.words"; then
@@ -162,6 +162,7 @@ say_at() {
 prepare() {
 	local kind
 	start_work
+	export TMPDIR=$work
 	trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
 	need python3=/usr/bin/python3 sqlite3=sqlite3 git=git gcc=gcc perl=perl \
 		libc6-dev=/usr/include/stdlib.h redis-tools=redis-benchmark
