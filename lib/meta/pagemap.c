@@ -9,6 +9,8 @@
 /* User space without five-level paging, and the least window worth having. */
 #define WINDOW_MAX ((size_t)1 << 47)
 #define WINDOW_MIN ((size_t)1 << 32)
+/* Valgrind's programs are small, and it reads the whole table. */
+#define WINDOW_VALGRIND ((size_t)1 << 36)
 
 struct pagemap pagemap__table QR_ALIGNED(QR_CACHE_LINE);
 
@@ -29,6 +31,8 @@ pagemap_init(void)
 
 	if (limit < WINDOW_MAX / 8)
 		window = qr_max(qr_pow2up(limit) * 8, WINDOW_MIN);
+	if (os_on_valgrind())
+		window = qr_min(window, WINDOW_VALGRIND);
 	while (window >= WINDOW_MIN && (table = table_map(window)) == NULL)
 		window /= 4;
 	if (table == NULL)

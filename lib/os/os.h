@@ -45,6 +45,12 @@ size_t os_page_size(void);
 /* Bound on the address space in bytes (RLIMIT_AS); SIZE_MAX if unlimited. */
 size_t os_address_space_limit(void);
 
+/*
+ * Does Valgrind run us?  It looks at every page of a mapping when it searches
+ * for leaks, touched or not.  Always false when built without its header.
+ */
+bool os_on_valgrind(void);
+
 /* One more than the highest CPU id the kernel can ever report. */
 unsigned os_cpu_limit(void);
 

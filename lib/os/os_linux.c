@@ -168,6 +168,18 @@ affinity_mask(unsigned long mask[CPU_MASK_WORDS])
 	return (n > 0 ? (size_t)n : 0);
 }
 
+#if __has_include(<valgrind/valgrind.h>)
+#include <valgrind/valgrind.h>
+#else
+#define RUNNING_ON_VALGRIND 0
+#endif
+
+bool
+os_on_valgrind(void)
+{
+	return (RUNNING_ON_VALGRIND != 0);
+}
+
 unsigned
 os_cpu_limit(void)
 {
