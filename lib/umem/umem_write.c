@@ -269,8 +269,8 @@ metrics_caches(struct out *o, unsigned pass)
 {
 	static const char *const head[CACHE_PASSES] = {
 	    [CACHE_OBJECTS] = "# TYPE quarry_cache_objects gauge\n",
-	    [CACHE_MEMORY] = "# TYPE quarry_cache_memory_bytes gauge\n"
-			     "# UNIT quarry_cache_memory_bytes bytes\n",
+	    [CACHE_MEMORY] = ("# TYPE quarry_cache_memory_bytes gauge\n"
+			      "# UNIT quarry_cache_memory_bytes bytes\n"),
 	    [CACHE_ALLOCS] = "# TYPE quarry_cache_%s counter\n",
 	    [CACHE_FAILS] = "# TYPE quarry_cache_fails counter\n",
 	};
