@@ -1,0 +1,277 @@
+/*
+ * vmem_arena_test.c - creating, adding, asking, destroying.
+ */
+#include "unit/vmem/vmem_test.h"
+
+#include "support/child.h"
+
+#include <errno.h>
+
+enum { Q = 0x1000 };
+
+struct create_args {
+	uintptr_t base;
+	size_t size, quantum;
+};
+
+static void
+do_create(void *arg)
+{
+	const struct create_args *c = arg;
+
+	(void)vmem_create("bad", P(c->base), c->size, c->quantum, NULL, NULL,
+	    NULL, 0, VM_NOSLEEP);
+}
+
+static void
+t01_a_base_of_null_with_a_size_is_fatal(void **state)
+{
+	struct create_args no_base = {0, Q, Q}, no_size = {Q, 0, Q};
+	(void)state;
+
+	child_expect_abort_like(
+	    do_create, &no_base, "vmem_add(0x*, 0x0, 4096): bad arguments");
+	child_expect_abort_like(
+	    do_create, &no_size, "vmem_add(0x*, 0x1000, 0): bad arguments");
+}
+
+static void
+bad_quanta_and_spans_are_fatal_and_named(void **state)
+{
+	struct create_args odd = {Q, Q, 3}, zero = {Q, Q, 0},
+			   start = {Q + 1, Q, Q}, size = {Q, Q + 1, Q},
+			   wraps = {UINTPTR_MAX - Q + 1, 2 * Q, Q};
+	(void)state;
+
+	child_expect_abort(do_create, &odd,
+	    "vmem_create('bad'): quantum 3 is not a power of two");
+	child_expect_abort(do_create, &zero,
+	    "vmem_create('bad'): quantum 0 is not a power of two");
+	child_expect_abort_like(do_create, &start,
+	    "vmem_span_create(0x*, 0x1001, 4096): misaligned");
+	child_expect_abort_like(do_create, &size,
+	    "vmem_span_create(0x*, 0x1000, 4097): misaligned");
+	child_expect_abort_like(do_create, &wraps,
+	    "vmem_add(0x*, 0xfffffffffffff000, 8192): bad arguments");
+}
+
+static void
+do_overlap(void *arg)
+{
+	const struct create_args *c = arg;
+	vmem_t *vm = vmem_create(
+	    "laps", P(16 * Q), 16 * Q, Q, NULL, NULL, NULL, 0, VM_NOSLEEP);
+
+	(void)vmem_add(vm, P(c->base), c->size, VM_NOSLEEP);
+}
+
+static void
+overlapping_spans_are_fatal_and_named(void **state)
+{
+	struct create_args inside = {20 * Q, Q, 0}, left = {15 * Q, 2 * Q, 0},
+			   right = {31 * Q, 2 * Q, 0}, around = {Q, 64 * Q, 0};
+	(void)state;
+
+	child_expect_abort_like(do_overlap, &inside,
+	    "vmem_add(0x*, 0x14000, 4096): overlaps a span of 'laps'");
+	child_expect_abort_like(
+	    do_overlap, &left, "vmem_add(*): overlaps a span of 'laps'");
+	child_expect_abort_like(
+	    do_overlap, &right, "vmem_add(*): overlaps a span of 'laps'");
+	child_expect_abort_like(
+	    do_overlap, &around, "vmem_add(*): overlaps a span of 'laps'");
+}
+
+static void
+t15_touching_spans_stay_two(void **state)
+{
+	vmem_t *vm = plain_arena(Q, 4 * Q, Q);
+	(void)state;
+
+	assert_non_null(vmem_add(vm, P(5 * Q), 4 * Q, VM_NOSLEEP));
+	assert_null(vmem_alloc(vm, 5 * Q, VM_NOSLEEP));
+	assert_int_equal(vmem_contains(vm, P(4 * Q), 2 * Q), 0);
+	assert_int_not_equal(vmem_contains(vm, P(4 * Q), Q), 0);
+	assert_int_not_equal(vmem_contains(vm, P(5 * Q), 4 * Q), 0);
+	assert_addr_equal(vmem_alloc(vm, 4 * Q, VM_NOSLEEP | VM_FIRSTFIT), Q);
+	assert_addr_equal(
+	    vmem_alloc(vm, 4 * Q, VM_NOSLEEP | VM_FIRSTFIT), 5 * Q);
+	vmem_free(vm, P(5 * Q), 4 * Q);
+	vmem_free(vm, P(Q), 4 * Q);
+	assert_int_equal(count_segments(vm, VMEM_FREE), 2);
+	done(vm);
+}
+
+static void
+contains_is_exact_at_the_ends(void **state)
+{
+	vmem_t *vm = plain_arena(2 * Q, 2 * Q, Q);
+	(void)state;
+
+	assert_int_equal(vmem_contains(vm, P(2 * Q - 1), 1), 0);
+	assert_int_not_equal(vmem_contains(vm, P(2 * Q), 1), 0);
+	assert_int_not_equal(vmem_contains(vm, P(2 * Q), 2 * Q), 0);
+	assert_int_equal(vmem_contains(vm, P(2 * Q), 2 * Q + 1), 0);
+	assert_int_not_equal(vmem_contains(vm, P(4 * Q - 1), 1), 0);
+	assert_int_equal(vmem_contains(vm, P(4 * Q), 1), 0);
+	assert_int_equal(vmem_contains(vm, P(3 * Q), SIZE_MAX), 0);
+	assert_int_not_equal(vmem_contains(vm, P(3 * Q), 0), 0);
+	assert_int_equal(vmem_contains(vm, P(4 * Q), 0), 0);
+	done(vm);
+}
+
+static void
+do_leak(void *arg)
+{
+	const int *flags = arg;
+	vmem_t *vm =
+	    vmem_create("leaky", P(Q), 4 * Q, Q, NULL, NULL, NULL, 0, *flags);
+
+	CHILD_CHECK(vmem_alloc(vm, Q + 7, VM_NOSLEEP) != NULL);
+	vmem_destroy(vm);
+}
+
+static void
+t18_destroying_warns_with_the_exact_number_of_leaked_units(void **state)
+{
+	int memory = VM_NOSLEEP, ids = VM_NOSLEEP | VMC_IDENTIFIER;
+	struct child c;
+	(void)state;
+
+	child_run(&c, do_leak, &memory);
+	assert_int_equal(c.c_signal, 0);
+	assert_string_equal(
+	    c.c_stderr, "quarry: vmem_destroy('leaky'): leaked 4103 bytes\n");
+	child_run(&c, do_leak, &ids);
+	assert_int_equal(c.c_signal, 0);
+	assert_string_equal(c.c_stderr,
+	    "quarry: vmem_destroy('leaky'): leaked 4103 identifiers\n");
+}
+
+static void
+t33_a_span_may_end_at_the_top_of_the_address_space(void **state)
+{
+	uintptr_t base = UINTPTR_MAX - 16 * Q + 1;
+	vmem_t *vm = plain_arena(base, 16 * Q, Q);
+	void *p[16];
+	(void)state;
+
+	assert_int_not_equal(vmem_contains(vm, P(base), 16 * Q), 0);
+	assert_int_equal(vmem_contains(vm, P(base), 16 * Q + 1), 0);
+	for (size_t i = 0; i < 16; i++) {
+		p[i] = vmem_alloc(vm, Q, VM_NOSLEEP | VM_NEXTFIT);
+		assert_addr_equal(p[i], base + i * Q);
+	}
+	assert_null(vmem_alloc(vm, 1, VM_NOSLEEP));
+	for (size_t i = 16; i-- > 0;)
+		vmem_free(vm, p[i], Q);
+	assert_int_equal(count_segments(vm, VMEM_FREE), 1);
+	p[0] = vmem_alloc(vm, 16 * Q - 1, VM_NOSLEEP | VM_ENDALLOC);
+	assert_addr_equal(p[0], base);
+	vmem_free(vm, p[0], 16 * Q - 1);
+	p[0] = vmem_xalloc(
+	    vm, Q, 0, 0, 0, P(UINTPTR_MAX - Q + 1), NULL, VM_NOSLEEP);
+	assert_addr_equal(p[0], UINTPTR_MAX - Q + 1);
+	vmem_xfree(vm, p[0], Q);
+	done(vm);
+}
+
+static void
+vmem_size_ignores_other_bits(void **state)
+{
+	vmem_t *vm = plain_arena(Q, 4 * Q, Q);
+	(void)state;
+
+	assert_int_equal(vmem_size(vm, VMEM_SPAN | VMEM_ROTOR), 0);
+	assert_int_equal(vmem_size(vm, VMEM_SPAN | VMEM_FREE), 4 * Q);
+	assert_int_equal(vmem_size(vm, 0), 0);
+	done(vm);
+}
+
+static void
+names_are_copied_and_cut(void **state)
+{
+	char name[] = "a name of more than thirty characters";
+	vmem_t *vm =
+	    vmem_create(name, NULL, 0, 1, NULL, NULL, NULL, 0, VM_NOSLEEP);
+	(void)state;
+
+	memset(name, 'x', 10);
+	assert_string_equal(stat_of("a name of more than thirty ch").vs_name,
+	    "a name of more than thirty ch");
+	done(vm);
+}
+
+static void
+statistics_tell_what_an_arena_is_and_did(void **state)
+{
+	vmem_t *source = vmem_create(
+	    "below", P(Q), 64 * Q, Q, NULL, NULL, NULL, 0, VM_NOSLEEP);
+	vmem_t *vm = vmem_create(
+	    "above", NULL, 0, Q, vmem_alloc, vmem_free, source, 0, VM_NOSLEEP);
+	void *p = vmem_alloc(vm, 3 * Q - 1, VM_NOSLEEP);
+	void *q = vmem_alloc(vm, Q, VM_NOSLEEP);
+	struct vmem__stat above, below;
+	(void)state;
+
+	assert_null(vmem_alloc(vm, 65 * Q, VM_NOSLEEP));
+	vmem_free(vm, q, Q);
+	above = stat_of("above");
+	below = stat_of("below");
+	assert_true(above.vs_id == below.vs_id + 1);
+	assert_true(above.vs_source_id == below.vs_id);
+	assert_string_equal(above.vs_source_name, "below");
+	assert_string_equal(below.vs_source_name, "");
+	assert_int_equal(above.vs_depth, 1);
+	assert_int_equal(below.vs_depth, 0);
+	assert_int_equal(above.vs_inuse, 3 * Q - 1);
+	assert_int_equal(above.vs_import, 3 * Q);
+	assert_int_equal(above.vs_total, 3 * Q);
+	assert_int_equal(above.vs_spans, 1);
+	assert_int_equal(above.vs_segments, 1);
+	assert_int_equal(above.vs_alloc, 2);
+	assert_int_equal(above.vs_free, 1);
+	assert_int_equal(above.vs_fail, 1);
+	assert_int_equal(above.vs_wait, 0);
+	assert_int_equal(below.vs_inuse, 3 * Q);
+	vmem_free(vm, p, 3 * Q - 1);
+	done(vm);
+	done(source);
+}
+
+static void
+every_lock_can_be_held_at_once_and_left(void **state)
+{
+	vmem_t *a = plain_arena(Q, 4 * Q, Q);
+	vmem_t *b = plain_arena(Q, 4 * Q, Q);
+	(void)state;
+
+	vmem__lock_all();
+	vmem__unlock_all();
+	vmem_free(a, vmem_alloc(a, Q, VM_NOSLEEP), Q);
+	vmem_free(b, vmem_alloc(b, Q, VM_NOSLEEP), Q);
+	done(a);
+	done(b);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(t01_a_base_of_null_with_a_size_is_fatal),
+	    cmocka_unit_test(bad_quanta_and_spans_are_fatal_and_named),
+	    cmocka_unit_test(overlapping_spans_are_fatal_and_named),
+	    cmocka_unit_test(t15_touching_spans_stay_two),
+	    cmocka_unit_test(contains_is_exact_at_the_ends),
+	    cmocka_unit_test(
+		t18_destroying_warns_with_the_exact_number_of_leaked_units),
+	    cmocka_unit_test(
+		t33_a_span_may_end_at_the_top_of_the_address_space),
+	    cmocka_unit_test(vmem_size_ignores_other_bits),
+	    cmocka_unit_test(names_are_copied_and_cut),
+	    cmocka_unit_test(statistics_tell_what_an_arena_is_and_did),
+	    cmocka_unit_test(every_lock_can_be_held_at_once_and_left),
+	};
+
+	return (cmocka_run_group_tests_name("vmem_arena", tests, NULL, NULL));
+}
