@@ -87,6 +87,22 @@ a_mapping_is_aligned_zeroed_and_writable(void **state)
 	assert_int_equal(errno, ODD_ERRNO);
 }
 
+/* Does the process grow by just what it asks for? */
+static bool
+maps_exactly(size_t size, size_t align)
+{
+	size_t before = address_space();
+	size_t page = os_page_size();
+	void *wedge = os_map(page, page);
+	void *p = os_map(size, align);
+	bool exact = address_space() == before + size + page;
+
+	assert_true(os_unmap(p, size));
+	assert_true(os_unmap(wedge, page));
+	return (exact && address_space() == before);
+}
+
+/* An emulator may map something of its own meanwhile, but not each time. */
 static void
 alignment_leaves_no_slack_mapped(void **state)
 {
@@ -94,14 +110,10 @@ alignment_leaves_no_slack_mapped(void **state)
 	(void)state;
 
 	for (size_t i = 1; i < 8; i++) {
-		size_t before = address_space();
-		void *wedge = os_map(page, page);
-		void *p = os_map(i * page, 4 * MIB);
+		int tries = 5;
 
-		assert_int_equal(address_space(), before + (i + 1) * page);
-		assert_true(os_unmap(p, i * page));
-		assert_true(os_unmap(wedge, page));
-		assert_int_equal(address_space(), before);
+		while (!maps_exactly(i * page, 4 * MIB))
+			assert_int_not_equal(--tries, 0);
 	}
 }
 
