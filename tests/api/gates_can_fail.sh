@@ -125,6 +125,19 @@ echo 'void up(void) {}' | gcc -x c -c - -o lib/umem/up.c.o
 refuses 'f.c.o (os) uses up (umem)' "$gates/calls.sh" lib/*/*.o
 refuses 'no symbols' "$gates/calls.sh" 'lib/os/f.c.o;lib/umem/up.c.o'
 
+# shellcheck disable=SC2016
+{
+	echo '`os/os_lock.h` `os/gone.c` `gone()` `cmake/gone`' | tree lib/README.md
+	mkdir tree/lib/os
+	printf '\tQR_RANK_NEW,\n' >tree/lib/os/os_lock.h
+	refuses '^+os/gone.c$' "$gates/house.sh" tree
+	refuses '^-NEW$' "$gates/house.sh" tree
+	refuses 'no function gone$' "$gates/house.sh" tree
+	refuses 'no file cmake/gone$' "$gates/house.sh" tree
+	echo >tree/lib/os/new.c
+	refuses '^-os/new.c$' "$gates/house.sh" tree
+}
+
 if command -v mandoc >/dev/null; then
 	printf '.Dd x\n.Dt X 3\n.Os\n.Sh NAME\n.Nx\n.Foo\n' | tree man/x.3
 	refuses 'x.3:' "$gates/manual.sh" tree
