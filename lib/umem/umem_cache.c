@@ -205,9 +205,14 @@ umem_cache_create(const char *name, size_t bufsize, size_t align,
 	return (cp);
 }
 
+/*
+ * What CPUs out of reach hold keeps its slot and its descriptor for ever; so
+ * does what is still out, which may be freed late, past the magazines.
+ */
 void
 umem_cache_destroy(umem_cache_t *cp)
 {
+	bool drained;
 	size_t out;
 
 	if (cp == NULL)
@@ -217,26 +222,30 @@ umem_cache_destroy(umem_cache_t *cp)
 		qr_cond_wait(&umem__list_cond, &umem__list_lock);
 	qr_list_remove(&cp->cache_link);
 	qr_mutex_exit(&umem__list_lock);
-	umem__cpu_drain(cp);
+	drained = umem__cpu_drain(cp);
 	umem__depot_reap(cp, true);
 	out = umem__slab_trim(cp);
-	if (cp->cache_slot != 0)
+	if (!drained)
+		out -= qr_min(out, umem__cpu_rounds(cp));
+	else if (cp->cache_slot != 0)
 		percpu_slot_close(cp->cache_slot);
-	if (out == 0) {
+	if (drained && out == 0) {
 		umem__hash_fini(&cp->cache_hash);
 		meta_put(&cache_pool, cp);
 		return;
 	}
-	/* What is still out may be freed late: keep what would describe it. */
-	qr_warn("umem_cache_destroy: '%s' (%p) not empty: %zu objects",
-	    cp->cache_name, (void *)cp, out);
+	cp->cache_slot = 0;
+	cp->cache_off = cp->cache_slot_off = 0;
+	if (out != 0)
+		qr_warn("umem_cache_destroy: '%s' (%p) not empty: %zu objects",
+		    cp->cache_name, (void *)cp, out);
 }
 
 void
 umem__cache_reap(struct umem_cache *cp, bool everything)
 {
 	if (everything)
-		umem__cpu_drain(cp);
+		(void)umem__cpu_drain(cp);
 	else
 		umem__depot_update(cp);
 	umem__depot_reap(cp, everything);

@@ -251,14 +251,15 @@ drain_take(void *arg, uintptr_t top)
 	*list = mag;
 }
 
-void
+bool
 umem__cpu_drain(struct umem_cache *cp)
 {
 	struct umem_mag *list = NULL, *mag;
+	bool done;
 
 	if (cp->cache_slot == 0)
-		return;
-	(void)percpu_drain(cp->cache_slot, drain_take, &list);
+		return (true);
+	done = percpu_drain(cp->cache_slot, drain_take, &list);
 	while ((mag = list) != NULL) {
 		uintptr_t *top = mag->mag_round;
 
@@ -268,6 +269,7 @@ umem__cpu_drain(struct umem_cache *cp)
 			top++;
 		umem__mag_flush(cp, (uintptr_t)top);
 	}
+	return (done);
 }
 
 static void

@@ -246,8 +246,8 @@ uintptr_t umem__cpu_alloc(struct umem_cache *cp);
 void umem__cpu_free(struct umem_cache *cp, uintptr_t word);
 /* Destroy the objects below `top`, give them to the slabs, drop the block. */
 void umem__mag_flush(struct umem_cache *cp, uintptr_t top);
-/* Empty the magazines of all CPUs. */
-void umem__cpu_drain(struct umem_cache *cp);
+/* Empty the magazines of all CPUs; false when the kernel cannot reach them. */
+bool umem__cpu_drain(struct umem_cache *cp);
 /* Objects in the magazines of all CPUs. */
 size_t umem__cpu_rounds(struct umem_cache *cp);
 
