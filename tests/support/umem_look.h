@@ -1,0 +1,35 @@
+/*
+ * umem_look.h - what the caches and the heap hold, for tests.
+ */
+#ifndef QR_TEST_UMEM_LOOK_H
+#define QR_TEST_UMEM_LOOK_H
+
+#include "umem/umem_stats.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* The last cache of that name; false when there is none. */
+bool look_cache(const char *name, struct umem_stat *us);
+
+/* The numbered invariants of every cache and of the heap; aborts if broken. */
+void look_check(void);
+
+/* Bytes that the heap arena has given out. */
+size_t look_heap(void);
+
+/* Bytes of the process that are resident, and that are mapped. */
+size_t look_resident(void);
+size_t look_mapped(void);
+
+/*
+ * Keep the calling thread on the CPU it is on, so that it sees the magazines
+ * of that one only; and let it go again.
+ */
+void look_pin(void);
+void look_unpin(void);
+
+/* Tests are to be short: QR_TEST_QUICK is set. */
+bool look_quick(void);
+
+#endif /* QR_TEST_UMEM_LOOK_H */
