@@ -52,7 +52,7 @@ malloc_miss(size_t size)
 	return (alloc_miss(size, MALLOC_ALIGN, &zeroed));
 }
 
-void *
+QR_HOT void *
 malloc(size_t size)
 {
 	if (QR_LIKELY(size < umem__classes.cl_fast)) {
@@ -64,7 +64,7 @@ malloc(size_t size)
 	return (malloc_miss(size));
 }
 
-void *
+QR_HOT void *
 calloc(size_t n, size_t size)
 {
 	bool zeroed = false;
@@ -207,7 +207,7 @@ free_miss(void *p)
 		umem__cpu_free(bl.bl_cache, (uintptr_t)p);
 }
 
-void
+QR_HOT void
 free(void *p)
 {
 	size_t off;

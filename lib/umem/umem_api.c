@@ -107,7 +107,7 @@ cache_alloc_miss(umem_cache_t *cp, int umflag)
 	return (NULL);
 }
 
-void *
+QR_HOT void *
 umem_cache_alloc(umem_cache_t *cp, int umflag)
 {
 	uintptr_t word = percpu_pop(cp->cache_off);
@@ -129,7 +129,7 @@ cache_free_miss(umem_cache_t *cp, void *buf)
 		umem__cpu_free(cp, word);
 }
 
-void
+QR_HOT void
 umem_cache_free(umem_cache_t *cp, void *buf)
 {
 	uintptr_t word = (uintptr_t)buf << cp->cache_shift;
@@ -193,7 +193,7 @@ alloc_miss(size_t size, int umflag)
 	return (buf);
 }
 
-void *
+QR_HOT void *
 umem_alloc(size_t size, int umflag)
 {
 	if (QR_LIKELY(size < umem__classes.cl_fast && size != 0)) {
@@ -239,7 +239,7 @@ free_miss(void *buf, size_t size)
 		umem__large_free(lg);
 }
 
-void
+QR_HOT void
 umem_free(void *buf, size_t size)
 {
 	if (QR_UNLIKELY(size >= umem__classes.cl_fast || size == 0 ||
