@@ -176,6 +176,10 @@ import_call(struct vmem *vmp, size_t *sizep, size_t align, int vmflag,
 	int flags = vmflag & VM_KMFLAGS;
 	void *start;
 
+	/* VM_ABORT is none of the bits handed down, but must be obeyed. */
+	if ((vmflag & VM_ABORT) != 0)
+		flags |= VM_NOSLEEP;
+
 	/*
 	 * A sleeper must notice what is freed here as well as what is freed in
 	 * the source, so it sleeps here: vmem__wake_importers.

@@ -1,0 +1,227 @@
+/*
+ * vmem_index_test.c - ordered and constrained requests in large arenas, and the
+ * life of the indexes.
+ */
+#include "unit/vmem/vmem_test.h"
+
+#include "vmem/vmem_impl.h"
+
+#include <stdlib.h>
+
+enum { N = 20000, QUICK = 2000 };
+
+static size_t n = N;
+
+/* n used units from 1 on. */
+static vmem_t *
+full_arena(int policy)
+{
+	vmem_t *vm = plain_arena(1, n, 1);
+
+	for (size_t i = 1; i <= n; i++)
+		assert_non_null(vmem_alloc(vm, 1, VM_NOSLEEP | policy));
+	return (vm);
+}
+
+static void
+free_units(vmem_t *vm, size_t first, size_t step)
+{
+	for (size_t i = first; i <= n; i += step)
+		vmem_free(vm, P(i), 1);
+}
+
+static void
+an_arena_that_needs_no_order_has_no_index(void **state)
+{
+	vmem_t *vm = full_arena(0);
+	(void)state;
+
+	assert_int_equal(vm->vm_indexed, 0);
+	assert_int_equal(vm->vm_nodes.s_count, 0);
+	free_units(vm, 1, 1);
+	done(vm);
+}
+
+static void
+frees_that_exhaust_the_nodes_give_the_index_up_and_it_comes_back(void **state)
+{
+	vmem_t *vm = full_arena(VM_FIRSTFIT);
+	(void)state;
+
+	assert_int_equal(vm->vm_indexed, VMEM_BY_ADDR);
+	free_units(vm, 2, 2);
+	assert_int_equal(vm->vm_indexed, 0);
+	assert_true(vmem__check(vm));
+	assert_addr_equal(vmem_alloc(vm, 1, VM_NOSLEEP | VM_FIRSTFIT), 2);
+	assert_int_equal(vm->vm_indexed, VMEM_BY_ADDR);
+	assert_true(vmem__check(vm));
+	assert_addr_equal(vmem_alloc(vm, 1, VM_NOSLEEP | VM_BESTFIT), 4);
+	assert_int_equal(vm->vm_indexed, VMEM_BY_ADDR | VMEM_BY_SIZE);
+	assert_true(vmem__check(vm));
+	vmem_free(vm, P(2), 1);
+	vmem_free(vm, P(4), 1);
+	free_units(vm, 1, 2);
+	assert_true(vmem__check(vm));
+	assert_int_equal(count_segments(vm, VMEM_FREE), 1);
+	done(vm);
+}
+
+static void
+first_and_next_fit_are_exact_among_many_holes(void **state)
+{
+	vmem_t *vm = full_arena(VM_NEXTFIT);
+	(void)state;
+
+	free_units(vm, 3, 3);
+	for (size_t i = 3; i <= n; i += 6)
+		assert_addr_equal(
+		    vmem_alloc(vm, 1, VM_NOSLEEP | VM_NEXTFIT), i / 6 * 3 + 3);
+	vmem_free(vm, P(3), 1);
+	assert_addr_equal(vmem_alloc(vm, 1, VM_NOSLEEP | VM_FIRSTFIT), 3);
+	assert_addr_equal(
+	    vmem_alloc(vm, 1, VM_NOSLEEP | VM_FIRSTFIT | VM_ENDALLOC),
+	    n / 3 * 3);
+	assert_true(vmem__check(vm));
+}
+
+/* Free pairs at odd addresses: none holds a pair at an even one. */
+static vmem_t *
+misaligned_arena(void)
+{
+	vmem_t *vm = full_arena(0);
+
+	for (size_t i = 1; i + 3 <= n; i += 4) {
+		vmem_free(vm, P(i), 1);
+		vmem_free(vm, P(i + 1), 1);
+	}
+	return (vm);
+}
+
+static void
+segments_that_are_just_too_badly_aligned_are_not_given(void **state)
+{
+	static const int policies[] = {0, VM_BESTFIT, VM_FIRSTFIT, VM_ENDALLOC};
+	vmem_t *vm = misaligned_arena();
+	(void)state;
+
+	for (size_t i = 0; i < 4; i++) {
+		int flags = VM_NOSLEEP | policies[i];
+		void *p;
+
+		assert_null(vmem_xalloc(vm, 2, 2, 0, 0, NULL, NULL, flags));
+		assert_null(vmem_xalloc(vm, 2, 0, 0, 2, NULL, NULL, flags));
+		/* One more unit at the far end, and there is one place. */
+		vmem_free(vm, P(n - 1), 1);
+		p = vmem_xalloc(vm, 2, 2, 0, 0, NULL, NULL, flags);
+		assert_addr_equal(p, n - 2);
+		assert_null(vmem_xalloc(vm, 2, 2, 0, 0, NULL, NULL, flags));
+		vmem_xfree(vm, p, 2);
+		assert_addr_equal(
+		    vmem_xalloc(vm, 1, 0, 0, 0, P(n - 1), NULL, VM_NOSLEEP),
+		    n - 1);
+		assert_true(vmem__check(vm));
+	}
+}
+
+static void
+best_fit_with_a_constraint_takes_the_smallest_that_has_a_place(void **state)
+{
+	vmem_t *vm = full_arena(0);
+	(void)state;
+
+	/* Holes of 3, 4 and 5; only those of 4 and 5 have an aligned pair. */
+	vmem_free(vm, P(101), 1);
+	vmem_free(vm, P(102), 1);
+	for (size_t i = 201; i <= 204; i++)
+		vmem_free(vm, P(i), 1);
+	for (size_t i = 301; i <= 305; i++)
+		vmem_free(vm, P(i), 1);
+	assert_addr_equal(
+	    vmem_xalloc(vm, 2, 2, 0, 0, NULL, NULL, VM_NOSLEEP | VM_BESTFIT),
+	    202);
+	assert_addr_equal(
+	    vmem_xalloc(vm, 2, 2, 1, 0, NULL, NULL, VM_NOSLEEP | VM_BESTFIT),
+	    101);
+	assert_true(vmem__check(vm));
+}
+
+static void
+both_indexes_stay_true_through_growth_and_decay(void **state)
+{
+	static const int policies[] = {0, VM_BESTFIT, VM_FIRSTFIT, VM_NEXTFIT,
+	    VM_BESTFIT | VM_ENDALLOC, VM_FIRSTFIT | VM_ENDALLOC};
+	vmem_t *vm = plain_arena(64, n * 64, 16);
+	void **p = calloc(n, sizeof(*p));
+	size_t *size = calloc(n, sizeof(*size));
+	(void)state;
+
+	srand(7);
+	for (size_t step = 0; step < 12 * n; step++) {
+		size_t i = (size_t)rand() % n;
+
+		if (p[i] != NULL) {
+			vmem_free(vm, p[i], size[i]);
+			p[i] = NULL;
+		} else if (step / n % 3 != 2) {
+			size[i] = 1 + (size_t)rand() % 100;
+			p[i] = vmem_alloc(
+			    vm, size[i], VM_NOSLEEP | policies[rand() % 6]);
+		}
+		if (step % (n / 2) == 0)
+			assert_true(vmem__check(vm));
+	}
+	for (size_t i = 0; i < n; i++)
+		if (p[i] != NULL)
+			vmem_free(vm, p[i], size[i]);
+	free(p);
+	free(size);
+	assert_int_equal(count_segments(vm, VMEM_FREE), 1);
+	done(vm);
+}
+
+static void
+many_spans_are_found_each(void **state)
+{
+	vmem_t *vm =
+	    vmem_create("spans", NULL, 0, 16, NULL, NULL, NULL, 0, VM_NOSLEEP);
+	(void)state;
+
+	/* 7919 is a prime: every span is added, in a wild order. */
+	for (size_t i = 0; i < n; i++)
+		assert_non_null(vmem_add(
+		    vm, P(0x10000 + i * 7919 % n * 64), 48, VM_NOSLEEP));
+	assert_true(vmem__check(vm));
+	for (size_t i = 0; i < n; i += 97) {
+		uintptr_t a = 0x10000 + i * 64;
+
+		assert_int_not_equal(vmem_contains(vm, P(a), 48), 0);
+		assert_int_equal(vmem_contains(vm, P(a), 49), 0);
+		assert_int_equal(vmem_contains(vm, P(a + 48), 1), 0);
+		assert_addr_equal(
+		    vmem_xalloc(vm, 32, 0, 0, 0, P(a), P(a + 48), VM_NOSLEEP),
+		    a);
+		vmem_xfree(vm, P(a), 32);
+	}
+	done(vm);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(an_arena_that_needs_no_order_has_no_index),
+	    cmocka_unit_test(
+		frees_that_exhaust_the_nodes_give_the_index_up_and_it_comes_back),
+	    cmocka_unit_test(first_and_next_fit_are_exact_among_many_holes),
+	    cmocka_unit_test(
+		segments_that_are_just_too_badly_aligned_are_not_given),
+	    cmocka_unit_test(
+		best_fit_with_a_constraint_takes_the_smallest_that_has_a_place),
+	    cmocka_unit_test(both_indexes_stay_true_through_growth_and_decay),
+	    cmocka_unit_test(many_spans_are_found_each),
+	};
+
+	if (getenv("QR_TEST_QUICK") != NULL)
+		n = QUICK;
+	return (cmocka_run_group_tests_name("vmem_index", tests, NULL, NULL));
+}

@@ -1,0 +1,180 @@
+/*
+ * vmem_oom_test.c - every request for memory of the library's own fails once,
+ * and then all of them: NULL, nothing lost, and it works again.
+ */
+#include "unit/vmem/vmem_test.h"
+
+#include "support/child.h"
+#include "support/failsys.h"
+
+#include <errno.h>
+
+enum { N = 12000, STEP = 16 };
+
+static void *held[N];
+
+struct failure {
+	unsigned long nth;
+	bool lasting;
+	unsigned long calls; /* how many there were without any failure */
+};
+
+/* Allocate n of every size, by a policy that changes. */
+static unsigned
+fill(vmem_t *vm, unsigned n)
+{
+	static const int policies[] = {0, VM_FIRSTFIT, VM_BESTFIT};
+	unsigned missed = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (held[i] == NULL)
+			held[i] = vmem_alloc(vm, 1 + i % STEP,
+			    VM_NOSLEEP | policies[i / (N / 3 + 1)]);
+		missed += held[i] == NULL;
+	}
+	return (missed);
+}
+
+static void
+empty(vmem_t *vm, unsigned first, unsigned step)
+{
+	for (unsigned i = first; i < N; i += step) {
+		if (held[i] != NULL)
+			vmem_free(vm, held[i], 1 + i % STEP);
+		held[i] = NULL;
+	}
+}
+
+/* The same with an arena that imports each segment as a span of its own. */
+static void
+scenario(vmem_t *source, vmem_t *vm)
+{
+	unsigned missed;
+
+	(void)fill(vm, N);
+	CHILD_CHECK(vmem__check(vm) && vmem__check(source));
+	empty(vm, 0, 2);
+	CHILD_CHECK(vmem__check(vm) && vmem__check(source));
+	failsys_reset();
+	missed = fill(vm, N);
+	CHILD_CHECK(missed == 0);
+	CHILD_CHECK(vmem__check(vm) && vmem__check(source));
+	empty(vm, 1, 2);
+	empty(vm, 0, 2);
+	CHILD_CHECK(vmem__check(vm) && vmem__check(source));
+	CHILD_CHECK(vmem_size(vm, VMEM_ALLOC) == 0);
+}
+
+static vmem_t *
+make(const char *name, size_t size, vmem_t *source)
+{
+	vmem_t *vm = NULL;
+
+	/* Creation may be what fails; then it succeeds the next time. */
+	for (unsigned attempt = 0; vm == NULL && attempt < 100; attempt++) {
+		if (attempt == 99)
+			failsys_reset();
+		vm = vmem_create(name, P(size == 0 ? 0 : 64), size, 1,
+		    source == NULL ? NULL : vmem_alloc,
+		    source == NULL ? NULL : vmem_free, source, 0, VM_NOSLEEP);
+	}
+	CHILD_CHECK(vm != NULL);
+	return (vm);
+}
+
+static void
+do_plain(void *arg)
+{
+	struct failure *f = arg;
+	vmem_t *vm;
+
+	failsys_reset();
+	if (f->lasting)
+		failsys_from(FAILSYS_MMAP, f->nth, ENOMEM);
+	else if (f->nth != 0)
+		failsys_nth(FAILSYS_MMAP, f->nth, ENOMEM);
+	vm = make("plain", (size_t)N * STEP * 2, NULL);
+	scenario(vm, vm);
+	vmem_destroy(vm);
+}
+
+static void
+do_importing(void *arg)
+{
+	struct failure *f = arg;
+	vmem_t *source, *vm;
+
+	failsys_reset();
+	if (f->lasting)
+		failsys_from(FAILSYS_MMAP, f->nth, ENOMEM);
+	else if (f->nth != 0)
+		failsys_nth(FAILSYS_MMAP, f->nth, ENOMEM);
+	source = make("source", (size_t)N * STEP * 2, NULL);
+	vm = make("child", 0, source);
+	scenario(source, vm);
+	CHILD_CHECK(vmem_size(source, VMEM_ALLOC) == 0);
+	vmem_destroy(vm);
+	vmem_destroy(source);
+}
+
+static void
+fail_each(void (*fn)(void *))
+{
+	for (unsigned long nth = 1; nth <= 40; nth++) {
+		struct failure once = {nth, false, 0}, ever = {nth, true, 0};
+
+		child_expect_exit(fn, &once, 0);
+		child_expect_exit(fn, &ever, 0);
+	}
+}
+
+static void
+t22_a_failed_mmap_loses_nothing(void **state)
+{
+	(void)state;
+	fail_each(do_plain);
+}
+
+static void
+t22_nor_when_spans_are_imported(void **state)
+{
+	(void)state;
+	fail_each(do_importing);
+}
+
+/* Frees ask for nothing, even when there is nothing to be had. */
+static void
+do_frees(void *arg)
+{
+	vmem_t *vm = make("frees", (size_t)N * STEP * 2, NULL);
+
+	(void)arg;
+	CHILD_CHECK(fill(vm, N) == 0);
+	failsys_reset();
+	failsys_from(FAILSYS_MMAP, 1, ENOMEM);
+	empty(vm, 0, 3);
+	empty(vm, 1, 3);
+	empty(vm, 2, 3);
+	CHILD_CHECK(failsys_calls(FAILSYS_MMAP) == 0);
+	CHILD_CHECK(vmem__check(vm));
+	CHILD_CHECK(vmem_size(vm, VMEM_ALLOC) == 0);
+}
+
+static void
+t22_frees_do_not_allocate(void **state)
+{
+	(void)state;
+	child_expect_exit(do_frees, NULL, 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(t22_a_failed_mmap_loses_nothing),
+	    cmocka_unit_test(t22_nor_when_spans_are_imported),
+	    cmocka_unit_test(t22_frees_do_not_allocate),
+	};
+
+	return (cmocka_run_group_tests_name("vmem_oom", tests, NULL, NULL));
+}
