@@ -1,0 +1,108 @@
+/*
+ * check.h - tests in programs that know nothing of Quarry.
+ *
+ * No CMocka here: the malloc under test is the one of the whole process, so
+ * what runs the tests must get along without it.
+ */
+#ifndef QR_TEST_CHECK_H
+#define QR_TEST_CHECK_H
+
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Tells whether this process has Quarry's malloc at all. */
+const char *quarry_version(void) __attribute__((weak));
+
+#ifdef __cplusplus
+}
+#endif
+
+/* A test, named by the sentence it proves. */
+struct check {
+	const char *c_name;
+	void (*c_fn)(void);
+};
+
+#define CHECK_THAT(fn)  \
+	{               \
+#fn, fn \
+	}
+
+/* Say what is false, and end the process with status 1. */
+#define CHECK(expr) ((expr) ? (void)0 : check_failed(#expr, __FILE__, __LINE__))
+
+__attribute__((noreturn, unused)) static void
+check_failed(const char *expr, const char *file, int line)
+{
+	(void)dprintf(STDERR_FILENO, "%s:%d: %s is false\n", file, line, expr);
+	_exit(1);
+}
+
+/* Exit status by which a test says that it cannot run here. */
+enum { CHECK_SKIPPED = 77 };
+
+__attribute__((noreturn, unused)) static void
+check_skip(const char *reason)
+{
+	(void)dprintf(STDOUT_FILENO, "skipped: %s\n", reason);
+	_exit(CHECK_SKIPPED);
+}
+
+/* Resident bytes of this process; allocates nothing. */
+__attribute__((unused)) static size_t
+check_resident(void)
+{
+	char text[64] = "";
+	unsigned long pages = 0;
+	int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+
+	CHECK(fd >= 0 && read(fd, text, sizeof(text) - 1) > 0);
+	(void)close(fd);
+	CHECK(sscanf(text, "%*u %lu", &pages) == 1);
+	return (pages * (size_t)sysconf(_SC_PAGESIZE));
+}
+
+static void
+check_run(const struct check *c)
+{
+	c->c_fn();
+	(void)dprintf(STDOUT_FILENO, "ok %s\n", c->c_name);
+}
+
+/* Run the tests named on the command line, or all n. */
+static int
+check_main(int argc, char **argv, const struct check *table, size_t n)
+{
+	if (quarry_version == NULL) {
+		(void)dprintf(STDERR_FILENO, "%s: no Quarry here\n", argv[0]);
+		return (1);
+	}
+	for (size_t i = 0; i < n && argc < 2; i++)
+		check_run(&table[i]);
+	for (int arg = 1; arg < argc; arg++) {
+		size_t i = 0;
+
+		while (i < n && strcmp(table[i].c_name, argv[arg]) != 0)
+			i++;
+		CHECK(i < n);
+		check_run(&table[i]);
+	}
+	return (0);
+}
+
+#define CHECK_MAIN(table)                                                  \
+	int main(int argc, char **argv)                                    \
+	{                                                                  \
+		return (check_main(                                        \
+		    argc, argv, table, sizeof(table) / sizeof(table[0]))); \
+	}
+
+#endif /* QR_TEST_CHECK_H */
