@@ -235,6 +235,27 @@ free_aligned_sized(void *p, size_t align, size_t size)
 
 /* ---- size and growth ---- */
 
+/*
+ * As block_find, and where each free is checked, so is this: the block must be
+ * in use.
+ */
+static bool
+block_check(const char *who, void *p, struct block *bl)
+{
+	char what[128];
+
+	if (!block_find(who, p, bl))
+		return (false);
+	if (bl->bl_cache == NULL ||
+	    (bl->bl_cache->cache_flags & UMF_CHECK) == 0 ||
+	    umem__slab_holds(pagemap_descriptor(pagemap_get(p)), (uintptr_t)p))
+		return (true);
+	umem__describe(p, what, sizeof(what));
+	umem__report(
+	    "%s(%p): not the start of a block in use: %s", who, p, what);
+	return (false);
+}
+
 static size_t
 block_size(const struct block *bl)
 {
@@ -247,7 +268,7 @@ malloc_usable_size(void *p)
 {
 	struct block bl;
 
-	if (p == NULL || !block_find("malloc_usable_size", p, &bl))
+	if (p == NULL || !block_check("malloc_usable_size", p, &bl))
 		return (0);
 	return (block_size(&bl));
 }
@@ -268,7 +289,7 @@ realloc(void *p, size_t size)
 
 	if (p == NULL)
 		return (malloc(size));
-	if (!block_find("realloc", p, &bl)) {
+	if (!block_check("realloc", p, &bl)) {
 		errno = EINVAL;
 		return (NULL);
 	}
