@@ -78,7 +78,7 @@ check_run(const struct check *c)
 }
 
 /* Run the tests named on the command line, or all n. */
-static int
+__attribute__((unused)) static int
 check_main(int argc, char **argv, const struct check *table, size_t n)
 {
 	if (quarry_version == NULL) {

@@ -42,9 +42,8 @@ new_and_delete_pair_in_all_forms()
 		CHECK(reinterpret_cast<std::uintptr_t>(row.get()) % 256 == 0);
 	}
 	::operator delete(::operator new(0));
-	::operator delete(::operator new(100), std::size_t(100));
 	::operator delete(::operator new(100, std::align_val_t(4096)),
-	    std::size_t(100), std::align_val_t(4096));
+	    std::align_val_t(4096));
 }
 
 void

@@ -21,9 +21,11 @@ run() {
 	case $1 in
 	*_shared | *_static | *_alone) preload= ;;
 	esac
-	LD_PRELOAD=$preload ./"$@" >"$out/stdout" 2>"$out/stderr" ||
-		fail "$*: exit status $?"
-	[ ! -s "$out/stderr" ] || fail "$*: something on stderr"
+	program=./$1
+	shift
+	LD_PRELOAD=$preload "$program" "$@" >"$out/stdout" 2>"$out/stderr" ||
+		fail "$program: exit status $?"
+	[ ! -s "$out/stderr" ] || fail "$program: something on stderr"
 }
 
 for form in '' _shared _static _alone; do
