@@ -138,6 +138,32 @@ refuses 'no symbols' "$gates/calls.sh" 'lib/os/f.c.o;lib/umem/up.c.o'
 	refuses '^-os/new.c$' "$gates/house.sh" tree
 }
 
+# page <sed command>... makes a tree whose manual pages are edited.
+page()
+{
+	rm -rf tree
+	mkdir -p tree/lib/malloc tree/lib/umem tree/tests
+	cp -r "$source/include" "$source/man" "$source/examples" tree
+	cp "$source/lib/quarry.map" tree/lib
+	cp "$source/lib/malloc/malloc.map" tree/lib/malloc
+	cp "$source/lib/umem/umem_options.c" tree/lib/umem
+	ln -s "$gates" tree/tests/api
+	sed -i "$@" tree/man/*.[37]
+}
+
+page '/^\.Nm vmem_walk /d'
+refuses '^-vmem_walk$' "$gates/documented.sh" tree
+page 's/^\(\.Fn vmem_contains .*\) "size_t size"/\1 "int size"/'
+refuses 'conflicting types for .*vmem_contains' "$gates/documented.sh" tree
+page '/^\.Fn umem_reap void/d'
+refuses '^-umem_reap$' "$gates/documented.sh" tree
+page '/^\.Fn pvalloc/d'
+refuses '^-pvalloc$' "$gates/documented.sh" tree
+page 's/^\(\.It Cm \)harden/\1soften/'
+refuses '^-QUARRY_OPTIONS harden$' "$gates/documented.sh" tree
+page 's/session_ctor, NULL/session_ctor, 0/'
+refuses '^+.*session_ctor, NULL' "$gates/documented.sh" tree
+
 if command -v mandoc >/dev/null; then
 	printf '.Dd x\n.Dt X 3\n.Os\n.Sh NAME\n.Nx\n.Foo\n' | tree man/x.3
 	refuses 'x.3:' "$gates/manual.sh" tree
