@@ -1,0 +1,323 @@
+/*
+ * fork.c - fork, posix_spawn and vfork while other threads allocate: parent and
+ * child both go on.
+ */
+#define _GNU_SOURCE 1 /* vfork */
+
+#include "check.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/wait.h>
+
+enum { WORKERS = 4, LIVE = 40, FORKS = 200, SECONDS = 60 };
+
+extern char **environ;
+
+/* ---- load ---- */
+
+static _Atomic bool stop;
+static _Atomic unsigned long rounds;
+
+/* A block that says in its first and last byte who owns it. */
+struct mine {
+	unsigned char *m_p;
+	size_t m_size;
+};
+
+static size_t
+size_at(uint64_t *seed)
+{
+	*seed = *seed * 6364136223846793005u + 1442695040888963407u;
+	if (*seed >> 55 == 0)
+		return (150000 + (*seed >> 33) % 100000);
+	return (1 + (*seed >> 33) % ((size_t)16 << (*seed >> 60)));
+}
+
+static void
+mine_take(struct mine *m, size_t size, unsigned char mark)
+{
+	m->m_p = malloc(size);
+	CHECK(m->m_p != NULL);
+	m->m_size = size;
+	m->m_p[0] = mark;
+	m->m_p[size - 1] = mark;
+}
+
+static void
+mine_give(struct mine *m, unsigned char mark)
+{
+	CHECK(m->m_p == NULL ||
+	    (m->m_p[0] == mark && m->m_p[m->m_size - 1] == mark));
+	free(m->m_p);
+	m->m_p = NULL;
+}
+
+static void
+churn(unsigned steps, unsigned char mark)
+{
+	struct mine live[LIVE] = {{0}};
+	uint64_t seed = mark;
+
+	for (unsigned i = 0; i < steps; i++) {
+		struct mine *m = &live[i % LIVE];
+
+		mine_give(m, mark);
+		mine_take(m, size_at(&seed), mark);
+	}
+	for (unsigned i = 0; i < LIVE; i++)
+		mine_give(&live[i], mark);
+}
+
+static void *
+load(void *arg)
+{
+	while (!stop) {
+		churn(500, (unsigned char)(uintptr_t)arg);
+		atomic_fetch_add(&rounds, 1);
+	}
+	return (NULL);
+}
+
+static pthread_t worker[WORKERS];
+
+static void
+start_load(void)
+{
+	stop = false;
+	for (uintptr_t i = 0; i < WORKERS; i++)
+		CHECK(pthread_create(&worker[i], NULL, load, (void *)(i + 1)) ==
+		    0);
+}
+
+/* The parent's threads went on meanwhile, and their blocks are whole. */
+static void
+stop_load(void)
+{
+	unsigned long before = rounds;
+
+	while (rounds < before + WORKERS)
+		(void)usleep(1000);
+	stop = true;
+	for (size_t i = 0; i < WORKERS; i++)
+		CHECK(pthread_join(worker[i], NULL) == 0);
+}
+
+/* ---- children ---- */
+
+static void *
+child_thread(void *arg)
+{
+	churn(300, (unsigned char)(uintptr_t)arg);
+	return (strdup("done"));
+}
+
+static void
+child_threads(void)
+{
+	pthread_t id[2];
+	void *result;
+
+	for (uintptr_t i = 0; i < 2; i++)
+		CHECK(pthread_create(
+			  &id[i], NULL, child_thread, (void *)(i + 50)) == 0);
+	for (size_t i = 0; i < 2; i++) {
+		CHECK(pthread_join(id[i], &result) == 0);
+		CHECK(strcmp(result, "done") == 0);
+		free(result);
+	}
+}
+
+static void
+exec_true(void)
+{
+	(void)execl("/bin/true", "true", (char *)NULL);
+	_exit(2);
+}
+
+/* Everything that a child may want to do. */
+static void
+child_work(unsigned n, struct mine *inherited, unsigned char mark)
+{
+	(void)alarm(SECONDS);
+	mine_give(inherited, mark);
+	churn(200, 99);
+	if (n % 5 == 0)
+		child_threads();
+	if (n % 7 == 0)
+		(void)malloc_trim(0);
+	if (n % 11 == 0) {
+		CHECK(mallinfo2().arena > 0);
+		exec_true();
+	}
+	if (n % 13 == 0) {
+		pid_t pid = fork();
+		int status = 1;
+
+		CHECK(pid != -1);
+		if (pid == 0) {
+			churn(100, 98);
+			_exit(0);
+		}
+		CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	}
+	if (n % 17 == 0)
+		exit(0);
+}
+
+static void
+wait_for(pid_t pid)
+{
+	int status;
+
+	CHECK(pid != -1);
+	while (waitpid(pid, &status, 0) == -1)
+		CHECK(errno == EINTR);
+	if (status != 0)
+		(void)dprintf(STDERR_FILENO, "wait status %#x\n", status);
+	CHECK(status == 0);
+}
+
+static void
+fork_many(unsigned n, unsigned char mark)
+{
+	for (unsigned i = 1; i <= n; i++) {
+		struct mine m;
+		pid_t pid;
+
+		mine_take(&m, i * 37, mark);
+		pid = fork();
+		if (pid == 0) {
+			child_work(i, &m, mark);
+			_exit(0);
+		}
+		wait_for(pid);
+		mine_give(&m, mark);
+	}
+}
+
+static void
+two_hundred_children_of_a_busy_process_work(void)
+{
+	start_load();
+	fork_many(FORKS, 77);
+	stop_load();
+}
+
+static void *
+fork_thread(void *arg)
+{
+	fork_many(25, (unsigned char)(uintptr_t)arg);
+	return (NULL);
+}
+
+static void
+several_threads_may_fork_at_once(void)
+{
+	pthread_t id[3];
+
+	start_load();
+	for (uintptr_t i = 0; i < 3; i++)
+		CHECK(pthread_create(
+			  &id[i], NULL, fork_thread, (void *)(i + 60)) == 0);
+	for (size_t i = 0; i < 3; i++)
+		CHECK(pthread_join(id[i], NULL) == 0);
+	stop_load();
+}
+
+static void
+posix_spawn_works_in_a_busy_process(void)
+{
+	static char name[] = "true";
+	char *argv[] = {name, NULL};
+
+	start_load();
+	for (int i = 0; i < 40; i++) {
+		pid_t pid = -1;
+
+		CHECK(posix_spawn(
+			  &pid, "/bin/true", NULL, NULL, argv, environ) == 0);
+		wait_for(pid);
+	}
+	stop_load();
+}
+
+static void
+vfork_and_exec_work_in_a_busy_process(void)
+{
+	start_load();
+	for (int i = 0; i < 40; i++) {
+		pid_t pid = vfork();
+
+		if (pid == 0)
+			exec_true();
+		wait_for(pid);
+	}
+	stop_load();
+}
+
+static void
+system_and_popen_work_in_a_busy_process(void)
+{
+	start_load();
+	for (int i = 0; i < 10; i++) {
+		char line[64] = "";
+		FILE *fp = popen("echo hello", "re");
+
+		CHECK(fp != NULL);
+		CHECK(fgets(line, sizeof(line), fp) == line);
+		CHECK(strcmp(line, "hello\n") == 0 && pclose(fp) == 0);
+		CHECK(system("exit 3") == 3 << 8);
+	}
+	stop_load();
+}
+
+/* Each generation inherits from the one before. */
+static void
+a_child_of_a_child_of_a_child_works(void)
+{
+	int status = 0;
+	pid_t pid;
+
+	for (int depth = 0; depth < 20; depth++) {
+		struct mine m;
+
+		child_threads();
+		mine_take(&m, 5000, 20);
+		pid = fork();
+		CHECK(pid != -1);
+		if (pid != 0) {
+			CHECK(waitpid(pid, &status, 0) == pid);
+			mine_give(&m, 20);
+			CHECK(status == 0);
+			if (depth > 0)
+				_exit(0);
+			return;
+		}
+		mine_give(&m, 20);
+	}
+	_exit(0);
+}
+
+static const struct check table[] = {
+    CHECK_THAT(two_hundred_children_of_a_busy_process_work),
+    CHECK_THAT(several_threads_may_fork_at_once),
+    CHECK_THAT(posix_spawn_works_in_a_busy_process),
+    CHECK_THAT(vfork_and_exec_work_in_a_busy_process),
+    CHECK_THAT(system_and_popen_work_in_a_busy_process),
+    CHECK_THAT(a_child_of_a_child_of_a_child_works),
+};
+
+int
+main(int argc, char **argv)
+{
+	(void)alarm(2 * SECONDS);
+	return (
+	    check_main(argc, argv, table, sizeof(table) / sizeof(table[0])));
+}

@@ -1,0 +1,8 @@
+#!/bin/sh
+# Parent and child keep working after fork, posix_spawn and vfork, whatever the
+# other threads of the parent were doing.
+set -eu
+
+cd "$QUARRY_BUILD/tests/preload"
+LD_PRELOAD=$QUARRY_PRELOAD ./fork
+exec ./fork_static
