@@ -1,0 +1,71 @@
+/*
+ * umem_bound_test.c - what the magazines of one CPU can hold at most.
+ *
+ * README.md and quarry_malloc(7) state these numbers; the test of the README
+ * compares them with the two below.
+ */
+#include "umem/umem_class.h"
+#include "umem/umem_impl.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { CLASSES = 89, KIB_PER_CPU = 6397 };
+
+/* Of two magazines, the loaded one and the one behind it. */
+static size_t
+bytes_of(const struct umem_cache *cp)
+{
+	return (2 * (size_t)cp->cache_rounds * cp->cache_chunk);
+}
+
+static struct umem_cache *
+class_at(unsigned slot)
+{
+	struct umem_cache *cp =
+	    umem__class_cache(slot * sizeof(struct percpu_slot));
+
+	assert_non_null(cp);
+	return (cp);
+}
+
+static void
+a_magazine_holds_at_most_32_kib_or_one_object(void **state)
+{
+	(void)state;
+
+	for (unsigned slot = 1; slot <= umem__classes.cl_count; slot++) {
+		const struct umem_cache *cp = class_at(slot);
+
+		assert_in_range(bytes_of(cp), 1,
+		    2 * qr_max((size_t)32 << 10, cp->cache_chunk));
+	}
+}
+
+static void
+all_magazines_of_one_cpu_hold_what_is_documented(void **state)
+{
+	size_t bytes = 0;
+	(void)state;
+
+	assert_int_equal(umem__classes.cl_count, CLASSES);
+	for (unsigned slot = 1; slot <= umem__classes.cl_count; slot++)
+		bytes += bytes_of(class_at(slot));
+	assert_int_equal((bytes + 1023) / 1024, KIB_PER_CPU);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_magazine_holds_at_most_32_kib_or_one_object),
+	    cmocka_unit_test(all_magazines_of_one_cpu_hold_what_is_documented),
+	};
+
+	if (!umem__init())
+		return (EXIT_FAILURE);
+	return (cmocka_run_group_tests(tests, NULL, NULL));
+}
