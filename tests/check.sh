@@ -14,32 +14,10 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 exec </dev/null
 
-packages=(
-	gcc g++ libc6-dev binutils cmake ninja-build pkg-config git
-	clang clang-format clang-tidy libclang-rt-14-dev
-	libcmocka-dev valgrind libc6-dbg mandoc
-	python3 perl sqlite3
-)
-
-install_missing()
-{
-	command -v dpkg-query >/dev/null || return 0
-
-	local missing=() package
-	for package in "${packages[@]}"; do
-		dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null |
-			grep -q '^install ok' || missing+=("$package")
-	done
-	[ ${#missing[@]} -eq 0 ] && return 0
-
-	local root=()
-	[ "$(id -u)" -eq 0 ] || root=(sudo -n)
-	echo "== installing ${missing[*]}"
-	"${root[@]}" apt-get -q update &&
-		"${root[@]}" env DEBIAN_FRONTEND=noninteractive \
-			apt-get -q -y --no-install-recommends install \
-			"${missing[@]}"
-}
+# shellcheck disable=SC2034
+usage='check.sh - build Quarry in every form and run every test'
+. bench/lib.sh
+start_work
 
 passed=0
 failed=0
@@ -111,9 +89,19 @@ if setarch "$(uname -m)" -R true 2>/dev/null; then
 	without_aslr=(setarch "$(uname -m)" -R)
 fi
 
-if ! install_missing; then
-	fail 'install packages'
-fi
+# What the tests look for themselves they would install while others run.
+(
+	need_toolchain
+	need g++=g++ binutils=readelf pkg-config=pkg-config git=git \
+		clang=clang clang-format=clang-format clang-tidy=clang-tidy \
+		libclang-rt-14-dev=/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux \
+		libcmocka-dev=/usr/include/cmocka.h \
+		valgrind=valgrind libc6-dbg=/usr/lib/debug/.build-id \
+		mandoc=mandoc python3=python3 \
+		libjemalloc2=libjemalloc.so.2 libmimalloc2.0=libmimalloc.so.2 \
+		libtcmalloc-minimal4=libtcmalloc_minimal.so.4
+) || fail 'install packages'
+
 
 [ $# -gt 0 ] || set -- gcc clang debug asan tsan
 for preset; do
