@@ -92,6 +92,36 @@ check_tree(const struct vmem_tree *t)
 	check_order(t);
 }
 
+/* N5 for a node of vm_addrs, and the same below. */
+static void
+check_shapes(const struct vmem *vmp, const struct vmem_node *n)
+{
+	for (unsigned k = 0; k < VMEM_SHAPES; k++) {
+		const struct vmem_shape *h = &vmp->vm_shape[k];
+		struct vmem_req r = {.r_align = h->h_align,
+		    .r_phase = h->h_phase,
+		    .r_nocross = h->h_nocross};
+		size_t room = 0;
+
+		if (h->h_gen == 0 || n->n_shape_gen[k] != h->h_gen)
+			continue;
+		for (unsigned i = 0; i < n->n_count; i++) {
+			const struct vmem_ent *e = &n->n_ent[i];
+			const struct vmem_node *child = e->e_ptr;
+
+			if (n->n_level != 0)
+				QR_VERIFY(child->n_shape_gen[k] == h->h_gen);
+			room = qr_max(room,
+			    n->n_level != 0 ? child->n_shape[k]
+					    : vmem__fit_room(&r, e->e_key,
+						  e->e_key + (e->e_val - 1)));
+		}
+		QR_VERIFY(n->n_shape[k] == room);
+	}
+	for (unsigned i = 0; n->n_level != 0 && i < n->n_count; i++)
+		check_shapes(vmp, n->n_ent[i].e_ptr);
+}
+
 /* ---- the arena ---- */
 
 struct tally {
@@ -207,8 +237,11 @@ vmem__check(vmem_t *vmp)
 {
 	qr_mutex_enter(&vmp->vm_lock);
 	check_tree(&vmp->vm_spans);
-	if ((vmp->vm_indexed & VMEM_BY_ADDR) != 0)
+	if ((vmp->vm_indexed & VMEM_BY_ADDR) != 0) {
 		check_tree(&vmp->vm_addrs);
+		if (vmp->vm_addrs.t_root != NULL)
+			check_shapes(vmp, vmp->vm_addrs.t_root);
+	}
 	if ((vmp->vm_indexed & VMEM_BY_SIZE) != 0)
 		check_tree(&vmp->vm_sizes);
 	check_spans(vmp);

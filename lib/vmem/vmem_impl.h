@@ -32,13 +32,20 @@
  *	size below it, so that a search skips what is too small;
  *	vm_sizes: B+ tree of (size, start), for best fit.
  *
- * Why arrays of 22 entries and not a binary tree inside the tags: a search in a
+ * Why arrays of 20 entries and not a binary tree inside the tags: a search in a
  * million segments costs what its cache misses cost, and 5 levels of a few
  * lines each are fewer than 20 tags; the tags stay one line; and changing a
  * segment's bounds, which is what most operations do to their neighbours, is a
  * store into one entry.  Why not the tree alone, for all segments: it was
  * measured at twice the cost of tags for the plain pair.  bench/vmem_bench.c
  * tells the numbers.
+ *
+ * A search that meets too many segments which are long enough but have no place
+ * for an alignment or boundary goes for segments that surely have; if there is
+ * none, it summarises vm_addrs for this shape of request: every node then knows
+ * the largest size of that shape below it.  That costs what looking at
+ * everything once does, and from then on, a node at a time, as little as the
+ * other summaries.  So no request is linear twice.
  *
  * A free must not allocate, but may need nodes to insert into an index.  They
  * come from a stock that allocations keep at a quarter of what the indexes
@@ -82,10 +89,11 @@
 #include <stdatomic.h>
 
 enum {
-	VMEM_FAN = 22,    /* entries of a node */
+	VMEM_FAN = 20,    /* entries of a node */
 	VMEM_LEVELS = 16, /* no tree is higher: 2^47 bytes of nodes are less */
 	VMEM_BINS = 64,   /* lists of free segments, one per power of two */
 	VMEM_HASH_BITS = 4, /* log2 of the buckets of the first hash table */
+	VMEM_SHAPES = 3,    /* constraints a tree can be summarised for */
 	VMEM_QCACHES = 16,  /* quantum caches of an arena at most */
 };
 
@@ -119,6 +127,10 @@ bool vmem__fit_high(const struct vmem_req *r, uintptr_t first, uintptr_t last,
  */
 size_t vmem__fit_surely(const struct vmem_req *r, size_t quantum);
 
+/* The largest size that has a place like r's in [first, last]. */
+size_t vmem__fit_room(
+    const struct vmem_req *r, uintptr_t first, uintptr_t last);
+
 /* ---- vmem_tree.c ---- */
 
 /*
@@ -142,6 +154,9 @@ struct vmem_ent {
  *       that of the first entry below its child.  Entry 0 has any key.
  *   N4  without t_pairs, n_max is the largest e_val of the node, and e_val of
  *       an entry of an inner node is n_max of its child.
+ *   N5  if n_shape_gen[k] is that of shape k of the arena, n_shape[k] is the
+ *       largest size that has a place of that shape in a segment below, and
+ *       the same is true of its children.
  */
 struct vmem_node {
 	struct vmem_node *n_parent;
@@ -150,6 +165,8 @@ struct vmem_node {
 	uintptr_t n_max;
 	uint8_t n_count;
 	uint8_t n_level; /* 0 for a leaf */
+	uint64_t n_shape_gen[VMEM_SHAPES];
+	size_t n_shape[VMEM_SHAPES];
 	struct vmem_ent n_ent[VMEM_FAN];
 };
 
@@ -187,6 +204,9 @@ struct vmem_pos vmem__tree_floor(
 struct vmem_pos vmem__tree_above(
     const struct vmem_tree *t, uintptr_t key, uintptr_t val);
 struct vmem_pos vmem__pos_next(struct vmem_pos pos);
+/* Which entry of its parent a node is. */
+unsigned vmem__child_index(
+    const struct vmem_node *parent, const struct vmem_node *child);
 
 /* Nodes that one vmem__tree_put can use up. */
 size_t vmem__tree_need(const struct vmem_tree *t);
@@ -199,12 +219,6 @@ void vmem__tree_change(
 void vmem__tree_remove(struct vmem_tree *t, struct vmem_pos pos);
 /* Give every node back. */
 void vmem__tree_clear(struct vmem_tree *t);
-
-/* Nearest leaf after (before) this one whose n_max is at least `size`. */
-struct vmem_node *vmem__tree_leaf_after(
-    const struct vmem_node *leaf, size_t size);
-struct vmem_node *vmem__tree_leaf_before(
-    const struct vmem_node *leaf, size_t size);
 
 /* ---- tags and the arena ---- */
 
@@ -231,6 +245,14 @@ struct vmem_tag {
 struct vmem_tags {
 	struct vmem_tag *r_list;
 	size_t r_count;
+};
+
+/* A constraint for which vm_addrs keeps a summary. */
+struct vmem_shape {
+	size_t h_align;
+	size_t h_phase;
+	size_t h_nocross;
+	uint64_t h_gen; /* never 0 once in use */
 };
 
 /* A walk in progress, on its caller's stack: vmem_walk.c. */
@@ -290,7 +312,9 @@ struct vmem {
 	struct vmem_tree vm_addrs;  /* (l) free segments by (start, size) */
 	struct vmem_tree vm_sizes;  /* (l) free segments by (size, start) */
 	struct vmem_nodes vm_nodes; /* (l) stock for both */
-	uintptr_t vm_rotor;         /* (l) next fit goes on here */
+	struct vmem_shape vm_shape[VMEM_SHAPES]; /* (l) */
+	uint64_t vm_shape_gen;                   /* (l) the last one given */
+	uintptr_t vm_rotor;                      /* (l) next fit goes on here */
 
 	_Atomic size_t vm_total; /* (l,r) */
 	size_t vm_import;        /* (l) */
@@ -371,20 +395,24 @@ void vmem__index_change(
 /* Called by allocations, so that frees find nodes. */
 void vmem__index_stock(struct vmem *vmp);
 
-/* A search, and what it found: f_tag NULL is nothing. */
+/*
+ * A search, and what it found: f_tag NULL is nothing.  `f_patience` segments
+ * that are long enough may turn out to have no place; then it is tired.
+ */
 struct vmem_search {
+	size_t f_size; /* look at segments of at least this many integers */
+	size_t f_patience;
+	int f_shape; /* skip by the summary for this shape, or -1 */
 	struct vmem_tag *f_tag;
 	uintptr_t f_addr;
-	size_t f_patience; /* segments without a place it may look at */
-	bool f_tired;      /* it looked at so many, and gave up */
+	bool f_tired;
 };
 
-/*
- * The lowest (VM_ENDALLOC: highest) place of r in free segments of at least
- * `size`.  vm_addrs is up to date.
- */
-void vmem__index_search(const struct vmem *vmp, const struct vmem_req *r,
-    size_t size, struct vmem_search *search);
+/* The lowest (VM_ENDALLOC: highest) place of r.  vm_addrs is up to date. */
+void vmem__index_search(
+    struct vmem *vmp, const struct vmem_req *r, struct vmem_search *search);
+/* The shape of r, for f_shape. */
+int vmem__index_shape(struct vmem *vmp, const struct vmem_req *r);
 
 /* Place of r in a free segment, at the end that VM_ENDALLOC tells. */
 bool vmem__fit_ent(

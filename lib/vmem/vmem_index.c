@@ -126,6 +126,49 @@ vmem__index_want(struct vmem *vmp, unsigned which)
 	return (true);
 }
 
+/* ---- summaries by shape ---- */
+
+int
+vmem__index_shape(struct vmem *vmp, const struct vmem_req *r)
+{
+	int oldest = 0;
+
+	for (int k = 0; k < VMEM_SHAPES; k++) {
+		const struct vmem_shape *h = &vmp->vm_shape[k];
+
+		if (h->h_gen != 0 && h->h_align == r->r_align &&
+		    h->h_phase == r->r_phase && h->h_nocross == r->r_nocross)
+			return (k);
+		if (h->h_gen < vmp->vm_shape[oldest].h_gen)
+			oldest = k;
+	}
+	vmp->vm_shape[oldest] = (struct vmem_shape){
+	    r->r_align, r->r_phase, r->r_nocross, ++vmp->vm_shape_gen};
+	return (oldest);
+}
+
+/* The largest size with a place of r's shape, which is shape k, below n. */
+static size_t
+shape_room(const struct vmem *vmp, const struct vmem_req *r, unsigned k,
+    struct vmem_node *n)
+{
+	size_t room = 0;
+
+	if (n->n_shape_gen[k] == vmp->vm_shape[k].h_gen)
+		return (n->n_shape[k]);
+	for (unsigned i = 0; i < n->n_count; i++) {
+		const struct vmem_ent *e = &n->n_ent[i];
+
+		room = qr_max(room,
+		    n->n_level != 0 ? shape_room(vmp, r, k, e->e_ptr)
+				    : vmem__fit_room(r, e->e_key,
+					  e->e_key + (e->e_val - 1)));
+	}
+	n->n_shape[k] = room;
+	n->n_shape_gen[k] = vmp->vm_shape[k].h_gen;
+	return (room);
+}
+
 /* ---- search ---- */
 
 bool
@@ -137,12 +180,78 @@ vmem__fit_ent(
 		: vmem__fit_low(r, start, start + (size - 1), addrp));
 }
 
-/* Does this entry have a place?  Sets *search when the answer is final. */
+/* May anything below this entry of an inner node do? */
 static bool
-try_entry(const struct vmem_req *r, const struct vmem_ent *e, size_t size,
+worth_a_look(const struct vmem *vmp, const struct vmem_req *r,
+    const struct vmem_search *search, const struct vmem_ent *e)
+{
+	return (e->e_val >= search->f_size &&
+	    (search->f_shape < 0 ||
+		shape_room(vmp, r, (unsigned)search->f_shape, e->e_ptr) >=
+		    r->r_size));
+}
+
+/* The entry of n at or after i (before i) worth a look; n_count when none. */
+static unsigned
+look_up(const struct vmem *vmp, const struct vmem_req *r,
+    const struct vmem_search *search, const struct vmem_node *n, unsigned i)
+{
+	while (i < n->n_count && !worth_a_look(vmp, r, search, &n->n_ent[i]))
+		i++;
+	return (i);
+}
+
+static unsigned
+look_down(const struct vmem *vmp, const struct vmem_req *r,
+    const struct vmem_search *search, const struct vmem_node *n, unsigned i)
+{
+	while (i-- > 0)
+		if (worth_a_look(vmp, r, search, &n->n_ent[i]))
+			return (i);
+	return (n->n_count);
+}
+
+typedef unsigned(look_fn)(const struct vmem *vmp, const struct vmem_req *r,
+    const struct vmem_search *search, const struct vmem_node *n, unsigned i);
+
+/*
+ * The nearest leaf in one direction that is worth a look.  Exact summaries lead
+ * down without a dead end.
+ */
+static struct vmem_node *
+next_leaf(const struct vmem *vmp, const struct vmem_req *r,
+    const struct vmem_search *search, const struct vmem_node *leaf,
+    look_fn *look)
+{
+	bool up = look == look_up;
+	const struct vmem_node *n = leaf;
+	unsigned i;
+
+	do {
+		const struct vmem_node *parent = n->n_parent;
+
+		if (parent == NULL)
+			return (NULL);
+		i = vmem__child_index(parent, n) + (up ? 1 : 0);
+		n = parent;
+		i = look(vmp, r, search, n, i);
+	} while (i == n->n_count);
+	for (;;) {
+		struct vmem_node *child = n->n_ent[i].e_ptr;
+
+		if (child->n_level == 0)
+			return (child);
+		n = child;
+		i = look(vmp, r, search, n, up ? 0 : n->n_count);
+	}
+}
+
+/* Does this entry have a place?  True when the search ends here. */
+static bool
+try_entry(const struct vmem_req *r, const struct vmem_ent *e,
     struct vmem_search *search)
 {
-	if (e->e_val < size)
+	if (e->e_val < search->f_size)
 		return (false);
 	if (vmem__fit_ent(r, e->e_key, e->e_val, &search->f_addr)) {
 		search->f_tag = e->e_ptr;
@@ -155,7 +264,7 @@ try_entry(const struct vmem_req *r, const struct vmem_ent *e, size_t size,
 }
 
 static void
-find_low(const struct vmem *vmp, const struct vmem_req *r, size_t size,
+find_low(const struct vmem *vmp, const struct vmem_req *r,
     struct vmem_search *search)
 {
 	struct vmem_pos at =
@@ -167,17 +276,16 @@ find_low(const struct vmem *vmp, const struct vmem_req *r, size_t size,
 		for (; at.p_i < at.p_leaf->n_count; at.p_i++) {
 			const struct vmem_ent *e = &at.p_leaf->n_ent[at.p_i];
 
-			if (e->e_key > r->r_max ||
-			    try_entry(r, e, size, search))
+			if (e->e_key > r->r_max || try_entry(r, e, search))
 				return;
 		}
-		at.p_leaf = vmem__tree_leaf_after(at.p_leaf, size);
+		at.p_leaf = next_leaf(vmp, r, search, at.p_leaf, look_up);
 		at.p_i = 0;
 	}
 }
 
 static void
-find_high(const struct vmem *vmp, const struct vmem_req *r, size_t size,
+find_high(const struct vmem *vmp, const struct vmem_req *r,
     struct vmem_search *search)
 {
 	struct vmem_pos at =
@@ -188,23 +296,23 @@ find_high(const struct vmem *vmp, const struct vmem_req *r, size_t size,
 			const struct vmem_ent *e = &at.p_leaf->n_ent[i];
 
 			if (e->e_key + (e->e_val - 1) < r->r_min ||
-			    try_entry(r, e, size, search))
+			    try_entry(r, e, search))
 				return;
 		}
-		at.p_leaf = vmem__tree_leaf_before(at.p_leaf, size);
+		at.p_leaf = next_leaf(vmp, r, search, at.p_leaf, look_down);
 		if (at.p_leaf != NULL)
 			at.p_i = at.p_leaf->n_count - 1u;
 	}
 }
 
 void
-vmem__index_search(const struct vmem *vmp, const struct vmem_req *r,
-    size_t size, struct vmem_search *search)
+vmem__index_search(
+    struct vmem *vmp, const struct vmem_req *r, struct vmem_search *search)
 {
 	search->f_tag = NULL;
 	search->f_tired = false;
 	if ((r->r_flags & VM_ENDALLOC) != 0)
-		find_high(vmp, r, size, search);
+		find_high(vmp, r, search);
 	else
-		find_low(vmp, r, size, search);
+		find_low(vmp, r, search);
 }

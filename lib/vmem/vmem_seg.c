@@ -19,44 +19,41 @@ enum {
 
 /* ---- choosing ---- */
 
-/*
- * The lowest, or with VM_ENDALLOC highest, place: any of the segments that are
- * long enough may hold it, so with a constraint that most of them fail this is
- * as long as they are many.
- */
-static int
-choose_exact(
-    struct vmem *vmp, const struct vmem_req *r, struct vmem_search *found)
+static void
+search(struct vmem *vmp, const struct vmem_req *r, size_t size, size_t patience,
+    struct vmem_search *found)
 {
-	if (!vmem__index_want(vmp, VMEM_BY_ADDR))
-		return (ENOMEM);
-	found->f_patience = SIZE_MAX;
-	vmem__index_search(vmp, r, r->r_extent, found);
-	return (found->f_tag != NULL ? 0 : ENOSPC);
+	found->f_size = size;
+	found->f_patience = patience;
+	found->f_shape = -1;
+	vmem__index_search(vmp, r, found);
 }
 
 /*
- * Some place.  The step between the first and the last keeps an arena full of
- * segments that are just too badly aligned from being scanned as long as any
- * is surely good.
+ * The lowest, or with VM_ENDALLOC highest, place; with `any`, one that surely
+ * exists counts as well.
  */
 static int
-choose_any(
-    struct vmem *vmp, const struct vmem_req *r, struct vmem_search *found)
+choose_ordered(struct vmem *vmp, const struct vmem_req *r, bool any,
+    struct vmem_search *found)
 {
 	size_t surely = vmem__fit_surely(r, vmp->vm_quantum);
 
 	if (!vmem__index_want(vmp, VMEM_BY_ADDR))
 		return (ENOMEM);
-	found->f_patience = PATIENCE;
-	vmem__index_search(vmp, r, r->r_extent, found);
-	if (found->f_tag == NULL && found->f_tired && surely != SIZE_MAX) {
-		found->f_patience = SIZE_MAX;
-		vmem__index_search(vmp, r, surely, found);
-		found->f_tired = true;
+	search(vmp, r, r->r_extent, surely == r->r_extent ? SIZE_MAX : PATIENCE,
+	    found);
+	if (!found->f_tired)
+		return (found->f_tag != NULL ? 0 : ENOSPC);
+	if (any && surely != SIZE_MAX) {
+		search(vmp, r, surely, SIZE_MAX, found);
+		if (found->f_tag != NULL)
+			return (0);
 	}
-	if (found->f_tag == NULL && found->f_tired)
-		return (choose_exact(vmp, r, found));
+	found->f_size = r->r_extent;
+	found->f_patience = SIZE_MAX;
+	found->f_shape = vmem__index_shape(vmp, r);
+	vmem__index_search(vmp, r, found);
 	return (found->f_tag != NULL ? 0 : ENOSPC);
 }
 
@@ -77,7 +74,7 @@ choose_best(
 		const struct vmem_ent *e = &at.p_leaf->n_ent[at.p_i];
 
 		if (n == PATIENCE)
-			return (choose_any(vmp, r, found));
+			return (choose_ordered(vmp, r, true, found));
 		found->f_tag = e->e_ptr;
 		if (vmem__fit_ent(r, e->e_val, e->e_key, &found->f_addr))
 			return (0);
@@ -95,10 +92,10 @@ choose_next(
 
 	on.r_min = vmp->vm_rotor;
 	on.r_flags &= ~VM_ENDALLOC;
-	error = choose_exact(vmp, &on, found);
+	error = choose_ordered(vmp, &on, false, found);
 	if (error == ENOSPC) {
 		on.r_min = 0;
-		error = choose_exact(vmp, &on, found);
+		error = choose_ordered(vmp, &on, false, found);
 	}
 	return (error);
 }
@@ -155,15 +152,16 @@ vmem__seg_choose(struct vmem *vmp, const struct vmem_req *r, bool thorough,
 	if (QR_LIKELY(policy == 0 && !has_window(r))) {
 		if (QR_LIKELY(choose_instant(vmp, r, found)))
 			return (0);
-		return (thorough ? choose_any(vmp, r, found) : ENOSPC);
+		return (
+		    thorough ? choose_ordered(vmp, r, true, found) : ENOSPC);
 	}
 	if ((policy & VM_NEXTFIT) != 0)
 		return (choose_next(vmp, r, found));
 	if ((policy & VM_BESTFIT) != 0)
 		return (choose_best(vmp, r, found));
 	if ((policy & VM_FIRSTFIT) != 0)
-		return (choose_exact(vmp, r, found));
-	return (choose_any(vmp, r, found));
+		return (choose_ordered(vmp, r, false, found));
+	return (choose_ordered(vmp, r, true, found));
 }
 
 /* ---- carving ---- */

@@ -63,8 +63,8 @@ node_drop(struct vmem_tree *t, struct vmem_node *n)
 
 /* ---- lookup ---- */
 
-static unsigned
-child_index(const struct vmem_node *parent, const struct vmem_node *child)
+unsigned
+vmem__child_index(const struct vmem_node *parent, const struct vmem_node *child)
 {
 	unsigned i = 0;
 
@@ -139,51 +139,6 @@ vmem__tree_above(const struct vmem_tree *t, uintptr_t key, uintptr_t val)
 	return (pos);
 }
 
-struct vmem_node *
-vmem__tree_leaf_after(const struct vmem_node *leaf, size_t size)
-{
-	const struct vmem_node *n = leaf;
-	struct vmem_node *up;
-	unsigned i = 0;
-
-	for (up = n->n_parent; up != NULL; n = up, up = n->n_parent) {
-		i = child_index(up, n) + 1;
-		while (i < up->n_count && up->n_ent[i].e_val < size)
-			i++;
-		if (i < up->n_count)
-			break;
-	}
-	if (up == NULL)
-		return (NULL);
-	for (up = up->n_ent[i].e_ptr; up->n_level != 0; up = up->n_ent[i].e_ptr)
-		for (i = 0; up->n_ent[i].e_val < size; i++)
-			;
-	return (up);
-}
-
-struct vmem_node *
-vmem__tree_leaf_before(const struct vmem_node *leaf, size_t size)
-{
-	const struct vmem_node *n = leaf;
-	struct vmem_node *up;
-	unsigned i = 0;
-
-	for (up = n->n_parent; up != NULL; n = up, up = n->n_parent) {
-		i = child_index(up, n);
-		while (i > 0 && up->n_ent[i - 1].e_val < size)
-			i--;
-		if (i > 0)
-			break;
-	}
-	if (up == NULL)
-		return (NULL);
-	for (up = up->n_ent[i - 1].e_ptr; up->n_level != 0;
-	     up = up->n_ent[i].e_ptr)
-		for (i = up->n_count - 1u; up->n_ent[i].e_val < size; i--)
-			;
-	return (up);
-}
-
 /* ---- what nodes know of what is below ---- */
 
 static uintptr_t
@@ -196,10 +151,30 @@ node_max(const struct vmem_node *n)
 	return (max);
 }
 
-/* Values in n have changed. */
+/*
+ * What n knew of places is no longer true, nor what nodes above it know.  A
+ * node knows nothing that its children do not know.
+ */
+static void
+shapes_forget(struct vmem_node *n)
+{
+	for (; n != NULL; n = n->n_parent) {
+		uint64_t known = 0;
+
+		for (unsigned k = 0; k < VMEM_SHAPES; k++) {
+			known |= n->n_shape_gen[k];
+			n->n_shape_gen[k] = 0;
+		}
+		if (known == 0)
+			break;
+	}
+}
+
+/* Entries of n have changed. */
 static void
 summary_fix(const struct vmem_tree *t, struct vmem_node *n)
 {
+	shapes_forget(n);
 	while (!t->t_pairs) {
 		struct vmem_node *up = n->n_parent;
 		uintptr_t max = node_max(n);
@@ -209,7 +184,7 @@ summary_fix(const struct vmem_tree *t, struct vmem_node *n)
 		n->n_max = max;
 		if (up == NULL)
 			break;
-		up->n_ent[child_index(up, n)].e_val = max;
+		up->n_ent[vmem__child_index(up, n)].e_val = max;
 		n = up;
 	}
 }
@@ -222,7 +197,7 @@ separator_fix(const struct vmem_tree *t, struct vmem_node *n)
 
 	for (struct vmem_node *up = n->n_parent; up != NULL;
 	     n = up, up = n->n_parent) {
-		unsigned i = child_index(up, n);
+		unsigned i = vmem__child_index(up, n);
 
 		if (i == 0)
 			continue;
@@ -325,6 +300,7 @@ split(struct vmem_tree *t, struct vmem_node *n, unsigned i, struct vmem_ent ent,
 		place(n, i, ent);
 	if (n->n_level == 0)
 		chain_after(t, right, n);
+	shapes_forget(n);
 	if (!t->t_pairs) {
 		right->n_max = node_max(right);
 		n->n_max = node_max(n);
@@ -352,7 +328,7 @@ vmem__tree_put(
 		if (n->n_parent == NULL)
 			root_grow(t, stock);
 		ent = entry_for(t, right);
-		i = child_index(n->n_parent, n) + 1;
+		i = vmem__child_index(n->n_parent, n) + 1;
 		if (!t->t_pairs)
 			n->n_parent->n_ent[i - 1].e_val = n->n_max;
 		n = n->n_parent;
@@ -387,7 +363,7 @@ node_unlink(struct vmem_tree *t, struct vmem_node *n)
 	if (up == NULL)
 		t->t_root = NULL;
 	else
-		entry_remove(t, up, child_index(up, n));
+		entry_remove(t, up, vmem__child_index(up, n));
 	node_drop(t, n);
 }
 
@@ -396,13 +372,14 @@ static void
 merge(struct vmem_tree *t, struct vmem_node *left, struct vmem_node *right)
 {
 	struct vmem_node *up = left->n_parent;
-	unsigned i = child_index(up, right);
+	unsigned i = vmem__child_index(up, right);
 
 	/* An inner node does not know its own first separator. */
 	right->n_ent[0].e_key = up->n_ent[i].e_key;
 	if (t->t_pairs)
 		right->n_ent[0].e_val = up->n_ent[i].e_val;
 	move_tail(left, right, 0);
+	shapes_forget(left);
 	if (!t->t_pairs) {
 		left->n_max = node_max(left);
 		up->n_ent[i - 1].e_val = left->n_max;
@@ -423,7 +400,7 @@ merge_if_few(struct vmem_tree *t, struct vmem_node *n)
 
 	if (up == NULL || n->n_count > VMEM_FAN / 4)
 		return;
-	i = child_index(up, n);
+	i = vmem__child_index(up, n);
 	if (i + 1u < up->n_count) {
 		other = up->n_ent[i + 1].e_ptr;
 		if (n->n_count + other->n_count <= VMEM_FAN * 3 / 4) {

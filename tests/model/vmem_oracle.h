@@ -318,22 +318,48 @@ op_xalloc(struct world *w, const struct op *op)
 	return (op_request(w, &r, true));
 }
 
-static inline bool
-op_free(struct world *w, const struct op *op)
+static inline void
+free_live(struct world *w, unsigned n)
 {
-	struct live l;
-	unsigned n;
+	struct live l = w->w_live[n];
 
-	if (w->w_nlive == 0)
-		return (true);
-	n = op->o_a % w->w_nlive;
-	l = w->w_live[n];
 	w->w_live[n] = w->w_live[--w->w_nlive];
 	for (unsigned u = l.l_unit; u < l.l_unit + oracle_units(w, l.l_size);
 	     u++)
 		w->w_unit[u] = FREE;
 	w->w_inuse -= l.l_size;
 	vmem_xfree_addr(w->w_vm, oracle_addr(w, l.l_unit), l.l_size);
+}
+
+static inline bool
+op_free(struct world *w, const struct op *op)
+{
+	if (w->w_nlive > 0)
+		free_live(w, op->o_a % w->w_nlive);
+	return (true);
+}
+
+/*
+ * Once in a while: use every unit, then free the same few of every so many.
+ * Such arenas have many segments that nearly satisfy a constraint.
+ */
+static inline bool
+op_comb(struct world *w, const struct op *op)
+{
+	unsigned period = 2 + op->o_c % 15;
+	unsigned hole = 1 + op->o_d % (period - 1);
+	struct want r = {
+	    .size = w->w_quantum, .align = w->w_quantum, .flags = VM_NOSLEEP};
+	uintptr_t a;
+
+	if (op->o_b % 32 != 0)
+		return (true);
+	while (
+	    vmem_xalloc_addr(w->w_vm, r.size, 0, 0, 0, 0, 0, r.flags, &a) == 0)
+		take(w, (unsigned)((a - w->w_base) / w->w_quantum), r.size, 0);
+	for (unsigned n = w->w_nlive; n-- > 0;)
+		if (w->w_live[n].l_unit % period < hole)
+			free_live(w, n);
 	return (true);
 }
 
@@ -458,6 +484,8 @@ oracle_step(struct world *w, const struct op *op)
 		return (op_contains(w, op));
 	case 2:
 		return (op_invalid(w, op));
+	case 10:
+		return (op_comb(w, op));
 	case 3:
 	case 4:
 	case 5:

@@ -146,37 +146,87 @@ best_fit_with_a_constraint_takes_the_smallest_that_has_a_place(void **state)
 }
 
 static void
-both_indexes_stay_true_through_growth_and_decay(void **state)
+grow_and_decay(size_t slots, size_t check_every)
 {
 	static const int policies[] = {0, VM_BESTFIT, VM_FIRSTFIT, VM_NEXTFIT,
 	    VM_BESTFIT | VM_ENDALLOC, VM_FIRSTFIT | VM_ENDALLOC};
-	vmem_t *vm = plain_arena(64, n * 64, 16);
-	void **p = calloc(n, sizeof(*p));
-	size_t *size = calloc(n, sizeof(*size));
-	(void)state;
+	vmem_t *vm = plain_arena(64, slots * 64, 16);
+	void **p = calloc(slots, sizeof(*p));
+	size_t *size = calloc(slots, sizeof(*size));
 
 	srand(7);
-	for (size_t step = 0; step < 12 * n; step++) {
-		size_t i = (size_t)rand() % n;
+	for (size_t step = 0; step < 12 * slots; step++) {
+		size_t i = (size_t)rand() % slots;
 
 		if (p[i] != NULL) {
 			vmem_free(vm, p[i], size[i]);
 			p[i] = NULL;
-		} else if (step / n % 3 != 2) {
+		} else if (step / slots % 3 != 2) {
 			size[i] = 1 + (size_t)rand() % 100;
 			p[i] = vmem_alloc(
 			    vm, size[i], VM_NOSLEEP | policies[rand() % 6]);
 		}
-		if (step % (n / 2) == 0)
+		/* Most segments have no such place: summaries by shape. */
+		if (step % 64 == 0) {
+			void *x = vmem_xalloc(vm, 16, 4096, step / 64 % 5 * 16,
+			    0, NULL, NULL, VM_NOSLEEP | VM_FIRSTFIT);
+
+			if (x != NULL)
+				vmem_xfree(vm, x, 16);
+		}
+		if (step % check_every == 0)
 			assert_true(vmem__check(vm));
 	}
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < slots; i++)
 		if (p[i] != NULL)
 			vmem_free(vm, p[i], size[i]);
 	free(p);
 	free(size);
 	assert_int_equal(count_segments(vm, VMEM_FREE), 1);
 	done(vm);
+}
+
+static void
+both_indexes_stay_true_through_growth_and_decay(void **state)
+{
+	(void)state;
+	grow_and_decay(n, n / 8);
+	grow_and_decay(1000, 4);
+}
+
+/*
+ * The segments from 481 on are a leaf, of which ten are left; it knows that it
+ * has no place.  The next one, from 521 on, has the only place, and shrinks
+ * until it is merged into the other.
+ */
+static void
+a_node_that_another_is_merged_into_forgets_what_it_knew(void **state)
+{
+	vmem_t *vm = plain_arena(1, 600, 1);
+	int flags = VM_NOSLEEP | VM_FIRSTFIT;
+	(void)state;
+
+	for (size_t i = 1; i <= 600; i++)
+		assert_non_null(vmem_alloc(vm, 1, VM_NOSLEEP));
+	for (size_t i = 1; i <= 600; i += 2)
+		vmem_free(vm, P(i), 1);
+	vmem_free(vm, vmem_alloc(vm, 1, flags), 1);
+	for (size_t i = 482; i <= 500; i += 2)
+		vmem_free(vm, P(i), 1);
+	for (size_t i = 559; i >= 521; i -= 2) {
+		assert_addr_equal(
+		    vmem_xalloc(vm, 1, 1024, 541, 0, NULL, NULL, flags), 541);
+		assert_true(vmem__check(vm));
+		vmem_xfree(vm, P(541), 1);
+		if (i == 541)
+			continue;
+		assert_addr_equal(
+		    vmem_xalloc(vm, 1, 0, 0, 0, P(i), P(i + 1), VM_NOSLEEP), i);
+		assert_true(vmem__check(vm));
+	}
+	assert_addr_equal(
+	    vmem_xalloc(vm, 1, 1024, 541, 0, NULL, NULL, flags), 541);
+	assert_true(vmem__check(vm));
 }
 
 static void
@@ -218,6 +268,8 @@ main(void)
 	    cmocka_unit_test(
 		best_fit_with_a_constraint_takes_the_smallest_that_has_a_place),
 	    cmocka_unit_test(both_indexes_stay_true_through_growth_and_decay),
+	    cmocka_unit_test(
+		a_node_that_another_is_merged_into_forgets_what_it_knew),
 	    cmocka_unit_test(many_spans_are_found_each),
 	};
 
