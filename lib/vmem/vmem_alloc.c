@@ -34,12 +34,6 @@ vmem__set_mtbf(uint32_t value)
 	atomic_store_explicit(&mtbf, value, memory_order_relaxed);
 }
 
-static inline bool
-may_sleep(int vmflag)
-{
-	return ((vmflag & (VM_NOSLEEP | VM_PANIC | VM_ABORT)) == 0);
-}
-
 /* ---- waking and waiting ---- */
 
 void
@@ -130,7 +124,7 @@ vmem__pause(struct vmem *vmp, int vmflag, const struct timespec *deadline)
 {
 	bool in_time;
 
-	if (!may_sleep(vmflag))
+	if (!vmem__may_sleep(vmflag))
 		return (ENOMEM);
 	qr_mutex_enter(&vmp->vm_lock);
 	in_time = wait_for_change(vmp, vmp->vm_gen, true, deadline);
@@ -169,7 +163,7 @@ static int
 take_patiently(struct vmem *vmp, const struct vmem_req *r,
     const struct timespec *deadline, uintptr_t *addrp)
 {
-	bool sleeps = may_sleep(r->r_flags);
+	bool sleeps = vmem__may_sleep(r->r_flags);
 	bool wanting = false;
 	int error;
 

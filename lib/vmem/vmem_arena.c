@@ -5,7 +5,11 @@
  */
 #include "vmem/vmem_impl.h"
 
+#include "os/os.h"
+
 #include <string.h>
+
+enum { LOOK_AGAIN_NS = 100 * 1000 * 1000 };
 
 struct qr_mutex vmem__list_lock = QR_MUTEX_INIT(QR_RANK_ARENA_LIST);
 struct qr_list vmem__list = QR_LIST_INIT(vmem__list);
@@ -16,6 +20,24 @@ static struct meta_pool arena_pool = META_POOL_INIT("vmem",
     (sizeof(struct vmem) + QR_CACHE_LINE - 1) / QR_CACHE_LINE * QR_CACHE_LINE);
 
 /* ---- creation ---- */
+
+/* Nobody announces that there is memory again: a sleeper looks. */
+static struct vmem *
+arena_get(int vmflag)
+{
+	static _Atomic uint32_t never;
+	struct vmem *vmp = meta_get(&arena_pool);
+
+	while (vmp == NULL && vmem__may_sleep(vmflag)) {
+		uint64_t look = os_now() + LOOK_AGAIN_NS;
+		struct timespec ts = {
+		    (time_t)(look / 1000000000), (long)(look % 1000000000)};
+
+		(void)os_park(&never, 0, &ts);
+		vmp = meta_get(&arena_pool);
+	}
+	return (vmp);
+}
 
 static void
 arena_init(struct vmem *vmp, const char *name, size_t quantum)
@@ -87,7 +109,7 @@ arena_create(const char *name, void *base, size_t size, size_t quantum,
 		    name, quantum);
 		return (NULL);
 	}
-	vmp = meta_get(&arena_pool);
+	vmp = arena_get(vmflag);
 	if (vmp == NULL)
 		return (NULL);
 	arena_init(vmp, name, quantum);
@@ -303,6 +325,18 @@ vmem__lock_all(void)
 	qr_mutex_enter(&vmem__list_lock);
 	QR_LIST_FOREACH(vmp, &vmem__list, struct vmem, vm_link)
 	qr_mutex_enter_nested(&vmp->vm_lock);
+}
+
+void
+vmem__fork_child(void)
+{
+	QR_LIST_FOREACH(vmp, &vmem__list, struct vmem, vm_link)
+	{
+		vmp->vm_sleepers = 0;
+		vmp->vm_cond = (struct qr_cond)QR_COND_INIT;
+		atomic_store(&vmp->vm_wanted, 0);
+		vmem__walk_fork(vmp);
+	}
 }
 
 void

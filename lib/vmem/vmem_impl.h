@@ -259,6 +259,7 @@ struct vmem_shape {
 struct vmem_walker {
 	struct vmem_walker *wk_next;
 	struct vmem_tag *wk_at; /* visited last; NULL: its span has gone */
+	const void *wk_thread;  /* differs between threads, survives fork */
 };
 
 /*
@@ -485,6 +486,13 @@ void vmem__export(struct vmem *vmp, uintptr_t start, size_t size);
 
 /* ---- vmem_alloc.c ---- */
 
+/* VM_SLEEP is the absence of every way to fail. */
+static inline bool
+vmem__may_sleep(int vmflag)
+{
+	return ((vmflag & (VM_NOSLEEP | VM_PANIC | VM_ABORT)) == 0);
+}
+
 /* vm_lock is held: what failed may succeed now. */
 void vmem__changed(struct vmem *vmp);
 
@@ -516,6 +524,8 @@ void vmem__reap(struct vmem *vmp);
 
 /* This tag, of a segment or of a span with none, is about to vanish. */
 void vmem__walk_leave(struct vmem *vmp, struct vmem_tag *tag);
+/* In the child of fork: the walks of other threads are no more. */
+void vmem__walk_fork(struct vmem *vmp);
 
 /* ---- vmem_arena.c ---- */
 

@@ -61,9 +61,14 @@ void vmem__foreach(void (*fn)(const struct vmem__stat *, void *), void *arg);
 /* The arena's quantum, as it was created. */
 size_t vmem__quantum(const vmem_t *vmp);
 
-/* The list of arenas and every arena, for the fork handlers. */
+/*
+ * The list of arenas and every arena, for the fork handlers.  vmem__fork_child
+ * is called in the child between the two: other threads do not sleep and walk
+ * there any more.
+ */
 void vmem__lock_all(void);
 void vmem__unlock_all(void);
+void vmem__fork_child(void);
 
 /*
  * vmem_alloc and vmem_xalloc_addr with a deadline (absolute CLOCK_MONOTONIC,

@@ -112,13 +112,14 @@ vmem_add_addr(vmem_t *vmp, uintptr_t addr, size_t size, int vmflag)
 	struct vmem_spare spare = {{NULL, 0}, {NULL, 0}};
 	int error;
 
-	(void)vmflag;
 	if (vmem__span_invalid(vmp, addr, size))
 		return (EINVAL);
-	qr_mutex_enter(&vmp->vm_lock);
-	error = vmem__span_add(vmp, addr, size, VMEM_K_SPAN, &spare);
-	qr_mutex_exit(&vmp->vm_lock);
-	spare_drain(&spare);
+	do {
+		qr_mutex_enter(&vmp->vm_lock);
+		error = vmem__span_add(vmp, addr, size, VMEM_K_SPAN, &spare);
+		qr_mutex_exit(&vmp->vm_lock);
+		spare_drain(&spare);
+	} while (error == ENOMEM && vmem__pause(vmp, vmflag, NULL) == 0);
 	if (error == 0)
 		vmem__wake_importers(vmp);
 	if (error == EINVAL)
@@ -288,8 +289,7 @@ vmem__import(struct vmem *vmp, const struct vmem_req *r, uintptr_t *addrp)
 	vmp->vm_importing -= want;
 
 	if (came &&
-	    import_refused(
-		vmp, r, start, size, want, &spare, addrp, &error)) {
+	    import_refused(vmp, r, start, size, want, &spare, addrp, &error)) {
 		qr_mutex_exit(&vmp->vm_lock);
 		if (error == EINVAL)
 			panic_overlap(vmp, start, size);

@@ -25,6 +25,19 @@ vmem__walk_leave(struct vmem *vmp, struct vmem_tag *tag)
 			wk->wk_at = span ? NULL : tag->g_prev;
 }
 
+void
+vmem__walk_fork(struct vmem *vmp)
+{
+	struct vmem_walker **link = &vmp->vm_walkers;
+
+	while (*link != NULL) {
+		if ((*link)->wk_thread != &errno)
+			*link = (*link)->wk_next;
+		else
+			link = &(*link)->wk_next;
+	}
+}
+
 static void
 walkers_remove(struct vmem *vmp, struct vmem_walker *wk)
 {
@@ -76,7 +89,7 @@ void
 vmem_walk(vmem_t *vmp, int typemask,
     void (*func)(void *arg, void *start, size_t size), void *arg)
 {
-	struct walk w = {vmp, typemask, func, arg, {NULL, NULL}};
+	struct walk w = {vmp, typemask, func, arg, {NULL, NULL, &errno}};
 	struct vmem_pos pos;
 
 	if ((typemask & VMEM_WALKER) != 0)

@@ -5,12 +5,14 @@
 
 #include "unit/vmem/vmem_test.h"
 
+#include "meta/meta.h"
 #include "os/os.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -307,6 +309,51 @@ many_sleepers_share_what_comes(void **state)
 	done(vm);
 }
 
+static vmem_t *walked;
+
+static void
+fork_inside(void *arg, void *start, size_t size)
+{
+	int status;
+	pid_t pid;
+
+	(void)arg;
+	vmem__lock_all();
+	meta_lock_all();
+	pid = fork();
+	meta_unlock_all();
+	if (pid == 0) {
+		vmem__fork_child();
+		vmem__unlock_all();
+		vmem_free(walked, start, size);
+		_exit(vmem_alloc(walked, 4 * Q, VM_NOSLEEP) == P(Q) ? 0 : 1);
+	}
+	vmem__unlock_all();
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static void
+the_child_of_fork_goes_on_without_the_sleepers_and_walks_of_others(void **state)
+{
+	vmem_t *source = named("source", Q, 4 * Q, NULL);
+	vmem_t *vm = named("a", 0, 0, source);
+	struct sleeper s = {vm, "a", 2 * Q, 0, 0, 0, NULL};
+	struct sleeper t = {source, "source", 2 * Q, 0, 0, 0, NULL};
+	void *p = vmem_alloc(source, 4 * Q, VM_NOSLEEP);
+	(void)state;
+
+	sleeper_start(&s);
+	sleeper_start(&t);
+	walked = source;
+	vmem_walk(source, VMEM_ALLOC | (int)VMEM_REENTRANT, fork_inside, NULL);
+	vmem_free(source, p, 4 * Q);
+	vmem_free(vm, sleeper_join(&s), 2 * Q);
+	vmem_free(source, sleeper_join(&t), 2 * Q);
+	done(vm);
+	done(source);
+}
+
 int
 main(void)
 {
@@ -325,6 +372,8 @@ main(void)
 		t27_nosleep_never_waits_for_a_sleeper_or_its_import),
 	    cmocka_unit_test(a_deadline_ends_a_sleep),
 	    cmocka_unit_test(many_sleepers_share_what_comes),
+	    cmocka_unit_test(
+		the_child_of_fork_goes_on_without_the_sleepers_and_walks_of_others),
 	};
 
 	return (cmocka_run_group_tests_name("vmem_wait", tests, NULL, NULL));
