@@ -556,6 +556,51 @@ a_drain_takes_each_block_once_and_leaves_an_empty_slot(void **state)
 	slot_done(slot);
 }
 
+/* What commits while a slot is being drained. */
+struct intruder {
+	struct percpu_front *i_front;
+	unsigned i_cpu, i_taken, i_commits;
+	size_t i_off;
+};
+
+static void
+intrude(void *arg, uintptr_t top)
+{
+	struct intruder *it = arg;
+	struct percpu_front *f = it->i_front;
+	uintptr_t prev = percpu_prev(f, it->i_off);
+	unsigned cpu;
+
+	it->i_taken++;
+	it->i_commits += percpu_enter(&cpu) != NULL;
+	for (int i = 0; i < 100; i++) {
+		it->i_commits += percpu_pop(it->i_off) != 0;
+		it->i_commits += percpu_push(it->i_off, 1000);
+		it->i_commits +=
+		    percpu_cas_top(it->i_cpu, f, it->i_off, top, top);
+		it->i_commits +=
+		    percpu_cas_prev(it->i_cpu, f, it->i_off, prev, prev);
+	}
+}
+
+/* In the locked form there is a lock instead, which is held meanwhile. */
+static void
+no_sequence_commits_while_its_slot_is_drained(void **state)
+{
+	struct block a;
+	unsigned slot = slot_with(&a, 5);
+	struct intruder it = {.i_off = off_of(slot)};
+	(void)state;
+
+	it.i_front = percpu_enter(&it.i_cpu);
+	if (percpu__restartable) {
+		assert_true(percpu_drain(slot, intrude, &it));
+		assert_int_equal(it.i_taken, 1);
+		assert_int_equal(it.i_commits, 0);
+	}
+	slot_done(slot);
+}
+
 static void
 a_look_sees_each_block_and_takes_none(void **state)
 {
@@ -595,7 +640,7 @@ a_drain_that_the_kernel_refuses_takes_nothing(void **state)
 
 /* ---- many threads: the storm ---- */
 
-enum { THREADS = 4, BLOCKS = 24, WORDS = BLOCKS * ROUNDS };
+enum { THREADS = 4, BLOCKS = 24, WORDS = BLOCKS * ROUNDS, ROOMY = 20 };
 
 /*
  * All words there are, and who holds them: 0 is nobody, so they are on a stack
@@ -604,7 +649,7 @@ enum { THREADS = 4, BLOCKS = 24, WORDS = BLOCKS * ROUNDS };
 static struct storm {
 	unsigned s_slot;
 	_Atomic unsigned s_owner[WORDS];
-	struct block s_block[BLOCKS + 2 * THREADS];
+	struct block s_block[BLOCKS + ROOMY];
 	pthread_mutex_t s_lock;
 	struct block *s_pool; /* s_lock */
 	_Atomic bool s_stop;
@@ -678,14 +723,34 @@ pool_put_top(uintptr_t top)
 	pool_put(b, rounds);
 }
 
+/* As exchange(), of the block behind. */
+static uintptr_t
+exchange_prev(size_t off, uintptr_t top)
+{
+	for (;;) {
+		unsigned cpu;
+		struct percpu_front *front = percpu_enter(&cpu);
+		uintptr_t old;
+
+		if (front == NULL)
+			continue;
+		old = percpu_prev(front, off);
+		if (percpu_cas_prev(cpu, front, off, old, top))
+			return (old == 0 ? PERCPU_NULL : old);
+	}
+}
+
 static void
 storm_exchange(bool words)
 {
+	size_t off = off_of(storm.s_slot);
 	struct block *b = pool_get(words);
 
 	if (b != NULL)
-		pool_put_top(
-		    exchange(off_of(storm.s_slot), block_top(b, b->b_rounds)));
+		pool_put_top(exchange(off, block_top(b, b->b_rounds)));
+	b = pool_get(words);
+	if (b != NULL)
+		pool_put_top(exchange_prev(off, block_top(b, b->b_rounds)));
 }
 
 static uintptr_t
@@ -834,7 +899,7 @@ worker(void *arg)
 static void
 drain_storm(void)
 {
-	uintptr_t tops[BLOCKS + 2 * THREADS + 1] = {0};
+	uintptr_t tops[BLOCKS + ROOMY + 1] = {0};
 
 	if (!percpu_drain(storm.s_slot, note_top, tops))
 		return;
@@ -851,7 +916,7 @@ storm_setup(void)
 	storm.s_pool = NULL;
 	storm.s_stop = false;
 	storm.s_pops = storm.s_drains = storm.s_signals = storm.s_errors = 0;
-	for (size_t i = 0; i < BLOCKS + 2 * THREADS; i++) {
+	for (size_t i = 0; i < BLOCKS + ROOMY; i++) {
 		struct block *b = &storm.s_block[i];
 
 		block_init(b);
@@ -1027,6 +1092,7 @@ main(int argc, char **argv)
 	    ONE_THREAD(
 		the_restartable_path_is_the_one_taken_where_there_is_one),
 	    ONE_THREAD(a_drain_takes_each_block_once_and_leaves_an_empty_slot),
+	    ONE_THREAD(no_sequence_commits_while_its_slot_is_drained),
 	    ONE_THREAD(a_look_sees_each_block_and_takes_none),
 	    ONE_THREAD(a_drain_that_the_kernel_refuses_takes_nothing),
 	    cmocka_unit_test(the_form_can_be_asked_for),
