@@ -48,6 +48,21 @@ nofail_exit(int status)
 		os_park(&never, 0, NULL);
 }
 
+void
+umem__exit_lock(void)
+{
+	qr_mutex_enter_nested(&exit_lock);
+}
+
+/* The thread that is leaving the parent is not in the child. */
+void
+umem__exit_unlock(bool child)
+{
+	if (child)
+		exit_thread = 0;
+	qr_mutex_exit(&exit_lock);
+}
+
 /* A request failed: true when it should be tried again. */
 static QR_COLD bool
 failed(int umflag)

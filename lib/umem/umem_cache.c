@@ -142,8 +142,8 @@ cache_list(struct umem_cache *cp)
 	before = umem__caches.prev;
 	if ((cp->cache_flags & UMF_CLASS) != 0) {
 		before = &umem__caches;
-		QR_LIST_FOREACH(c, &umem__caches, struct umem_cache, cache_link)
-		{
+		QR_LIST_FOREACH (
+		    c, &umem__caches, struct umem_cache, cache_link) {
 			if ((c->cache_flags & UMF_CLASS) == 0 ||
 			    c->cache_bufsize > cp->cache_bufsize)
 				break;
@@ -334,18 +334,24 @@ void
 umem__cache_lock_all(void)
 {
 	qr_mutex_enter_nested(&umem__list_lock);
-	QR_LIST_FOREACH(cp, &umem__caches, struct umem_cache, cache_link)
-	qr_mutex_enter_nested(&cp->cache_depot.dp_lock);
-	QR_LIST_FOREACH(cp, &umem__caches, struct umem_cache, cache_link)
-	qr_mutex_enter_nested(&cp->cache_slab_lock);
+	QR_LIST_FOREACH (cp, &umem__caches, struct umem_cache, cache_link)
+		qr_mutex_enter_nested(&cp->cache_depot.dp_lock);
+	QR_LIST_FOREACH (cp, &umem__caches, struct umem_cache, cache_link)
+		qr_mutex_enter_nested(&cp->cache_slab_lock);
 }
 
 void
-umem__cache_unlock_all(void)
+umem__cache_unlock_all(bool child)
 {
-	QR_LIST_FOREACH(cp, &umem__caches, struct umem_cache, cache_link)
-	qr_mutex_exit(&cp->cache_slab_lock);
-	QR_LIST_FOREACH(cp, &umem__caches, struct umem_cache, cache_link)
-	qr_mutex_exit(&cp->cache_depot.dp_lock);
+	if (child) {
+		QR_LIST_FOREACH (
+		    cp, &umem__caches, struct umem_cache, cache_link)
+			cp->cache_busy = 0;
+		qr_cond_init(&umem__list_cond);
+	}
+	QR_LIST_FOREACH (cp, &umem__caches, struct umem_cache, cache_link)
+		qr_mutex_exit(&cp->cache_slab_lock);
+	QR_LIST_FOREACH (cp, &umem__caches, struct umem_cache, cache_link)
+		qr_mutex_exit(&cp->cache_depot.dp_lock);
 	qr_mutex_exit(&umem__list_lock);
 }

@@ -205,6 +205,8 @@ umem__cpu_free(struct umem_cache *cp, uintptr_t word)
 	size_t off = cp->cache_slot_off;
 
 	umem__tick();
+	atomic_fetch_add_explicit(
+	    &cp->cache_free_misses, 1, memory_order_relaxed);
 	for (int i = 0; i < ATTEMPTS && off != 0; i++) {
 		unsigned cpu;
 		struct percpu_front *front = percpu_enter(&cpu);

@@ -131,7 +131,7 @@ struct umem_depot {
  *       cache_off is the same, or 0 where every operation is to take the miss.
  *   C3  objects on slabs: cache_inuse allocated + free bits == cache_total.
  * Locking: (c) constant after creation; (s) cache_slab_lock; (l) list lock;
- * (d) depot lock.
+ * (d) depot lock; (u) the maintenance thread alone.
  */
 struct umem_cache {
 	size_t cache_off;      /* (c) what the fast path pops from */
@@ -166,7 +166,10 @@ struct umem_cache {
 	size_t cache_total;                       /* (s) objects on slabs */
 	size_t cache_inuse;            /* (s) given to magazines or callers */
 	_Atomic uint64_t cache_misses; /* allocations that took the miss */
-	uint64_t cache_fails;          /* (s) requests that got nothing */
+	_Atomic uint64_t cache_free_misses;
+	uint64_t cache_misses_at; /* (u) both, at the last round */
+	bool cache_drained;       /* (u) nothing happened since it was */
+	uint64_t cache_fails;     /* (s) requests that got nothing */
 
 	struct qr_list cache_link; /* (l) all caches: classes, then others */
 	unsigned cache_busy; /* (l) maintenance at work without the lock */
@@ -265,9 +268,9 @@ struct umem_cache *umem__cache_make(const char *name, size_t bufsize,
     size_t align, unsigned slot, uint32_t flags);
 /* Give up idle objects: those of the last interval, or all of them. */
 void umem__cache_reap(struct umem_cache *cp, bool everything);
-/* Fork: every lock of every cache. */
+/* Fork: every lock of every cache.  In the child no cache is busy. */
 void umem__cache_lock_all(void);
-void umem__cache_unlock_all(void);
+void umem__cache_unlock_all(bool child);
 
 /* ---- umem_update.c ---- */
 
@@ -276,8 +279,16 @@ void umem__cache_unlock_all(void);
  * every depot, give back what was idle.  Cheap when it is not due.
  */
 void umem__tick(void);
+/* In the child of fork: the maintenance thread is not there. */
+void umem__update_forked(void);
 /* Empty everything that is idle into the system; bytes given back. */
 size_t umem__reap_all(void);
+
+/* ---- umem_api.c ---- */
+
+/* Fork: the lock of who may leave by a no-fail callback. */
+void umem__exit_lock(void);
+void umem__exit_unlock(bool child);
 
 /* ---- umem_init.c ---- */
 

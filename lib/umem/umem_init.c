@@ -103,6 +103,7 @@ static void
 fork_prepare(void)
 {
 	qr_mutex_enter_nested(&init_lock);
+	umem__exit_lock();
 	umem__class_lock();
 	umem__cache_lock_all();
 	percpu_lock_all();
@@ -112,22 +113,36 @@ fork_prepare(void)
 }
 
 static void
-fork_done(void)
+fork_done(bool child)
 {
 	meta_unlock_all();
 	vmem__heap_unlock();
 	vmem__unlock_all();
 	percpu_unlock_all();
-	umem__cache_unlock_all();
+	umem__cache_unlock_all(child);
 	umem__class_unlock();
+	umem__exit_unlock(child);
 	qr_mutex_exit(&init_lock);
+}
+
+static void
+fork_parent(void)
+{
+	fork_done(false);
+}
+
+static void
+fork_child(void)
+{
+	umem__update_forked();
+	fork_done(true);
 }
 
 static QR_CONSTRUCTOR void
 load(void)
 {
 	(void)umem__init();
-	(void)pthread_atfork(fork_prepare, fork_done, fork_done);
+	(void)pthread_atfork(fork_prepare, fork_parent, fork_child);
 }
 
 /* The library stays usable after this: others may free later than we run. */

@@ -78,6 +78,7 @@ static const struct opt table[] = {
 	NULL},
     FLAG(var_quarry, "harden", harden),
     {var_quarry, "idle_max", OPT_SIZE, &umem__opt.idle_max, SIZE_MAX / 2, NULL},
+    FLAG(var_quarry, "nothread", nothread),
     {var_quarry, "percpu", OPT_CHOICE, &umem__opt.percpu, 0, forms},
     FLAG(var_quarry, "stats", stats),
     FLAG(var_quarry, "verbose", verbose),

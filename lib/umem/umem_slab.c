@@ -316,8 +316,8 @@ umem__slab_drain(struct umem_cache *cp, const uintptr_t *objs, size_t n)
 		}
 	}
 	qr_mutex_exit(&cp->cache_slab_lock);
-	QR_LIST_FOREACH_SAFE(sl, &empty, struct umem_slab, sl_link)
-	slab_destroy(cp, sl);
+	QR_LIST_FOREACH_SAFE (sl, &empty, struct umem_slab, sl_link)
+		slab_destroy(cp, sl);
 }
 
 size_t
@@ -328,8 +328,7 @@ umem__slab_trim(struct umem_cache *cp)
 	size_t inuse;
 
 	qr_mutex_enter(&cp->cache_slab_lock);
-	QR_LIST_FOREACH_SAFE(sl, fresh, struct umem_slab, sl_link)
-	{
+	QR_LIST_FOREACH_SAFE (sl, fresh, struct umem_slab, sl_link) {
 		if (sl->sl_nfree == cp->cache_nchunks) {
 			slab_leave(cp, sl);
 			qr_list_push_back(&empty, &sl->sl_link);
@@ -337,8 +336,8 @@ umem__slab_trim(struct umem_cache *cp)
 	}
 	inuse = cp->cache_inuse;
 	qr_mutex_exit(&cp->cache_slab_lock);
-	QR_LIST_FOREACH_SAFE(sl, &empty, struct umem_slab, sl_link)
-	slab_destroy(cp, sl);
+	QR_LIST_FOREACH_SAFE (sl, &empty, struct umem_slab, sl_link)
+		slab_destroy(cp, sl);
 	return (inuse);
 }
 
@@ -349,9 +348,8 @@ umem__slab_check(struct umem_cache *cp)
 
 	qr_mutex_enter(&cp->cache_slab_lock);
 	for (unsigned i = 0; i < UMEM_SLAB_BINS; i++) {
-		QR_LIST_FOREACH(
-		    sl, &cp->cache_bin[i], struct umem_slab, sl_link)
-		{
+		QR_LIST_FOREACH (
+		    sl, &cp->cache_bin[i], struct umem_slab, sl_link) {
 			size_t bits = 0;
 
 			for (size_t w = 0; w * 64 < cp->cache_nchunks; w++)

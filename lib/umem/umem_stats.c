@@ -50,8 +50,7 @@ umem__stat_at(size_t i, struct umem_stat *us)
 	bool found = false;
 
 	qr_mutex_enter(&umem__list_lock);
-	QR_LIST_FOREACH(cp, &umem__caches, struct umem_cache, cache_link)
-	{
+	QR_LIST_FOREACH (cp, &umem__caches, struct umem_cache, cache_link) {
 		if (i-- == 0) {
 			cache_stat(cp, us);
 			found = true;
@@ -71,8 +70,7 @@ umem__totals(struct umem_totals *ut)
 
 	memset(ut, 0, sizeof(*ut));
 	qr_mutex_enter(&umem__list_lock);
-	QR_LIST_FOREACH(cp, &umem__caches, struct umem_cache, cache_link)
-	{
+	QR_LIST_FOREACH (cp, &umem__caches, struct umem_cache, cache_link) {
 		if (cp->cache_source != NULL)
 			continue;
 		cache_stat(cp, &us);

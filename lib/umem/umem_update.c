@@ -1,9 +1,13 @@
 /*
  * umem_update.c - periodic work: working sets, and returning idle memory.
  *
- * It needs no thread: a miss that finds the interval over does it.  Objects
- * with a destructor, and reclaim callbacks, are left to umem_reap(), because
- * the caller of an unrelated allocation may hold a lock they want.
+ * A process with a small heap has it done by whoever misses a magazine when
+ * the interval is over.  Once the heap has grown to THREAD_MIN a thread does
+ * it, because a process that has gone idle misses nothing: it sleeps without a
+ * timeout while nothing happens and nothing is left to give back.
+ *
+ * The caller of an unrelated allocation may hold locks that a destructor or a
+ * reclaim callback wants, so only the thread and umem_reap() call those.
  */
 #include "umem/umem_impl.h"
 #include "umem/umem_options.h"
@@ -11,15 +15,170 @@
 #include "os/os.h"
 #include "vmem/vmem_heap.h"
 
+#include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 
-enum { CALLS_PER_LOOK = 16 };
+enum {
+	CALLS_PER_LOOK = 16,
+	THREAD_STACK = 256 << 10,
+};
+
+/* Heap size from which on a thread is worth its while. */
+#define THREAD_MIN ((size_t)32 << 20)
 
 /* Nanoseconds between two rounds of maintenance. */
 #define TICK ((uint64_t)1000000000)
 
 static _Atomic uint64_t next_tick;
 static _Atomic uint64_t next_reap;
+
+/* REFUSED: the system would not have it, and is not asked again. */
+enum { THREAD_NONE, THREAD_STARTED, THREAD_REFUSED };
+static _Atomic int thread_state;
+/* It sleeps without a timeout; whoever sets this to 0 wakes it. */
+static _Atomic uint32_t thread_asleep;
+
+/*
+ * Call fn for every cache, without the list lock, so that it may call back
+ * into the library.  Caches made meanwhile may be seen; a busy one is not
+ * destroyed.  True when fn was true for all.
+ */
+static bool
+for_each_unlocked(bool (*fn)(struct umem_cache *))
+{
+	bool all = true;
+
+	qr_mutex_enter(&umem__list_lock);
+	QR_LIST_FOREACH (cp, &umem__caches, struct umem_cache, cache_link) {
+		cp->cache_busy++;
+		qr_mutex_exit(&umem__list_lock);
+		all &= fn(cp);
+		qr_mutex_enter(&umem__list_lock);
+		/* It is 0 already in a process forked by fn. */
+		if (cp->cache_busy > 0 && --cp->cache_busy == 0)
+			qr_cond_broadcast(&umem__list_cond);
+	}
+	qr_mutex_exit(&umem__list_lock);
+	return (all);
+}
+
+/* ---- one round ---- */
+
+/*
+ * End an interval for cp.  When nobody missed its magazines during all of it,
+ * what they hold keeps slabs from being given back for nobody's benefit.
+ */
+static bool
+maintain(struct umem_cache *cp)
+{
+	uint64_t misses =
+	    atomic_load_explicit(&cp->cache_misses, memory_order_relaxed);
+	bool idle;
+
+	misses +=
+	    atomic_load_explicit(&cp->cache_free_misses, memory_order_relaxed);
+	idle = misses == cp->cache_misses_at;
+	cp->cache_misses_at = misses;
+	umem__cache_reap(cp, idle && !cp->cache_drained);
+	cp->cache_drained = idle;
+	return (idle);
+}
+
+/* True when there was nothing left to do. */
+static bool
+round_by_thread(void)
+{
+	struct vmem__heap_stat heap;
+	uint64_t now = os_now_coarse();
+	bool quiet = for_each_unlocked(maintain);
+
+	if (now > TICK)
+		(void)vmem__heap_purge(now - TICK);
+	vmem__heap_stat(&heap);
+	return (quiet && heap.idle_bytes == 0);
+}
+
+static void
+round_by_caller(uint64_t now)
+{
+	if (!qr_mutex_tryenter(&umem__list_lock))
+		return;
+	QR_LIST_FOREACH (cp, &umem__caches, struct umem_cache, cache_link) {
+		if (cp->cache_dtor == NULL)
+			umem__cache_reap(cp, false);
+	}
+	qr_mutex_exit(&umem__list_lock);
+	if (now > TICK)
+		(void)vmem__heap_purge(now - TICK);
+}
+
+/* ---- the thread ---- */
+
+static void
+sleep_one_tick(void)
+{
+	_Atomic uint32_t never = 0;
+	uint64_t until = os_now() + TICK;
+	struct timespec deadline = {
+	    .tv_sec = (time_t)(until / TICK),
+	    .tv_nsec = (long)(until % TICK),
+	};
+
+	(void)os_park(&never, 0, &deadline);
+}
+
+static void *
+thread_main(void *arg)
+{
+	for (;;) {
+		sleep_one_tick();
+		if (!round_by_thread())
+			continue;
+		atomic_store(&thread_asleep, 1);
+		while (atomic_load(&thread_asleep) == 1)
+			(void)os_park(&thread_asleep, 1, NULL);
+	}
+	return (arg);
+}
+
+/* All signals are blocked in it, so that none of the program's goes there. */
+static void
+thread_start(void)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	sigset_t all, saved;
+	int none = THREAD_NONE;
+
+	if (!atomic_compare_exchange_strong(
+		&thread_state, &none, THREAD_STARTED))
+		return;
+	sigfillset(&all);
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, THREAD_STACK);
+	pthread_sigmask(SIG_SETMASK, &all, &saved);
+	if (pthread_create(&thread, &attr, thread_main, NULL) != 0)
+		atomic_store(&thread_state, THREAD_REFUSED);
+	pthread_sigmask(SIG_SETMASK, &saved, NULL);
+	pthread_attr_destroy(&attr);
+}
+
+void
+umem__update_forked(void)
+{
+	atomic_store(&thread_state, THREAD_NONE);
+	atomic_store(&thread_asleep, 0);
+}
+
+static void
+thread_wake(void)
+{
+	if (atomic_load_explicit(&thread_asleep, memory_order_relaxed) == 1 &&
+	    atomic_exchange(&thread_asleep, 0) == 1)
+		os_unpark(&thread_asleep, 1);
+}
 
 void
 umem__tick(void)
@@ -32,57 +191,39 @@ umem__tick(void)
 	atomic_store_explicit(&calls, n + 1, memory_order_relaxed);
 	if (QR_LIKELY(n % CALLS_PER_LOOK != 0))
 		return;
+	if (atomic_load_explicit(&thread_state, memory_order_relaxed) ==
+		THREAD_NONE &&
+	    !umem__opt.nothread &&
+	    vmem_size(vmem__heap(), VMEM_ALLOC | VMEM_FREE) >= THREAD_MIN)
+		thread_start();
 	now = os_now_coarse();
 	due = atomic_load_explicit(&next_tick, memory_order_relaxed);
-	if (now < due)
+	if (now < due ||
+	    !atomic_compare_exchange_strong(&next_tick, &due, now + TICK))
 		return;
-	if (!atomic_compare_exchange_strong(&next_tick, &due, now + TICK))
-		return;
-	if (!qr_mutex_tryenter(&umem__list_lock))
-		return;
-	QR_LIST_FOREACH(cp, &umem__caches, struct umem_cache, cache_link)
-	{
-		if (cp->cache_dtor == NULL)
-			umem__cache_reap(cp, false);
-	}
-	qr_mutex_exit(&umem__list_lock);
-	if (now > TICK)
-		(void)vmem__heap_purge(now - TICK);
+	if (atomic_load_explicit(&thread_state, memory_order_relaxed) ==
+	    THREAD_STARTED)
+		thread_wake();
+	else
+		round_by_caller(now);
 }
 
-/*
- * Call fn for every cache, without the list lock, so that it may call back
- * into the library.  Caches made meanwhile may be seen; a busy one is not
- * destroyed.
- */
-static void
-for_each_unlocked(void (*fn)(struct umem_cache *))
-{
-	qr_mutex_enter(&umem__list_lock);
-	QR_LIST_FOREACH(cp, &umem__caches, struct umem_cache, cache_link)
-	{
-		cp->cache_busy++;
-		qr_mutex_exit(&umem__list_lock);
-		fn(cp);
-		qr_mutex_enter(&umem__list_lock);
-		if (--cp->cache_busy == 0)
-			qr_cond_broadcast(&umem__list_cond);
-	}
-	qr_mutex_exit(&umem__list_lock);
-}
+/* ---- on request ---- */
 
-static void
+static bool
 reap_everything(struct umem_cache *cp)
 {
 	umem_cache_reap_now(cp);
+	return (true);
 }
 
-static void
+static bool
 reap_working_set(struct umem_cache *cp)
 {
 	if (cp->cache_reclaim != NULL)
 		cp->cache_reclaim(cp->cache_priv);
 	umem__cache_reap(cp, false);
+	return (true);
 }
 
 void
@@ -95,7 +236,7 @@ umem_reap(void)
 	    !atomic_compare_exchange_strong(
 		&next_reap, &due, now + umem__opt.reap_interval * TICK))
 		return;
-	for_each_unlocked(reap_working_set);
+	(void)for_each_unlocked(reap_working_set);
 }
 
 size_t
@@ -104,7 +245,7 @@ umem__reap_all(void)
 	struct vmem__heap_stat before, after;
 
 	vmem__heap_stat(&before);
-	for_each_unlocked(reap_everything);
+	(void)for_each_unlocked(reap_everything);
 	(void)vmem__heap_purge(UINT64_MAX);
 	vmem__heap_stat(&after);
 	return (after.purged - before.purged);
