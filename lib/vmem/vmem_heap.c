@@ -146,8 +146,7 @@ idle_find(size_t size, size_t align)
 	unsigned tries = 8;
 
 	qr_mutex_assert_held(&heap_lock);
-	QR_LIST_FOREACH(id, bin, struct idle, id_bin)
-	{
+	QR_LIST_FOREACH (id, bin, struct idle, id_bin) {
 		if (id->id_size == size &&
 		    qr_phase((uintptr_t)id->id_addr, align) == 0) {
 			idle_unlink(id);
