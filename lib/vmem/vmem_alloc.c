@@ -65,8 +65,7 @@ vmem__wake_importers(struct vmem *vmp)
 	if (QR_LIKELY(atomic_load(&vmp->vm_wanted) == 0))
 		return;
 	qr_mutex_enter(&vmem__list_lock);
-	QR_LIST_FOREACH(child, &vmem__list, struct vmem, vm_link)
-	{
+	QR_LIST_FOREACH (child, &vmem__list, struct vmem, vm_link) {
 		if (!imports_from(child, vmp))
 			continue;
 		qr_mutex_enter(&child->vm_lock);
