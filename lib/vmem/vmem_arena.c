@@ -298,8 +298,7 @@ next_stat(uint64_t id, struct vmem__stat *vs)
 	bool found = false;
 
 	qr_mutex_enter(&vmem__list_lock);
-	QR_LIST_FOREACH(vmp, &vmem__list, struct vmem, vm_link)
-	{
+	QR_LIST_FOREACH (vmp, &vmem__list, struct vmem, vm_link) {
 		if (vmp->vm_id > id) {
 			arena_stat(vmp, vs);
 			found = true;
@@ -323,15 +322,14 @@ void
 vmem__lock_all(void)
 {
 	qr_mutex_enter(&vmem__list_lock);
-	QR_LIST_FOREACH(vmp, &vmem__list, struct vmem, vm_link)
-	qr_mutex_enter_nested(&vmp->vm_lock);
+	QR_LIST_FOREACH (vmp, &vmem__list, struct vmem, vm_link)
+		qr_mutex_enter_nested(&vmp->vm_lock);
 }
 
 void
 vmem__fork_child(void)
 {
-	QR_LIST_FOREACH(vmp, &vmem__list, struct vmem, vm_link)
-	{
+	QR_LIST_FOREACH (vmp, &vmem__list, struct vmem, vm_link) {
 		vmp->vm_sleepers = 0;
 		vmp->vm_cond = (struct qr_cond)QR_COND_INIT;
 		atomic_store(&vmp->vm_wanted, 0);
@@ -342,7 +340,7 @@ vmem__fork_child(void)
 void
 vmem__unlock_all(void)
 {
-	QR_LIST_FOREACH(vmp, &vmem__list, struct vmem, vm_link)
-	qr_mutex_exit(&vmp->vm_lock);
+	QR_LIST_FOREACH (vmp, &vmem__list, struct vmem, vm_link)
+		qr_mutex_exit(&vmp->vm_lock);
 	qr_mutex_exit(&vmem__list_lock);
 }
