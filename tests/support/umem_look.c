@@ -37,8 +37,8 @@ void
 look_check(void)
 {
 	qr_mutex_enter(&umem__list_lock);
-	QR_LIST_FOREACH(cp, &umem__caches, struct umem_cache, cache_link)
-	umem__slab_check(cp);
+	QR_LIST_FOREACH (cp, &umem__caches, struct umem_cache, cache_link)
+		umem__slab_check(cp);
 	qr_mutex_exit(&umem__list_lock);
 	if (vmem__heap() != NULL)
 		(void)vmem__check(vmem__heap());
