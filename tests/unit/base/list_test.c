@@ -20,8 +20,7 @@ digits_of(struct qr_list *head)
 {
 	int digits = 0;
 
-	QR_LIST_FOREACH(it, head, struct item, i_link)
-	{
+	QR_LIST_FOREACH (it, head, struct item, i_link) {
 		assert_ptr_equal(it->i_link.prev->next, &it->i_link);
 		assert_ptr_equal(it->i_link.next->prev, &it->i_link);
 		digits = digits * 10 + it->i_number;
@@ -94,8 +93,7 @@ the_safe_loop_survives_the_removal_of_its_item(void **state)
 		items[i].i_number = i + 1;
 		qr_list_push_back(&head, &items[i].i_link);
 	}
-	QR_LIST_FOREACH_SAFE(it, &head, struct item, i_link)
-	{
+	QR_LIST_FOREACH_SAFE (it, &head, struct item, i_link) {
 		if (it->i_number % 3 != 0) {
 			qr_list_remove(&it->i_link);
 			it->i_number = 0;
