@@ -8,6 +8,7 @@
 #define QR_TEST_CHECK_H
 
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,13 +37,28 @@ struct check {
 #fn, fn \
 	}
 
+/* As dprintf, which allocates. */
+__attribute__((format(printf, 2, 3), unused)) static void
+check_say(int fd, const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+	int len;
+
+	va_start(ap, fmt);
+	len = vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (len < 0 || write(fd, text, strlen(text)) < 0)
+		_exit(1);
+}
+
 /* Say what is false, and end the process with status 1. */
 #define CHECK(expr) ((expr) ? (void)0 : check_failed(#expr, __FILE__, __LINE__))
 
 __attribute__((noreturn, unused)) static void
 check_failed(const char *expr, const char *file, int line)
 {
-	(void)dprintf(STDERR_FILENO, "%s:%d: %s is false\n", file, line, expr);
+	check_say(STDERR_FILENO, "%s:%d: %s is false\n", file, line, expr);
 	_exit(1);
 }
 
@@ -52,7 +68,7 @@ enum { CHECK_SKIPPED = 77 };
 __attribute__((noreturn, unused)) static void
 check_skip(const char *reason)
 {
-	(void)dprintf(STDOUT_FILENO, "skipped: %s\n", reason);
+	check_say(STDOUT_FILENO, "skipped: %s\n", reason);
 	_exit(CHECK_SKIPPED);
 }
 
@@ -74,7 +90,7 @@ static void
 check_run(const struct check *c)
 {
 	c->c_fn();
-	(void)dprintf(STDOUT_FILENO, "ok %s\n", c->c_name);
+	check_say(STDOUT_FILENO, "ok %s\n", c->c_name);
 }
 
 /* Run the tests named on the command line, or all n. */
@@ -82,7 +98,7 @@ __attribute__((unused)) static int
 check_main(int argc, char **argv, const struct check *table, size_t n)
 {
 	if (quarry_version == NULL) {
-		(void)dprintf(STDERR_FILENO, "%s: no Quarry here\n", argv[0]);
+		check_say(STDERR_FILENO, "%s: no Quarry here\n", argv[0]);
 		return (1);
 	}
 	for (size_t i = 0; i < n && argc < 2; i++)

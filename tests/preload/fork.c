@@ -180,7 +180,7 @@ wait_for(pid_t pid)
 	while (waitpid(pid, &status, 0) == -1)
 		CHECK(errno == EINTR);
 	if (status != 0)
-		(void)dprintf(STDERR_FILENO, "wait status %#x\n", status);
+		check_say(STDERR_FILENO, "wait status %#x\n", status);
 	CHECK(status == 0);
 }
 

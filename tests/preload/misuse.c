@@ -39,14 +39,11 @@ static size_t (*volatile usable)(void *) = malloc_usable_size;
 static void (*volatile umem_put)(void *, size_t);
 static void (*volatile cache_put)(struct umem_cache *, void *);
 
-/* Say which pointer it is about.  Not by dprintf, which allocates. */
+/* Say which pointer it is about. */
 static void *
 wrong(const void *p)
 {
-	char text[32];
-	int len = snprintf(text, sizeof(text), "%p\n", p);
-
-	CHECK(write(STDOUT_FILENO, text, (size_t)len) == len);
+	check_say(STDOUT_FILENO, "%p\n", p);
 	return ((void *)(uintptr_t)p);
 }
 
@@ -249,7 +246,7 @@ static const struct {
 static void
 hook(const char *message)
 {
-	(void)dprintf(STDERR_FILENO, "hook: %s\n", message);
+	check_say(STDERR_FILENO, "hook: %s\n", message);
 }
 
 static void
@@ -276,8 +273,8 @@ main(int argc, char **argv)
 		if (strcmp(calls[i].name, argv[1]) == 0)
 			calls[i].fn(argv[2]);
 	}
-	(void)dprintf(STDOUT_FILENO, "went on\n");
+	check_say(STDOUT_FILENO, "went on\n");
 	(void)malloc_trim(0);
-	(void)dprintf(STDOUT_FILENO, "ended\n");
+	check_say(STDOUT_FILENO, "ended\n");
 	return (0);
 }

@@ -1,0 +1,513 @@
+/*
+ * oom.c - every operation of the malloc family with every system call failing
+ * in turn: NULL and ENOMEM, nothing lost, and all is well afterwards.
+ *
+ * Preloaded with failmap.so and the library.  Each case runs in a child of a
+ * process that has not allocated yet, so that it meets all there is to set up.
+ */
+#define _GNU_SOURCE 1 /* reallocarray, pvalloc */
+
+#include "check.h"
+#include "failmap.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <malloc.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/wait.h>
+
+enum { SMALL = 100, LARGE = 300000, HUGE = 70 << 20 };
+enum { NTH_MAX = 40, MARKED_MAX = 1 << 20 };
+
+/* ---- the operations ---- */
+
+/* What realloc is given; the operation takes it over when it succeeds. */
+static char *before;
+
+static void *
+take(void *p)
+{
+	if (p != NULL)
+		before = NULL;
+	return (p);
+}
+
+static void *
+do_malloc(void)
+{
+	return (malloc(SMALL));
+}
+
+static void *
+do_malloc_large(void)
+{
+	return (malloc(LARGE));
+}
+
+static void *
+do_malloc_huge(void)
+{
+	return (malloc(HUGE));
+}
+
+static bool
+zero(const char *p, size_t size)
+{
+	return (p == NULL || (p[0] == 0 && memcmp(p, p + 1, size - 1) == 0));
+}
+
+static void *
+do_calloc(void)
+{
+	char *p = calloc(4, 25);
+
+	CHECK(zero(p, 100));
+	return (p);
+}
+
+static void *
+do_calloc_large(void)
+{
+	char *p = calloc(1, LARGE);
+
+	CHECK(zero(p, LARGE));
+	return (p);
+}
+
+static void *
+do_realloc_new(void)
+{
+	return (realloc(NULL, SMALL));
+}
+
+static void *
+do_grow(void)
+{
+	return (take(realloc(before, 5000)));
+}
+
+static void *
+do_grow_large(void)
+{
+	return (take(realloc(before, LARGE)));
+}
+
+static void *
+do_grow_huge(void)
+{
+	return (take(reallocarray(before, 10, HUGE / 10)));
+}
+
+static void *
+do_shrink(void)
+{
+	return (take(realloc(before, 10)));
+}
+
+static void *
+do_memalign(void)
+{
+	return (memalign(64, SMALL));
+}
+
+static void *
+do_memalign_wide(void)
+{
+	return (memalign((size_t)4 << 20, SMALL));
+}
+
+static void *
+do_aligned_alloc(void)
+{
+	return (aligned_alloc(4096, LARGE));
+}
+
+static void *
+do_posix_memalign(void)
+{
+	void *p = &p;
+	int error;
+
+	errno = 0;
+	error = posix_memalign(&p, 65536, SMALL);
+	CHECK(errno == 0 && (error == 0 || error == ENOMEM));
+	CHECK(error == 0 || p == &p);
+	errno = error;
+	return (error == 0 ? p : NULL);
+}
+
+static void *
+do_valloc(void)
+{
+	return (valloc(SMALL));
+}
+
+static void *
+do_pvalloc(void)
+{
+	return (pvalloc(LARGE));
+}
+
+static void *
+do_strdup(void)
+{
+	return (strdup("a string"));
+}
+
+/* What follows cannot fail, and so needs no memory. */
+
+static char nothing[1];
+
+static void *
+do_free(void)
+{
+	free(before);
+	before = NULL;
+	return (nothing);
+}
+
+static void *
+do_trim(void)
+{
+	free(before);
+	before = NULL;
+	(void)malloc_trim(0);
+	return (nothing);
+}
+
+static void *
+do_ask(void)
+{
+	CHECK(before == NULL || malloc_usable_size(before) > 0);
+	CHECK(mallinfo2().uordblks < (size_t)1 << 40);
+	return (nothing);
+}
+
+struct op {
+	const char *op_name;
+	void *(*op_fn)(void);
+	size_t op_before; /* size of the block there is before */
+	bool op_sure;     /* cannot fail */
+};
+
+static const struct op ops[] = {
+    {"malloc", do_malloc, 0, false},
+    {"malloc large", do_malloc_large, 0, false},
+    {"malloc huge", do_malloc_huge, 0, false},
+    {"calloc", do_calloc, 0, false},
+    {"calloc large", do_calloc_large, 0, false},
+    {"realloc NULL", do_realloc_new, 0, false},
+    {"realloc small to small", do_grow, SMALL, false},
+    {"realloc small to large", do_grow_large, SMALL, false},
+    {"realloc large to huge", do_grow_huge, LARGE, false},
+    {"realloc large to small", do_shrink, LARGE, false},
+    {"memalign", do_memalign, 0, false},
+    {"memalign wide", do_memalign_wide, 0, false},
+    {"aligned_alloc large", do_aligned_alloc, 0, false},
+    {"posix_memalign", do_posix_memalign, 0, false},
+    {"valloc", do_valloc, 0, false},
+    {"pvalloc", do_pvalloc, 0, false},
+    {"strdup", do_strdup, 0, false},
+    {"free", do_free, SMALL, true},
+    {"free large", do_free, LARGE, true},
+    {"free huge", do_free, HUGE, true},
+    {"malloc_trim", do_trim, LARGE, true},
+    {"malloc_trim huge", do_trim, HUGE, true},
+    {"malloc_usable_size, mallinfo2", do_ask, SMALL, true},
+};
+
+/* ---- one case ---- */
+
+struct fault {
+	enum failmap ft_kind;
+	unsigned long ft_nth;
+	bool ft_forever;
+};
+
+static size_t
+in_use(void)
+{
+	struct mallinfo2 mi = mallinfo2();
+
+	return (mi.uordblks + mi.hblkhd);
+}
+
+/* How many bytes of the block from before are written. */
+static size_t
+marked(const struct op *op)
+{
+	return (op->op_before < MARKED_MAX ? op->op_before : MARKED_MAX);
+}
+
+static void
+prepare(const struct op *op)
+{
+	if (op->op_before == 0 || before != NULL)
+		return;
+	before = malloc(op->op_before);
+	CHECK(before != NULL);
+	memset(before, 'b', marked(op));
+}
+
+static void
+unharmed(const struct op *op)
+{
+	for (size_t i = 0; before != NULL && i < marked(op); i++)
+		CHECK(before[i] == 'b');
+}
+
+static void
+put(void *p)
+{
+	if (p != nothing)
+		free(p);
+}
+
+/* Exit status 0: the fault was met; 3: there were fewer calls than that. */
+static void
+one_case(const struct op *op, const struct fault *ft)
+{
+	size_t used;
+	void *p;
+	bool met;
+
+	prepare(op);
+	used = in_use();
+	failmap_arm(
+	    ft->ft_kind, ft->ft_nth, ft->ft_forever ? ULONG_MAX : ft->ft_nth);
+	errno = 0;
+	p = op->op_fn();
+	met = failmap_failed(ft->ft_kind) > 0;
+	CHECK(p != NULL || (errno == ENOMEM && met && !op->op_sure));
+	if (p == NULL)
+		CHECK(in_use() == used);
+	if (p != NULL && p != nothing)
+		memset(p, 'p', 10);
+	unharmed(op);
+	failmap_arm(ft->ft_kind, 0, 0);
+	/* Once more, now that the system gives memory again. */
+	put(p);
+	prepare(op);
+	p = op->op_fn();
+	CHECK(p != NULL);
+	put(p);
+	free(before);
+	CHECK(in_use() == 0);
+	_exit(met ? 0 : 3);
+}
+
+static bool
+met(const struct op *op, const struct fault *ft)
+{
+	static const char *const names[] = {
+	    "mmap", "munmap", "madvise", "mprotect"};
+	pid_t pid = fork();
+	int status;
+
+	CHECK(pid != -1);
+	if (pid == 0) {
+		(void)alarm(60);
+		one_case(op, ft);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid);
+	if (status == 0 || status == 3 << 8)
+		return (status == 0);
+	check_say(STDERR_FILENO, "%s: %s %lu%s fails: wait status %#x\n",
+	    op->op_name, names[ft->ft_kind], ft->ft_nth,
+	    ft->ft_forever ? " and later" : "", status);
+	_exit(1);
+}
+
+static unsigned faults_met;
+
+static void
+every_call_fails_in_turn(bool forever)
+{
+	for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+		for (int kind = 0; kind < FAILMAP_KINDS; kind++) {
+			struct fault ft = {(enum failmap)kind, 1, forever};
+
+			while (met(&ops[i], &ft)) {
+				CHECK(++ft.ft_nth < NTH_MAX);
+				faults_met++;
+			}
+		}
+	}
+}
+
+static void
+an_operation_survives_any_one_system_call_that_fails(void)
+{
+	every_call_fails_in_turn(false);
+	check_say(STDOUT_FILENO, "%u faults\n", faults_met);
+	CHECK(faults_met > 40);
+}
+
+static void
+an_operation_survives_all_system_calls_failing_from_some_on(void)
+{
+	faults_met = 0;
+	every_call_fails_in_turn(true);
+	check_say(STDOUT_FILENO, "%u faults\n", faults_met);
+	CHECK(faults_met > 40);
+}
+
+/* ---- a program that goes on when there is no more ---- */
+
+struct node {
+	struct node *n_next;
+	size_t n_size;
+	unsigned char n_bytes[];
+};
+
+static uint64_t seed;
+
+static size_t
+random_size(void)
+{
+	seed = seed * 6364136223846793005u + 1442695040888963407u;
+	if (seed >> 58 == 0)
+		return (100000 + (seed >> 33) % 400000);
+	return ((seed >> 33) % ((size_t)16 << (seed >> 60) % 10));
+}
+
+static struct node *
+node_make(struct node *next)
+{
+	size_t size = random_size();
+	struct node *n;
+
+	errno = 0;
+	n = malloc(sizeof(*n) + size);
+	CHECK(n != NULL || errno == ENOMEM);
+	if (n == NULL)
+		return (NULL);
+	n->n_next = next;
+	n->n_size = size;
+	memset(n->n_bytes, (int)(size & 255), size);
+	return (n);
+}
+
+static struct node *
+node_drop(struct node *n)
+{
+	struct node *next = n->n_next;
+
+	for (size_t i = 0; i < n->n_size; i++)
+		CHECK(n->n_bytes[i] == (unsigned char)(n->n_size & 255));
+	free(n);
+	return (next);
+}
+
+/* Take until refused `refusals` times, dropping some at each refusal. */
+static struct node *
+fill_up(unsigned refusals)
+{
+	struct node *list = NULL;
+
+	while (refusals > 0) {
+		struct node *n = node_make(list);
+
+		if (n != NULL) {
+			list = n;
+			continue;
+		}
+		refusals--;
+		for (unsigned i = 0; i < 20 && list != NULL; i++)
+			list = node_drop(list);
+	}
+	return (list);
+}
+
+static void
+a_program_goes_on_in_the_memory_it_has(void)
+{
+	for (unsigned round = 1; round <= 6; round++) {
+		struct node *list;
+
+		seed = round;
+		failmap_arm(FAILMAP_MMAP, round, ULONG_MAX);
+		if (round % 3 == 0)
+			failmap_arm(FAILMAP_MADVISE, 1, ULONG_MAX);
+		if (round % 3 != 1)
+			failmap_arm(FAILMAP_MUNMAP, 1, ULONG_MAX);
+		list = fill_up(50);
+		(void)malloc_trim(0);
+		for (int kind = 0; kind < FAILMAP_KINDS; kind++)
+			failmap_arm((enum failmap)kind, 0, 0);
+		for (unsigned i = 0; i < 1000; i++) {
+			struct node *n = node_make(list);
+
+			CHECK(n != NULL);
+			list = n;
+		}
+		while (list != NULL)
+			list = node_drop(list);
+		CHECK(in_use() == 0);
+	}
+}
+
+/* The memory of what failed a thousand times would be hundreds of MiB. */
+static void
+failing_again_and_again_loses_nothing(void)
+{
+	size_t before_all;
+
+	free(malloc(LARGE));
+	free(malloc(HUGE));
+	(void)malloc_trim(0);
+	before_all = check_resident();
+	failmap_arm(FAILMAP_MMAP, 1, ULONG_MAX);
+	for (unsigned i = 0; i < 20000; i++) {
+		CHECK(malloc(HUGE) == NULL && errno == ENOMEM);
+		CHECK(aligned_alloc(HUGE / 35, HUGE) == NULL);
+	}
+	failmap_arm(FAILMAP_MMAP, 0, 0);
+	CHECK(check_resident() < before_all + (1 << 20));
+	CHECK(in_use() == 0);
+	free(malloc(HUGE));
+}
+
+/* Started with FAILMAP set: nothing can be had at first. */
+static void
+what_could_not_start_starts_later(void)
+{
+	void *p;
+
+	errno = 0;
+	p = malloc(SMALL);
+	CHECK(p != NULL || errno == ENOMEM);
+	CHECK(failmap_failed(FAILMAP_MMAP) > 0);
+	free(p);
+	failmap_arm(FAILMAP_MMAP, 0, 0);
+	p = calloc(1, SMALL);
+	CHECK(p != NULL && zero(p, SMALL));
+	free(p);
+	seed = 1;
+	p = node_make(NULL);
+	CHECK(p != NULL && node_drop(p) == NULL);
+	CHECK(in_use() == 0);
+	a_program_goes_on_in_the_memory_it_has();
+}
+
+static const struct check table[] = {
+    CHECK_THAT(an_operation_survives_any_one_system_call_that_fails),
+    CHECK_THAT(an_operation_survives_all_system_calls_failing_from_some_on),
+    CHECK_THAT(a_program_goes_on_in_the_memory_it_has),
+    CHECK_THAT(failing_again_and_again_loses_nothing),
+};
+
+static const struct check late_start[] = {
+    CHECK_THAT(what_could_not_start_starts_later),
+};
+
+int
+main(int argc, char **argv)
+{
+	CHECK(failmap_arm != NULL);
+	if (getenv("FAILMAP") != NULL)
+		return (check_main(argc, argv, late_start, 1));
+	return (
+	    check_main(argc, argv, table, sizeof(table) / sizeof(table[0])));
+}
