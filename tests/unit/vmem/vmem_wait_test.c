@@ -1,7 +1,7 @@
 /*
  * vmem_wait_test.c - sleeping, and what wakes.
  */
-#define _GNU_SOURCE 1 /* pthread_timedjoin_np */
+#define _GNU_SOURCE 1 /* pthread_timedjoin_np, _Fork */
 
 #include "unit/vmem/vmem_test.h"
 
@@ -320,7 +320,7 @@ fork_inside(void *arg, void *start, size_t size)
 	(void)arg;
 	vmem__lock_all();
 	meta_lock_all();
-	pid = fork();
+	pid = _Fork(); /* the fork handlers would take the locks again */
 	meta_unlock_all();
 	if (pid == 0) {
 		vmem__fork_child();
