@@ -114,7 +114,7 @@ cache_alloc_miss(umem_cache_t *cp, int umflag)
 	do {
 		word = mtbf_hit(cp) ? 0 : umem__cpu_alloc(cp);
 		if (word != 0)
-			return ((void *)(word >> cp->cache_shift));
+			return ((void *)umem__word_addr(cp, word));
 		qr_mutex_enter(&cp->cache_slab_lock);
 		cp->cache_fails++;
 		qr_mutex_exit(&cp->cache_slab_lock);
@@ -132,22 +132,21 @@ umem_cache_alloc(umem_cache_t *cp, int umflag)
 	return (cache_alloc_miss(cp, umflag));
 }
 
-/* NULL and odd addresses have no place in a magazine. */
 static QR_NOINLINE void
 cache_free_miss(umem_cache_t *cp, void *buf)
 {
-	uintptr_t word = (uintptr_t)buf << cp->cache_shift;
+	uintptr_t addr = (uintptr_t)buf;
 
-	if (word == 0 || (word & 1) != 0)
-		umem__report_free(cp, (uintptr_t)buf, UMEM_BAD_ADDRESS);
+	if (addr == 0 || (addr & (cp->cache_align - 1)) != 0)
+		umem__report_free(cp, addr, umem__slab_judge(cp, addr));
 	else
-		umem__cpu_free(cp, word);
+		umem__cpu_free(cp, umem__word(cp, addr));
 }
 
 QR_HOT void
 umem_cache_free(umem_cache_t *cp, void *buf)
 {
-	uintptr_t word = (uintptr_t)buf << cp->cache_shift;
+	uintptr_t word = umem__word(cp, (uintptr_t)buf);
 
 	if (QR_UNLIKELY((word & 1) != 0 || word == 0 ||
 		!percpu_push(cp->cache_off, word)))

@@ -299,7 +299,7 @@ qcache_alloc(void *cache, int vmflag, uintptr_t *addr)
 	(void)vmflag;
 	if (QR_UNLIKELY(word == 0))
 		word = umem__cpu_alloc(cp);
-	*addr = word >> cp->cache_shift;
+	*addr = umem__word_addr(cp, word);
 	return (word != 0);
 }
 
@@ -307,9 +307,9 @@ static void
 qcache_free(void *cache, uintptr_t addr)
 {
 	struct umem_cache *cp = cache;
-	uintptr_t word = addr << cp->cache_shift;
+	uintptr_t word = umem__word(cp, addr);
 
-	if (QR_UNLIKELY(!percpu_push(cp->cache_off, word)))
+	if (QR_UNLIKELY((word & 1) != 0 || !percpu_push(cp->cache_off, word)))
 		umem__cpu_free(cp, word);
 }
 

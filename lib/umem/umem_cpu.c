@@ -9,6 +9,7 @@
 #include "umem/umem_report.h"
 
 #include <stdatomic.h>
+#include <string.h>
 
 /*
  * A thread that is stopped in every sequence - single-stepped, or under a storm
@@ -55,19 +56,35 @@ raw_alloc(struct umem_cache *cp)
 		umem__slab_drain(cp, &obj, 1);
 		return (0);
 	}
-	return (obj << cp->cache_shift);
+	return (umem__word(cp, obj));
+}
+
+/* What is not an object in use must not be seen by the destructor. */
+static void
+destroy_free(struct umem_cache *cp, uintptr_t obj)
+{
+	enum umem_bad bad = umem__slab_judge(cp, obj);
+
+	if (QR_UNLIKELY(bad != UMEM_GOOD)) {
+		umem__report_free(cp, obj, bad);
+		return;
+	}
+	cp->cache_dtor((void *)obj, cp->cache_priv);
+	umem__slab_drain(cp, &obj, 1);
 }
 
 /* Destroy and give to the slabs the n objects in words[], in place. */
 static void
 raw_free(struct umem_cache *cp, uintptr_t *words, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		words[i] >>= cp->cache_shift;
-		if (cp->cache_dtor != NULL)
-			cp->cache_dtor((void *)words[i], cp->cache_priv);
+	for (size_t i = 0; i < n; i++)
+		words[i] = umem__word_addr(cp, words[i]);
+	if (cp->cache_dtor == NULL) {
+		umem__slab_drain(cp, words, n);
+		return;
 	}
-	umem__slab_drain(cp, words, n);
+	for (size_t i = 0; i < n; i++)
+		destroy_free(cp, words[i]);
 }
 
 void
@@ -111,6 +128,17 @@ dispose_full(struct umem_cache *cp, unsigned cpu, struct percpu_front *front,
 
 /* ---- the two misses ---- */
 
+/* Can all n objects be in a magazine? */
+static bool
+have_words(const struct umem_cache *cp, const uintptr_t *objs, size_t n)
+{
+	uintptr_t all = 0;
+
+	for (size_t i = 0; i < n; i++)
+		all |= umem__word(cp, objs[i]);
+	return ((all & 1) == 0);
+}
+
 /* An empty magazine, filled from the slabs with raw objects. */
 static uintptr_t
 fill(struct umem_cache *cp)
@@ -121,6 +149,12 @@ fill(struct umem_cache *cp)
 	if (mag == NULL && (mag = umem__mag_get(cp)) == NULL)
 		return (0);
 	n = umem__slab_fill(cp, mag->mag_round, umem__mag_capacity(cp, mag));
+	if (QR_UNLIKELY(!have_words(cp, mag->mag_round, n))) {
+		umem__slab_drain(cp, mag->mag_round, n);
+		/* Odd words left above the bottom would be end marks. */
+		memset(mag->mag_round, 0, n * sizeof(mag->mag_round[0]));
+		n = 0;
+	}
 	if (n == 0) {
 		umem__depot_put_empty(cp, mag);
 		return (0);
@@ -133,7 +167,7 @@ fill(struct umem_cache *cp)
 		mag->mag_round[n - 1 - i] = obj;
 	}
 	for (i = 0; i < n; i++)
-		mag->mag_round[i] <<= cp->cache_shift;
+		mag->mag_round[i] = umem__word(cp, mag->mag_round[i]);
 	return ((uintptr_t)&mag->mag_round[n]);
 }
 
@@ -202,7 +236,7 @@ find_room(struct umem_cache *cp, unsigned cpu, struct percpu_front *front)
 void
 umem__cpu_free(struct umem_cache *cp, uintptr_t word)
 {
-	size_t off = cp->cache_slot_off;
+	size_t off = (word & 1) != 0 ? 0 : cp->cache_slot_off;
 
 	umem__tick();
 	atomic_fetch_add_explicit(
@@ -220,7 +254,7 @@ umem__cpu_free(struct umem_cache *cp, uintptr_t word)
 			return;
 		if (result == PERCPU_TWICE) {
 			umem__report_free(
-			    cp, word >> cp->cache_shift, UMEM_BAD_TWICE);
+			    cp, umem__word_addr(cp, word), UMEM_BAD_TWICE);
 			return;
 		}
 		top = find_room(cp, cpu, front);

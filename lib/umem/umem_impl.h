@@ -137,7 +137,7 @@ struct umem_cache {
 	size_t cache_off;      /* (c) what the fast path pops from */
 	size_t cache_slot_off; /* (c) what the miss pops from */
 	size_t cache_bufsize;  /* (c) bytes asked for */
-	uint8_t cache_shift;   /* (c) words are addresses shifted left */
+	uint8_t cache_shift;   /* (c) words are addresses turned left, 0 or 1 */
 	uint8_t cache_mag;     /* (d) type of the next magazine */
 	uint8_t cache_mag_max; /* (c) largest type it may grow to */
 	unsigned cache_slot;   /* (c) */
@@ -175,6 +175,23 @@ struct umem_cache {
 	unsigned cache_busy; /* (l) maintenance at work without the lock */
 	char cache_name[UMEM_NAME_MAX];
 };
+
+/*
+ * What stands in a magazine for an address.  Odd addresses, of caches whose
+ * alignment is 1, become even; what is odd afterwards, in the upper half of
+ * all integers, is not for magazines and goes from and to the slabs.
+ */
+static inline uintptr_t
+umem__word(const struct umem_cache *cp, uintptr_t addr)
+{
+	return (addr << cp->cache_shift | addr >> (-cp->cache_shift & 63));
+}
+
+static inline uintptr_t
+umem__word_addr(const struct umem_cache *cp, uintptr_t word)
+{
+	return (word >> cp->cache_shift | word << (-cp->cache_shift & 63));
+}
 
 /* ---- umem_slab.c: the backend ---- */
 

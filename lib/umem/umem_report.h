@@ -27,6 +27,9 @@ enum umem_bad {
 QR_COLD void umem__report_free(
     struct umem_cache *cp, uintptr_t obj, enum umem_bad bad);
 
+/* What is wrong with a free of obj to cp; UMEM_GOOD when nothing is. */
+enum umem_bad umem__slab_judge(struct umem_cache *cp, uintptr_t obj);
+
 /* As qr_panic, but only a warning under UMEM_DEBUG=noabort. */
 QR_COLD void umem__report(const char *fmt, ...) QR_PRINTF(1, 2);
 

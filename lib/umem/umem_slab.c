@@ -127,6 +127,26 @@ umem__slab_holds(struct umem_slab *sl, uintptr_t obj)
 
 /* ---- making and unmaking slabs; no lock held ---- */
 
+/*
+ * A slab's worth of a source of its own.  Integer 0 is an ordinary one there,
+ * but cannot be told from NULL here: it is held while another is asked for.
+ */
+static void *
+source_alloc(struct umem_cache *cp)
+{
+	vmem_t *source = cp->cache_source;
+	size_t size = cp->cache_slabsize;
+	uintptr_t addr = 0;
+
+	if (vmem__alloc(source, size, VM_NOSLEEP, NULL, &addr) == 0 &&
+	    addr == 0) {
+		if (vmem__alloc(source, size, VM_NOSLEEP, NULL, &addr) != 0)
+			addr = 0;
+		vmem_free(source, NULL, size);
+	}
+	return ((void *)addr);
+}
+
 static struct umem_slab *
 slab_create(struct umem_cache *cp)
 {
@@ -137,10 +157,9 @@ slab_create(struct umem_cache *cp)
 
 	if (sl == NULL)
 		return (NULL);
-	base = cp->cache_source != NULL
-	    ? vmem_alloc(cp->cache_source, cp->cache_slabsize, VM_NOSLEEP)
-	    : vmem__heap_alloc(
-		  cp->cache_slabsize, vmem__heap_quantum(), &zeroed);
+	base = cp->cache_source != NULL ? source_alloc(cp)
+					: vmem__heap_alloc(cp->cache_slabsize,
+					      vmem__heap_quantum(), &zeroed);
 	if (base == NULL) {
 		meta_put(cp->cache_slab_pool, sl);
 		return (NULL);
@@ -271,22 +290,45 @@ umem__slab_fill(struct umem_cache *cp, uintptr_t *objs, size_t n)
 	return (got);
 }
 
+/* Can obj be freed to cp?  *slp and *ip are set if so. */
+static enum umem_bad
+slab_find(
+    struct umem_cache *cp, uintptr_t obj, struct umem_slab **slp, size_t *ip)
+{
+	*slp = umem__slab_lookup(cp, obj);
+	if (*slp == NULL)
+		return (UMEM_BAD_ADDRESS);
+	if ((*slp)->sl_cache != cp)
+		return (UMEM_BAD_CACHE);
+	*ip = slab_index(*slp, obj);
+	if (*ip == SIZE_MAX)
+		return (UMEM_BAD_INTERIOR);
+	return (slab_bit(*slp, *ip) ? UMEM_BAD_TWICE : UMEM_GOOD);
+}
+
+enum umem_bad
+umem__slab_judge(struct umem_cache *cp, uintptr_t obj)
+{
+	struct umem_slab *sl;
+	enum umem_bad bad;
+	size_t i;
+
+	qr_mutex_enter(&cp->cache_slab_lock);
+	bad = slab_find(cp, obj, &sl, &i);
+	qr_mutex_exit(&cp->cache_slab_lock);
+	return (bad);
+}
+
 /* Mark one object free; what was wrong if it could not be. */
 static enum umem_bad
 slab_put(struct umem_cache *cp, uintptr_t obj, struct qr_list *empty)
 {
-	struct umem_slab *sl = umem__slab_lookup(cp, obj);
+	struct umem_slab *sl;
 	size_t i;
+	enum umem_bad bad = slab_find(cp, obj, &sl, &i);
 
-	if (sl == NULL)
-		return (UMEM_BAD_ADDRESS);
-	if (sl->sl_cache != cp)
-		return (UMEM_BAD_CACHE);
-	i = slab_index(sl, obj);
-	if (i == SIZE_MAX)
-		return (UMEM_BAD_INTERIOR);
-	if (slab_bit(sl, i))
-		return (UMEM_BAD_TWICE);
+	if (QR_UNLIKELY(bad != UMEM_GOOD))
+		return (bad);
 	sl->sl_free[i / 64] |= (uint64_t)1 << (i % 64);
 	sl->sl_nfree++;
 	cp->cache_inuse--;
