@@ -1,7 +1,7 @@
 /*
  * umem_init_test.c - the library at its start, and in the child of a fork.
  */
-#define _GNU_SOURCE 1 /* closefrom */
+#define _GNU_SOURCE 1 /* closefrom, FNM_EXTMATCH */
 
 #include "umem/umem_impl.h"
 
@@ -14,6 +14,7 @@
 #include <quarry/umem.h>
 
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -48,16 +49,16 @@ nothing_is_printed_unless_asked(void **state)
 	struct again_run plain = {"say_nothing", {NULL}};
 	struct again_run verbose = {"say_nothing", {"QUARRY_OPTIONS=verbose"}};
 	struct child c;
-	char line[128];
 	(void)state;
 
 	child_run(&c, again_exec, &plain);
 	assert_int_equal(c.c_status, 0);
 	assert_string_equal(c.c_stderr, "");
-	(void)snprintf(line, sizeof(line),
-	    "quarry: version 1.0.0 active, per-CPU form: %s\n", percpu_form());
 	child_run(&c, again_exec, &verbose);
-	assert_string_equal(c.c_stderr, line);
+	assert_int_equal(fnmatch("quarry: version 1.0.0 active, per-CPU form: "
+				 "@(lock|rseq, @(mm_cid|cpu))\n",
+			     c.c_stderr, FNM_EXTMATCH),
+	    0);
 }
 
 static void
