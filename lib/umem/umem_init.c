@@ -135,6 +135,7 @@ static void
 fork_child(void)
 {
 	umem__update_forked();
+	vmem__fork_child();
 	fork_done(true);
 }
 
