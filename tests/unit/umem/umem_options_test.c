@@ -1,0 +1,301 @@
+/*
+ * umem_options_test.c - what the environment may ask for, and what is said of
+ * the rest.
+ */
+#include "umem/umem_options.h"
+
+#include "os/percpu.h"
+#include "support/child.h"
+#include "support/failsys.h"
+
+#include <quarry/vmem.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const char *const variables[] = {
+    "UMEM_OPTIONS", "UMEM_DEBUG", "UMEM_LOGGING", "QUARRY_OPTIONS"};
+
+/* An environment of one variable, and what is to come of it. */
+struct setting {
+	const char *s_var;
+	const char *s_text;
+	bool (*s_holds)(void); /* NULL: everything is at its default */
+};
+
+static struct umem_options defaults;
+
+static void
+read_it(void *arg)
+{
+	const struct setting *s = arg;
+
+	for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++)
+		(void)unsetenv(variables[i]);
+	CHILD_CHECK(setenv(s->s_var, s->s_text, 1) == 0);
+	umem__opt = defaults;
+	umem__options_read();
+	if (s->s_holds == NULL)
+		CHILD_CHECK(
+		    memcmp(&umem__opt, &defaults, sizeof(defaults)) == 0);
+	else
+		CHILD_CHECK(s->s_holds());
+}
+
+static void
+says(
+    const char *var, const char *text, bool (*holds)(void), const char *message)
+{
+	struct setting s = {var, text, holds};
+	struct child c;
+
+	child_run(&c, read_it, &s);
+	if (c.c_status != 0 || c.c_signal != 0)
+		fail_msg("%s=%s: %s", var, text, c.c_stderr);
+	assert_string_equal(c.c_stderr, message);
+}
+
+#define OPT(name, expr)                  \
+	static bool name(void)           \
+	{                                \
+		return (umem__opt.expr); \
+	}
+
+OPT(nomagazines, nomagazines)
+OPT(reap_interval_3, reap_interval == 3)
+OPT(reap_interval_0, reap_interval == 0)
+OPT(policy_instant, policy == 0)
+OPT(policy_best, policy == VM_BESTFIT)
+OPT(policy_first, policy == VM_FIRSTFIT)
+OPT(policy_next, policy == VM_NEXTFIT)
+OPT(guards, guards)
+OPT(noabort, noabort)
+OPT(stats, stats)
+OPT(verbose, verbose)
+OPT(harden, harden)
+OPT(nothread, nothread)
+OPT(percpu_auto, percpu == PERCPU_AUTO)
+OPT(percpu_cpu, percpu == PERCPU_CPU)
+OPT(percpu_lock, percpu == PERCPU_LOCK)
+OPT(idle_max_0, idle_max == 0)
+OPT(idle_max_1000, idle_max == 1000)
+OPT(idle_max_3k, idle_max == 3 << 10)
+OPT(idle_max_5m, idle_max == 5 << 20)
+OPT(idle_max_2g, idle_max == (uint64_t)2 << 30)
+OPT(idle_max_1t, idle_max == (uint64_t)1 << 40)
+OPT(depot_max_7m, depot_max == 7 << 20)
+
+static bool
+both_debug(void)
+{
+	return (umem__opt.guards && umem__opt.noabort);
+}
+
+static void
+each_option_does_what_it_says(void **state)
+{
+	(void)state;
+
+	says("UMEM_OPTIONS", "nomagazines", nomagazines, "");
+	says("UMEM_OPTIONS", "reap_interval=3", reap_interval_3, "");
+	says("UMEM_OPTIONS", "reap_interval=0", reap_interval_0, "");
+	says("UMEM_OPTIONS", "allocator=instant", policy_instant, "");
+	says("UMEM_OPTIONS", "allocator=best", policy_best, "");
+	says("UMEM_OPTIONS", "allocator=first", policy_first, "");
+	says("UMEM_OPTIONS", "allocator=next", policy_next, "");
+	says("UMEM_DEBUG", "guards", guards, "");
+	says("UMEM_DEBUG", "noabort", noabort, "");
+	says("QUARRY_OPTIONS", "stats", stats, "");
+	says("QUARRY_OPTIONS", "verbose", verbose, "");
+	says("QUARRY_OPTIONS", "harden", harden, "");
+	says("QUARRY_OPTIONS", "nothread", nothread, "");
+	says("QUARRY_OPTIONS", "percpu=auto", percpu_auto, "");
+	says("QUARRY_OPTIONS", "percpu=cpu", percpu_cpu, "");
+	says("QUARRY_OPTIONS", "percpu=lock", percpu_lock, "");
+	says("QUARRY_OPTIONS", "depot_max=7m", depot_max_7m, "");
+}
+
+static void
+a_size_is_decimal_with_a_suffix_in_either_case(void **state)
+{
+	(void)state;
+
+	says("QUARRY_OPTIONS", "idle_max=0", idle_max_0, "");
+	says("QUARRY_OPTIONS", "idle_max=1000", idle_max_1000, "");
+	says("QUARRY_OPTIONS", "idle_max=3k", idle_max_3k, "");
+	says("QUARRY_OPTIONS", "idle_max=3K", idle_max_3k, "");
+	says("QUARRY_OPTIONS", "idle_max=5m", idle_max_5m, "");
+	says("QUARRY_OPTIONS", "idle_max=2G", idle_max_2g, "");
+	says("QUARRY_OPTIONS", "idle_max=1t", idle_max_1t, "");
+	says("QUARRY_OPTIONS", "idle_max=0000000000000000000001000",
+	    idle_max_1000, "");
+}
+
+static void
+items_are_separated_by_commas_and_blanks_do_not_count(void **state)
+{
+	(void)state;
+
+	says("UMEM_DEBUG", "guards,noabort", both_debug, "");
+	says("UMEM_DEBUG", " guards\t, \tnoabort ", both_debug, "");
+	says("UMEM_OPTIONS", "reap_interval = 3", reap_interval_3, "");
+	says("UMEM_OPTIONS", "reap_interval=9,reap_interval=3", reap_interval_3,
+	    "");
+	says("UMEM_DEBUG", "", NULL, "");
+	says("UMEM_DEBUG", "guards,,noabort", both_debug,
+	    "quarry: UMEM_DEBUG: empty option\n");
+	says("UMEM_DEBUG", " ", NULL, "quarry: UMEM_DEBUG: empty option\n");
+	says("UMEM_DEBUG", ",", NULL, "quarry: UMEM_DEBUG: empty option\n");
+}
+
+static void
+a_bad_value_is_named_and_changes_nothing(void **state)
+{
+	(void)state;
+
+	says("UMEM_OPTIONS", "reap_interval", NULL,
+	    "quarry: UMEM_OPTIONS: reap_interval: Required value missing\n");
+	says("UMEM_OPTIONS", "reap_interval=", NULL,
+	    "quarry: UMEM_OPTIONS: reap_interval: not a number\n");
+	says("UMEM_OPTIONS", "reap_interval=soon", NULL,
+	    "quarry: UMEM_OPTIONS: reap_interval: not a number\n");
+	says("UMEM_OPTIONS", "reap_interval=-1", NULL,
+	    "quarry: UMEM_OPTIONS: reap_interval: not a number\n");
+	says("UMEM_OPTIONS", "reap_interval=5k", NULL,
+	    "quarry: UMEM_OPTIONS: reap_interval: not a number\n");
+	says("UMEM_OPTIONS", "reap_interval=0x10", NULL,
+	    "quarry: UMEM_OPTIONS: reap_interval: not a number\n");
+	says("UMEM_OPTIONS", "reap_interval=4294967296", NULL,
+	    "quarry: UMEM_OPTIONS: reap_interval: overflowed\n");
+	says("UMEM_OPTIONS", "reap_interval=99999999999999999999", NULL,
+	    "quarry: UMEM_OPTIONS: reap_interval: overflowed\n");
+	says("QUARRY_OPTIONS", "idle_max=16777216t", NULL,
+	    "quarry: QUARRY_OPTIONS: idle_max: overflowed\n");
+	says("QUARRY_OPTIONS", "idle_max=1kk", NULL,
+	    "quarry: QUARRY_OPTIONS: idle_max: not a number\n");
+	says("QUARRY_OPTIONS", "idle_max=1b", NULL,
+	    "quarry: QUARRY_OPTIONS: idle_max: not a number\n");
+	says("QUARRY_OPTIONS", "idle_max=k", NULL,
+	    "quarry: QUARRY_OPTIONS: idle_max: not a number\n");
+	says("UMEM_OPTIONS", "allocator=worst", NULL,
+	    "quarry: UMEM_OPTIONS: allocator: no such choice\n");
+	says("UMEM_DEBUG", "guards=1", guards,
+	    "quarry: UMEM_DEBUG: guards: does not take a value. ignored\n");
+}
+
+static void
+an_unknown_name_is_answered_with_the_nearest_known_one(void **state)
+{
+	(void)state;
+
+	says("UMEM_DEBUG", "gaurds", NULL,
+	    "quarry: UMEM_DEBUG: 'gaurds' not recognized; did you mean "
+	    "UMEM_DEBUG=guards?\n");
+	says("UMEM_OPTIONS", "nomagazine", NULL,
+	    "quarry: UMEM_OPTIONS: 'nomagazine' not recognized; did you mean "
+	    "UMEM_OPTIONS=nomagazines?\n");
+	says("UMEM_OPTIONS", "Reap_interval=5", NULL,
+	    "quarry: UMEM_OPTIONS: 'Reap_interval' not recognized; did you "
+	    "mean UMEM_OPTIONS=reap_interval?\n");
+	says("QUARRY_OPTIONS", "stat", NULL,
+	    "quarry: QUARRY_OPTIONS: 'stat' not recognized; did you mean "
+	    "QUARRY_OPTIONS=stats?\n");
+	/* Right, but of another variable. */
+	says("QUARRY_OPTIONS", "guards", NULL,
+	    "quarry: QUARRY_OPTIONS: 'guards' not recognized; did you mean "
+	    "UMEM_DEBUG=guards?\n");
+	says("UMEM_DEBUG", "harden", NULL,
+	    "quarry: UMEM_DEBUG: 'harden' not recognized; did you mean "
+	    "QUARRY_OPTIONS=harden?\n");
+}
+
+static void
+a_name_like_no_other_is_answered_with_none(void **state)
+{
+	(void)state;
+
+	says("UMEM_DEBUG", "xyzzy", NULL,
+	    "quarry: UMEM_DEBUG: 'xyzzy' not recognized\n");
+	says("UMEM_DEBUG", "=5", NULL,
+	    "quarry: UMEM_DEBUG: '' not recognized\n");
+	says("UMEM_LOGGING", "everything_there_is_to_be_known_of_it", NULL,
+	    "quarry: UMEM_LOGGING: 'everything_there_is_to_be_known_of_it' not "
+	    "recognized\n");
+}
+
+static void
+options_after_a_bad_one_still_count(void **state)
+{
+	(void)state;
+
+	says("UMEM_DEBUG", "guards,xyzzy,noabort", both_debug,
+	    "quarry: UMEM_DEBUG: 'xyzzy' not recognized\n");
+	says("UMEM_OPTIONS", "reap_interval=x,reap_interval=3", reap_interval_3,
+	    "quarry: UMEM_OPTIONS: reap_interval: not a number\n");
+}
+
+static void
+an_item_of_any_length_is_survived(void **state)
+{
+	static char text[200000];
+	struct setting s = {"UMEM_DEBUG", text, NULL};
+	struct child c;
+	(void)state;
+
+	memset(text, 'a', sizeof(text) - 1);
+	child_run(&c, read_it, &s);
+	assert_int_equal(c.c_signal, 0);
+	assert_int_equal(c.c_status, 0);
+	assert_memory_equal(c.c_stderr, "quarry: UMEM_DEBUG: 'aaa", 24);
+	assert_in_range(c.c_len, 100, 1100);
+	memset(text, ',', sizeof(text) - 1);
+	s.s_holds = NULL;
+	child_run(&c, read_it, &s);
+	assert_int_equal(c.c_signal, 0);
+}
+
+static void
+in_a_set_id_program(void *arg)
+{
+	failsys_secure(true);
+	read_it(arg);
+}
+
+static void
+a_set_id_program_ignores_the_environment(void **state)
+{
+	struct setting s = {"UMEM_DEBUG", "guards,noabort,xyzzy", NULL};
+	struct child c;
+	(void)state;
+
+	child_run(&c, in_a_set_id_program, &s);
+	assert_int_equal(c.c_signal, 0);
+	assert_int_equal(c.c_status, 0);
+	assert_string_equal(c.c_stderr, "");
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(each_option_does_what_it_says),
+	    cmocka_unit_test(a_size_is_decimal_with_a_suffix_in_either_case),
+	    cmocka_unit_test(
+		items_are_separated_by_commas_and_blanks_do_not_count),
+	    cmocka_unit_test(a_bad_value_is_named_and_changes_nothing),
+	    cmocka_unit_test(
+		an_unknown_name_is_answered_with_the_nearest_known_one),
+	    cmocka_unit_test(a_name_like_no_other_is_answered_with_none),
+	    cmocka_unit_test(options_after_a_bad_one_still_count),
+	    cmocka_unit_test(an_item_of_any_length_is_survived),
+	    cmocka_unit_test(a_set_id_program_ignores_the_environment),
+	};
+
+	defaults = umem__opt;
+	return (cmocka_run_group_tests(tests, NULL, NULL));
+}
