@@ -136,9 +136,11 @@ cache_make(const struct cache_attr *ca, int *error)
 static void
 cache_list(struct umem_cache *cp)
 {
+	static uint64_t last_id; /* list lock */
 	struct qr_list *before;
 
 	qr_mutex_enter(&umem__list_lock);
+	cp->cache_id = ++last_id;
 	before = umem__caches.prev;
 	if ((cp->cache_flags & UMF_CLASS) != 0) {
 		before = &umem__caches;

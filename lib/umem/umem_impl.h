@@ -173,6 +173,7 @@ struct umem_cache {
 
 	struct qr_list cache_link; /* (l) all caches: classes, then others */
 	unsigned cache_busy; /* (l) maintenance at work without the lock */
+	uint64_t cache_id;   /* (c) names need not differ */
 	char cache_name[UMEM_NAME_MAX];
 };
 

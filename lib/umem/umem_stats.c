@@ -22,6 +22,7 @@ cache_stat(struct umem_cache *cp, struct umem_stat *us)
 
 	memset(us, 0, sizeof(*us));
 	memcpy(us->us_name, cp->cache_name, sizeof(us->us_name));
+	us->us_id = cp->cache_id;
 	us->us_size = cp->cache_bufsize;
 	us->us_cached = umem__cpu_rounds(cp);
 	us->us_allocs =

@@ -15,6 +15,7 @@
  */
 struct umem_stat {
 	char us_name[32];
+	uint64_t us_id;     /* of one cache in the life of the process */
 	size_t us_size;     /* bytes of an object */
 	size_t us_inuse;    /* objects that callers hold */
 	size_t us_cached;   /* objects in magazines */

@@ -100,7 +100,7 @@ text_caches(struct out *o, unsigned pass)
 {
 	(void)pass;
 	out_printf(o, "\n%-24s %8s %9s %9s %9s %10s %12s %7s\n", "cache",
-	    "size", "in use", "cached", "free", "memory", "allocs", "fails");
+	    "size", "in use", "cached", "free", "memory", counted(), "fails");
 }
 
 static void
@@ -144,18 +144,45 @@ text_end(struct out *o)
 
 /* ---- JSON ---- */
 
-/* A quoted string; what JSON does not allow inside one is escaped. */
+/* Bytes of the UTF-8 character that s begins with; 0 when it is none. */
+static int
+utf8_length(const char *s)
+{
+	const unsigned char *u = (const unsigned char *)s;
+	int n = u[0] >= 0xf0 ? 4 : u[0] >= 0xe0 ? 3 : u[0] >= 0x80 ? 2 : 1;
+
+	for (int i = 1; i < n; i++) {
+		if ((u[i] & 0xc0) != 0x80)
+			return (0);
+	}
+	/* Not the shortest form, a surrogate, or past the last character. */
+	if ((n == 2 && u[0] < 0xc2) || (u[0] == 0xe0 && u[1] < 0xa0) ||
+	    (u[0] == 0xed && u[1] > 0x9f) || (u[0] == 0xf0 && u[1] < 0x90) ||
+	    (u[0] == 0xf4 && u[1] > 0x8f) || u[0] > 0xf4)
+		return (0);
+	return (n);
+}
+
+/*
+ * A quoted string; what JSON does not allow inside one is escaped, what is not
+ * UTF-8 - a name may have been cut anywhere - becomes U+FFFD.
+ */
 static void
 json_string(struct out *o, const char *s)
 {
+	int n;
+
 	out_printf(o, "\"");
-	for (; *s != '\0'; s++) {
-		if (*s == '"' || *s == '\\')
+	for (; *s != '\0'; s += n == 0 ? 1 : n) {
+		n = utf8_length(s);
+		if (n == 0)
+			out_printf(o, "\\ufffd");
+		else if (*s == '"' || *s == '\\')
 			out_printf(o, "\\%c", *s);
 		else if ((unsigned char)*s < 0x20)
 			out_printf(o, "\\u%04x", (unsigned)*s);
 		else
-			out_printf(o, "%c", *s);
+			out_printf(o, "%.*s", n, s);
 	}
 	out_printf(o, "\"");
 }
@@ -193,13 +220,14 @@ json_cache(struct out *o, const struct umem_stat *us, unsigned pass)
 	(void)pass;
 	json_item(o, us->us_name);
 	out_printf(o,
-	    ",\"size\":%zu,\"inuse\":%zu,\"cached\":%zu,\"free\":%zu,"
+	    ",\"id\":%llu,\"size\":%zu,\"inuse\":%zu,\"cached\":%zu,\"free\":%"
+	    "zu,"
 	    "\"memory\":%zu,\"%s\":%llu,\"fails\":%llu,\"magazine\":%zu,"
 	    "\"depot\":%llu}",
-	    us->us_size, us->us_inuse, us->us_cached, us->us_free,
-	    us->us_memory, counted(), (unsigned long long)us->us_allocs,
-	    (unsigned long long)us->us_fails, us->us_magazine,
-	    (unsigned long long)us->us_depot);
+	    (unsigned long long)us->us_id, us->us_size, us->us_inuse,
+	    us->us_cached, us->us_free, us->us_memory, counted(),
+	    (unsigned long long)us->us_allocs, (unsigned long long)us->us_fails,
+	    us->us_magazine, (unsigned long long)us->us_depot);
 }
 
 static void
@@ -249,15 +277,40 @@ metrics_begin(struct out *o, const struct umem_totals *ut)
 	    ut->ut_mapped);
 }
 
+/* Of a cache or arena: names may be alike, ids are not. */
 static void
-metrics_sample(struct out *o, const char *metric, const char *label,
-    const char *name, const char *state, unsigned long long value)
+metrics_labels(
+    struct out *o, const char *kind, const char *name, unsigned long long id)
 {
-	out_printf(o, "%s{%s=", metric, label);
+	out_printf(o, "{%s=", kind);
 	json_string(o, name);
+	out_printf(o, ",id=\"%llu\"", id);
+}
+
+static void
+metrics_value(struct out *o, const char *state, unsigned long long value)
+{
 	if (state != NULL)
 		out_printf(o, ",state=\"%s\"", state);
 	out_printf(o, "} %llu\n", value);
+}
+
+static void
+cache_sample(struct out *o, const struct umem_stat *us, const char *metric,
+    const char *state, unsigned long long value)
+{
+	out_printf(o, "quarry_cache_%s", metric);
+	metrics_labels(o, "cache", us->us_name, us->us_id);
+	metrics_value(o, state, value);
+}
+
+static void
+arena_sample(struct out *o, const struct vmem__stat *vs, const char *metric,
+    const char *state, unsigned long long value)
+{
+	out_printf(o, "quarry_arena_%s", metric);
+	metrics_labels(o, "arena", vs->vs_name, vs->vs_id);
+	metrics_value(o, state, value);
 }
 
 /* All samples of a family stand together, so each family is a pass. */
@@ -281,28 +334,22 @@ metrics_caches(struct out *o, unsigned pass)
 static void
 metrics_cache(struct out *o, const struct umem_stat *us, unsigned pass)
 {
-	const char *objects = "quarry_cache_objects", *name = us->us_name;
-
 	switch (pass) {
 	case CACHE_OBJECTS:
-		metrics_sample(
-		    o, objects, "cache", name, "inuse", us->us_inuse);
-		metrics_sample(
-		    o, objects, "cache", name, "cached", us->us_cached);
-		metrics_sample(o, objects, "cache", name, "free", us->us_free);
+		cache_sample(o, us, "objects", "inuse", us->us_inuse);
+		cache_sample(o, us, "objects", "cached", us->us_cached);
+		cache_sample(o, us, "objects", "free", us->us_free);
 		break;
 	case CACHE_MEMORY:
-		metrics_sample(o, "quarry_cache_memory_bytes", "cache", name,
-		    NULL, us->us_memory);
+		cache_sample(o, us, "memory_bytes", NULL, us->us_memory);
 		break;
 	case CACHE_ALLOCS:
-		out_printf(o, "quarry_cache_%s_total{cache=", counted());
-		json_string(o, name);
-		out_printf(o, "} %llu\n", (unsigned long long)us->us_allocs);
+		cache_sample(o, us,
+		    umem__opt.stats ? "allocs_total" : "misses_total", NULL,
+		    us->us_allocs);
 		break;
 	default:
-		metrics_sample(o, "quarry_cache_fails_total", "cache", name,
-		    NULL, us->us_fails);
+		cache_sample(o, us, "fails_total", NULL, us->us_fails);
 		break;
 	}
 }
@@ -322,22 +369,17 @@ metrics_arenas(struct out *o, unsigned pass)
 static void
 metrics_arena(struct out *o, const struct vmem__stat *vs, unsigned pass)
 {
-	const char *units = "quarry_arena_units", *name = vs->vs_name;
-
 	switch (pass) {
 	case ARENA_UNITS:
-		metrics_sample(o, units, "arena", name, "inuse", vs->vs_inuse);
-		metrics_sample(o, units, "arena", name, "total", vs->vs_total);
-		metrics_sample(
-		    o, units, "arena", name, "import", vs->vs_import);
+		arena_sample(o, vs, "units", "inuse", vs->vs_inuse);
+		arena_sample(o, vs, "units", "total", vs->vs_total);
+		arena_sample(o, vs, "units", "import", vs->vs_import);
 		break;
 	case ARENA_ALLOCS:
-		metrics_sample(o, "quarry_arena_allocs_total", "arena", name,
-		    NULL, vs->vs_alloc);
+		arena_sample(o, vs, "allocs_total", NULL, vs->vs_alloc);
 		break;
 	default:
-		metrics_sample(o, "quarry_arena_fails_total", "arena", name,
-		    NULL, vs->vs_fail);
+		arena_sample(o, vs, "fails_total", NULL, vs->vs_fail);
 		break;
 	}
 }
