@@ -138,7 +138,7 @@ refuses 'no symbols' "$gates/calls.sh" 'lib/os/f.c.o;lib/umem/up.c.o'
 	refuses '^-os/new.c$' "$gates/house.sh" tree
 }
 
-# page <sed command>... makes a tree whose manual pages are edited.
+# page [<sed command>...] makes a tree whose manual pages are edited.
 page()
 {
 	rm -rf tree
@@ -148,7 +148,7 @@ page()
 	cp "$source/lib/malloc/malloc.map" tree/lib/malloc
 	cp "$source/lib/umem/umem_options.c" tree/lib/umem
 	ln -s "$gates" tree/tests/api
-	sed -i "$@" tree/man/*.[37]
+	[ $# -eq 0 ] || sed -i "$@" tree/man/*.[37]
 }
 
 page '/^\.Nm vmem_walk /d'
@@ -163,6 +163,41 @@ page 's/^\(\.It Cm \)harden/\1soften/'
 refuses '^-QUARRY_OPTIONS harden$' "$gates/documented.sh" tree
 page 's/session_ctor, NULL/session_ctor, 0/'
 refuses '^+.*session_ctor, NULL' "$gates/documented.sh" tree
+
+# readme makes a tree whose README.md is stdin after a good one.
+readme()
+{
+	page
+	mkdir -p tree/tests/unit/umem
+	cp "$source/tests/unit/umem/umem_bound_test.c" tree/tests/unit/umem
+	{
+		sed -n '/^## Options/,/^## When/p' "$source/README.md"
+		printf '```sh\necho one 1\n```\n```text\n...\none 2\n```\n'
+		cat
+	} >tree/README.md
+}
+
+readme </dev/null
+"$gates/readme.sh" tree >out || {
+	echo 'refused: a good README.md'
+	cat out
+	bad=1
+}
+printf '```sh\nfalse\n```\n' | readme
+refuses 'a command failed' "$gates/readme.sh" tree
+printf '```sh\ntrue\n```\n```text\nno\n```\n' | readme
+refuses 'nothing prints: no$' "$gates/readme.sh" tree
+printf '```c examples/umem.c\nint x;\n```\n' | readme
+refuses 'quotes another examples/umem.c' "$gates/readme.sh" tree
+printf '```bash\ntrue\n```\n' | readme
+refuses 'a fence of no known kind' "$gates/readme.sh" tree
+printf '```sh check\n./tests/gone.sh\n```\n' | readme
+refuses 'gone.sh cannot be run' "$gates/readme.sh" tree
+printf '| `UMEM_DEBUG` | `audit` |\n' | readme
+refuses '^+UMEM_DEBUG audit$' "$gates/readme.sh" tree
+readme </dev/null
+sed -i 's/KIB_PER_CPU = [0-9]*/KIB_PER_CPU = 7/' tree/tests/unit/umem/*.c
+refuses 'the bound on magazines is not 89 7 KiB' "$gates/readme.sh" tree
 
 if command -v mandoc >/dev/null; then
 	printf '.Dd x\n.Dt X 3\n.Os\n.Sh NAME\n.Nx\n.Foo\n' | tree man/x.3
