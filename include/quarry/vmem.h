@@ -36,7 +36,7 @@ typedef void *(
 /* How to behave when nothing fits. */
 #define VM_SLEEP 0x0000     /* wait until it does; never fails */
 #define VM_NOSLEEP 0x0001   /* fail at once */
-#define VM_PANIC 0x0002     /* failure is fatal */
+#define VM_PANIC 0x0002     /* failure is fatal, and does not wait */
 #define VM_PUSHPAGE 0x0004  /* accepted */
 #define VM_NORMALPRI 0x0008 /* accepted */
 #define VM_KMFLAGS 0x00ff   /* the bits that import callbacks are given */
@@ -48,7 +48,7 @@ typedef void *(
 #define VM_MEMLOAD 0x0800  /* accepted */
 #define VM_NORELOC 0x1000  /* accepted */
 #define VM_ABORT 0x2000    /* fail at once: neither reap nor wait */
-#define VM_ENDALLOC 0x4000 /* carve from the high end of the segment */
+#define VM_ENDALLOC 0x4000 /* highest address; VM_BESTFIT: of the segment */
 #define VM_FLAGS 0xffff
 
 /* Arena creation. */

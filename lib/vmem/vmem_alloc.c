@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "vmem/vmem_impl.h"
+#include "vmem/vmem_tag.h"
 
 #include "os/os.h"
 
@@ -18,14 +18,15 @@ enum {
 	 * function, memory, a quantum cache - changes without anybody telling.
 	 */
 	LOOK_AGAIN_NS = 100 * 1000 * 1000,
+
+	POLICIES = VM_BESTFIT | VM_FIRSTFIT | VM_NEXTFIT | VM_ENDALLOC,
 };
 
 void
 vmem__set_default_policy(int vmflag)
 {
-	atomic_store_explicit(&default_policy,
-	    vmflag & (VM_BESTFIT | VM_FIRSTFIT | VM_NEXTFIT),
-	    memory_order_relaxed);
+	atomic_store_explicit(
+	    &default_policy, vmflag & POLICIES, memory_order_relaxed);
 }
 
 void
@@ -36,15 +37,6 @@ vmem__set_mtbf(uint32_t value)
 
 /* ---- waking and waiting ---- */
 
-void
-vmem__changed(struct vmem *vmp)
-{
-	qr_mutex_assert_held(&vmp->vm_lock);
-	vmp->vm_gen++;
-	if (vmp->vm_sleepers != 0)
-		qr_cond_broadcast(&vmp->vm_cond);
-}
-
 static bool
 imports_from(const struct vmem *vmp, const struct vmem *source)
 {
@@ -54,16 +46,9 @@ imports_from(const struct vmem *vmp, const struct vmem *source)
 	return (false);
 }
 
-/*
- * A sleeper raises vm_wanted of every arena below its own before it looks the
- * last time, and notes vm_gen of its own arena; so either it finds what is
- * being freed here, or we find vm_wanted raised and move its vm_gen.
- */
 void
-vmem__wake_importers(struct vmem *vmp)
+vmem__wake_importers_slowly(struct vmem *vmp)
 {
-	if (QR_LIKELY(atomic_load(&vmp->vm_wanted) == 0))
-		return;
 	qr_mutex_enter(&vmem__list_lock);
 	QR_LIST_FOREACH (child, &vmem__list, struct vmem, vm_link) {
 		if (!imports_from(child, vmp))
@@ -196,14 +181,13 @@ take_patiently(struct vmem *vmp, const struct vmem_req *r,
 	return (error);
 }
 
+/* vm_lock is held on entry, and left. */
 static int
 request(struct vmem *vmp, const struct vmem_req *r,
     const struct timespec *deadline, uintptr_t *addrp)
 {
-	int error;
+	int error = vmem__seg_take(vmp, r, false, addrp);
 
-	qr_mutex_enter(&vmp->vm_lock);
-	error = vmem__seg_take(vmp, r, false, addrp);
 	if (QR_LIKELY(error == 0)) {
 		vmem__exit(vmp);
 		return (0);
@@ -211,7 +195,7 @@ request(struct vmem *vmp, const struct vmem_req *r,
 	error = take_patiently(vmp, r, deadline, addrp);
 	if (error != 0)
 		vmp->vm_nfail++;
-	qr_mutex_exit(&vmp->vm_lock);
+	vmem__exit(vmp);
 	if (error == 0)
 		vmem__wake_importers(vmp);
 	return (error == ENOSPC ? ENOMEM : error);
@@ -286,6 +270,12 @@ vmem__alloc(vmem_t *vmp, size_t size, int vmflag,
 	if (injected(vmflag))
 		return (ENOMEM);
 	vmflag |= atomic_load_explicit(&default_policy, memory_order_relaxed);
+	qr_mutex_enter(&vmp->vm_lock);
+	if (QR_LIKELY((vmflag & POLICIES) == 0 &&
+		vmem__seg_take_simply(vmp, size, addrp))) {
+		vmem__exit(vmp);
+		return (0);
+	}
 	r = request_make(vmp, size, vmflag);
 	return (request(vmp, &r, deadline, addrp));
 }
@@ -311,6 +301,7 @@ vmem__xalloc(vmem_t *vmp, size_t size, size_t align, size_t phase,
 		r.r_flags &= ~VM_NEXTFIT;
 	if (maxaddr != 0)
 		r.r_max = maxaddr - 1;
+	qr_mutex_enter(&vmp->vm_lock);
 	return (request(vmp, &r, deadline, addrp));
 }
 

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "vmem/vmem_impl.h"
+#include "vmem/vmem_tag.h"
 
 #include "os/os.h"
 

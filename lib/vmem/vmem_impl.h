@@ -78,6 +78,7 @@
 #define QR_VMEM_IMPL_H
 
 #include "vmem/vmem_private.h"
+#include "vmem/vmem_tree.h"
 
 #include "base/bits.h"
 #include "base/list.h"
@@ -89,11 +90,8 @@
 #include <stdatomic.h>
 
 enum {
-	VMEM_FAN = 20,    /* entries of a node */
-	VMEM_LEVELS = 16, /* no tree is higher: 2^47 bytes of nodes are less */
-	VMEM_BINS = 64,   /* lists of free segments, one per power of two */
+	VMEM_BINS = 64,     /* lists of free segments, one per power of two */
 	VMEM_HASH_BITS = 4, /* log2 of the buckets of the first hash table */
-	VMEM_SHAPES = 3,    /* constraints a tree can be summarised for */
 	VMEM_QCACHES = 16,  /* quantum caches of an arena at most */
 };
 
@@ -130,95 +128,6 @@ size_t vmem__fit_surely(const struct vmem_req *r, size_t quantum);
 /* The largest size that has a place like r's in [first, last]. */
 size_t vmem__fit_room(
     const struct vmem_req *r, uintptr_t first, uintptr_t last);
-
-/* ---- vmem_tree.c ---- */
-
-/*
- * An entry of a leaf is a pair and what it is about.  An entry of an inner node
- * is the first pair below a child, and the child; but unless the tree orders
- * equal keys by their values, e_val is the largest value below the child.
- */
-struct vmem_ent {
-	uintptr_t e_key;
-	uintptr_t e_val;
-	void *e_ptr;
-};
-
-/*
- * A node.  Leaves are chained in order.
- *
- * Invariants:
- *   N1  pairs ascend, within and across leaves.
- *   N2  no node is empty.
- *   N3  the key (with t_pairs, the pair) of entry i > 0 of an inner node is
- *       that of the first entry below its child.  Entry 0 has any key.
- *   N4  without t_pairs, n_max is the largest e_val of the node, and e_val of
- *       an entry of an inner node is n_max of its child.
- *   N5  if n_shape_gen[k] is that of shape k of the arena, n_shape[k] is the
- *       largest size that has a place of that shape in a segment below, and
- *       the same is true of its children.
- */
-struct vmem_node {
-	struct vmem_node *n_parent;
-	struct vmem_node *n_prev; /* leaves: the one before */
-	struct vmem_node *n_next; /* leaves: the one after; in a stock: chain */
-	uintptr_t n_max;
-	uint8_t n_count;
-	uint8_t n_level; /* 0 for a leaf */
-	uint64_t n_shape_gen[VMEM_SHAPES];
-	size_t n_shape[VMEM_SHAPES];
-	struct vmem_ent n_ent[VMEM_FAN];
-};
-
-struct vmem_tree {
-	struct vmem_node *t_root; /* NULL when empty */
-	struct vmem_node *t_first;
-	struct vmem_node *t_last;
-	size_t t_nodes;
-	size_t t_count; /* entries of leaves */
-	bool t_pairs;   /* (c) keys repeat; values tell them apart */
-};
-
-/* An entry of a leaf; p_leaf NULL: none. */
-struct vmem_pos {
-	struct vmem_node *p_leaf;
-	unsigned p_i;
-};
-
-/* Nodes obtained and not yet used. */
-struct vmem_nodes {
-	struct vmem_node *s_list;
-	size_t s_count;
-};
-
-/* Have n nodes at least; false when memory is short (what came is kept). */
-bool vmem__nodes_fill(struct vmem_nodes *stock, size_t n);
-void vmem__nodes_drain(struct vmem_nodes *stock);
-
-/*
- * The last entry that is not above the pair, or the first one that is.  Where
- * keys are unique, val is UINTPTR_MAX.
- */
-struct vmem_pos vmem__tree_floor(
-    const struct vmem_tree *t, uintptr_t key, uintptr_t val);
-struct vmem_pos vmem__tree_above(
-    const struct vmem_tree *t, uintptr_t key, uintptr_t val);
-struct vmem_pos vmem__pos_next(struct vmem_pos pos);
-/* Which entry of its parent a node is. */
-unsigned vmem__child_index(
-    const struct vmem_node *parent, const struct vmem_node *child);
-
-/* Nodes that one vmem__tree_put can use up. */
-size_t vmem__tree_need(const struct vmem_tree *t);
-/* Insert; the stock has the nodes. */
-void vmem__tree_put(
-    struct vmem_tree *t, struct vmem_ent ent, struct vmem_nodes *stock);
-/* Replace an entry by one that belongs at the same place. */
-void vmem__tree_change(
-    struct vmem_tree *t, struct vmem_pos pos, struct vmem_ent ent);
-void vmem__tree_remove(struct vmem_tree *t, struct vmem_pos pos);
-/* Give every node back. */
-void vmem__tree_clear(struct vmem_tree *t);
 
 /* ---- tags and the arena ---- */
 
@@ -295,12 +204,11 @@ struct vmem {
 	uint64_t vm_nalloc, vm_nfree; /* (l) */
 	uint64_t vm_gen; /* (l) bumped when a failed request may now succeed */
 	unsigned vm_sleepers; /* (l) threads in vm_cond */
-	_Atomic unsigned
-	    vm_wanted; /* (a) sleepers in arenas that import, directly
-	                               or not, from this one */
+	/* (a) sleepers in arenas that import, directly or not, from this one */
+	_Atomic unsigned vm_wanted;
 	struct vmem_walker *vm_walkers; /* (l) reentrant walks in progress */
-	struct vmem_tag
-	    *vm_bin[VMEM_BINS]; /* (l) free segments by log2(size) */
+	/* (l) free segments by log2(size) */
+	struct vmem_tag *vm_bin[VMEM_BINS];
 
 	struct vmem_tag **vm_hash_old; /* (l) being emptied into vm_hash */
 	unsigned vm_hash_old_bits;     /* (l) */
@@ -352,32 +260,17 @@ vmem__pos_tag(struct vmem_pos pos)
 	return (pos.p_leaf->n_ent[pos.p_i].e_ptr);
 }
 
-/* ---- vmem_tag.c: all with vm_lock held ---- */
+void vmem__exit_slowly(struct vmem *vmp);
 
-/* Have n tags at least; false when memory is short (what came is kept). */
-bool vmem__tags_fill(struct vmem_tags *reserve, size_t n);
-void vmem__tags_drain(struct vmem_tags *reserve);
-struct vmem_tag *vmem__tag_take(struct vmem_tags *reserve);
-/* Into the arena's reserve, or back to the floor. */
-void vmem__tag_give(struct vmem *vmp, struct vmem_tag *tag);
-
-/* The lists of free segments; entering makes the tag a free one. */
-void vmem__bin_enter(struct vmem *vmp, struct vmem_tag *tag);
-void vmem__bin_leave(struct vmem *vmp, struct vmem_tag *tag);
-
-/* The table of allocated segments; entering makes the tag an allocated one. */
-void vmem__hash_enter(struct vmem *vmp, struct vmem_tag *tag);
-/* What points to the tag of the segment at `start`, or to NULL. */
-struct vmem_tag **vmem__hash_find(struct vmem *vmp, uintptr_t start);
-/* Leave vm_lock, and give vm_hash_dead, a table no longer used, back. */
-void vmem__hash_free_dead(struct vmem *vmp);
-void vmem__hash_fini(struct vmem *vmp);
-
+/*
+ * Leave vm_lock.  A hash table that is no longer used is unmapped then, because
+ * that takes long.
+ */
 static inline void
 vmem__exit(struct vmem *vmp)
 {
 	if (QR_UNLIKELY(vmp->vm_hash_dead != NULL))
-		vmem__hash_free_dead(vmp);
+		vmem__exit_slowly(vmp);
 	else
 		qr_mutex_exit(&vmp->vm_lock);
 }
@@ -427,6 +320,12 @@ bool vmem__fit_ent(
  */
 int vmem__seg_choose(struct vmem *vmp, const struct vmem_req *r, bool thorough,
     struct vmem_search *found);
+
+/*
+ * Instant fit without a constraint, when that is as simple as it mostly is.
+ * False says nothing: take the long way.
+ */
+bool vmem__seg_take_simply(struct vmem *vmp, size_t size, uintptr_t *addrp);
 
 /* Choose and carve. */
 int vmem__seg_take(struct vmem *vmp, const struct vmem_req *r, bool thorough,
@@ -494,10 +393,29 @@ vmem__may_sleep(int vmflag)
 }
 
 /* vm_lock is held: what failed may succeed now. */
-void vmem__changed(struct vmem *vmp);
+static inline void
+vmem__changed(struct vmem *vmp)
+{
+	qr_mutex_assert_held(&vmp->vm_lock);
+	vmp->vm_gen++;
+	if (QR_UNLIKELY(vmp->vm_sleepers != 0))
+		qr_cond_broadcast(&vmp->vm_cond);
+}
 
-/* No lock is held: the same, for sleepers in arenas that import from this. */
-void vmem__wake_importers(struct vmem *vmp);
+/*
+ * No lock is held: the same, for sleepers in arenas that import from this.  A
+ * sleeper raises vm_wanted of every arena below its own before it looks the
+ * last time, and notes vm_gen of its own arena; so either it finds what was
+ * freed here, or we find vm_wanted raised and move its vm_gen.
+ */
+void vmem__wake_importers_slowly(struct vmem *vmp);
+
+static inline void
+vmem__wake_importers(struct vmem *vmp)
+{
+	if (QR_UNLIKELY(atomic_load(&vmp->vm_wanted) != 0))
+		vmem__wake_importers_slowly(vmp);
+}
 
 /*
  * No lock is held: sleep until something changes, or for a while.  0, ENOMEM

@@ -4,7 +4,7 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "vmem/vmem_impl.h"
+#include "vmem/vmem_tag.h"
 
 enum {
 	/* Members instant fit tries of the list that only might fit. */
@@ -208,47 +208,96 @@ free_leave(struct vmem *vmp, struct vmem_tag *tag)
 		vmem__index_leave(vmp, tag);
 }
 
+/* `tag` has the bounds of a segment that is now allocated. */
+static void
+allocated(struct vmem *vmp, struct vmem_tag *tag, uintptr_t addr, size_t size)
+{
+	tag->g_start = addr;
+	tag->g_size = size;
+	vmem__hash_enter(vmp, tag);
+	vmem__count(&vmp->vm_inuse, size);
+	vmp->vm_nalloc++;
+}
+
 /*
- * The remainder keeps the tag of the free segment, and its place on its list
- * while it stays in its size class.
+ * Carve the low end.  The remainder keeps the tag of the free segment, and its
+ * place on its list while it stays in its size class.
  */
-void
-vmem__seg_carve(struct vmem *vmp, struct vmem_tag *tag, uintptr_t addr,
+static inline void
+carve_low(struct vmem *vmp, struct vmem_tag *tag, size_t size, size_t extent,
+    struct vmem_tags *reserve)
+{
+	uintptr_t addr = tag->g_start;
+	struct vmem_tag *got = tag;
+
+	if (tag->g_size == extent) {
+		free_leave(vmp, tag);
+	} else {
+		got = vmem__tag_take(reserve);
+		insert_after(tag->g_prev, got);
+		free_resize(vmp, tag, addr + extent, tag->g_size - extent);
+	}
+	allocated(vmp, got, addr, size);
+}
+
+/* Carve at addr, which is not the low end. */
+static void
+carve_high(struct vmem *vmp, struct vmem_tag *tag, uintptr_t addr,
     const struct vmem_req *r, struct vmem_tags *reserve)
 {
 	size_t left = addr - tag->g_start;
 	size_t right = tag->g_size - left - r->r_extent;
-	struct vmem_tag *got = tag;
+	struct vmem_tag *got = vmem__tag_take(reserve);
 
-	QR_ASSERT(tag->g_kind == VMEM_K_FREE);
-	QR_ASSERT(left <= tag->g_size && r->r_extent <= tag->g_size - left);
-	if ((left | right) == 0) {
-		free_leave(vmp, tag);
-	} else {
-		got = vmem__tag_take(reserve);
-		if (left == 0) {
-			insert_after(tag->g_prev, got);
-			free_resize(vmp, tag, addr + r->r_extent, right);
-		} else {
-			insert_after(tag, got);
-			free_resize(vmp, tag, tag->g_start, left);
-		}
-		if (left != 0 && right != 0) {
-			struct vmem_tag *rest = vmem__tag_take(reserve);
+	insert_after(tag, got);
+	free_resize(vmp, tag, tag->g_start, left);
+	if (right != 0) {
+		struct vmem_tag *rest = vmem__tag_take(reserve);
 
-			rest->g_start = addr + r->r_extent;
-			rest->g_size = right;
-			insert_after(got, rest);
-			free_enter(vmp, rest);
-		}
+		rest->g_start = addr + r->r_extent;
+		rest->g_size = right;
+		insert_after(got, rest);
+		free_enter(vmp, rest);
 	}
-	got->g_start = addr;
-	got->g_size = r->r_size;
-	vmem__hash_enter(vmp, got);
+	allocated(vmp, got, addr, r->r_size);
+}
+
+void
+vmem__seg_carve(struct vmem *vmp, struct vmem_tag *tag, uintptr_t addr,
+    const struct vmem_req *r, struct vmem_tags *reserve)
+{
+	QR_ASSERT(tag->g_kind == VMEM_K_FREE);
+	QR_ASSERT(addr - tag->g_start <= tag->g_size - r->r_extent &&
+	    r->r_extent <= tag->g_size);
+
+	if (addr == tag->g_start)
+		carve_low(vmp, tag, r->r_size, r->r_extent, reserve);
+	else
+		carve_high(vmp, tag, addr, r, reserve);
 	if ((r->r_flags & VM_NEXTFIT) != 0)
 		vmp->vm_rotor = addr + r->r_extent;
-	vmem__count(&vmp->vm_inuse, r->r_size);
-	vmp->vm_nalloc++;
+}
+
+bool
+vmem__seg_take_simply(struct vmem *vmp, size_t size, uintptr_t *addrp)
+{
+	size_t extent = qr_roundup(size, vmp->vm_quantum);
+	struct vmem_tag *tag;
+	uint64_t bins;
+
+	qr_mutex_assert_held(&vmp->vm_lock);
+
+	/* An extent of 0 is one that wrapped. */
+	if (QR_UNLIKELY(extent - 1 >= (size_t)1 << 63))
+		return (false);
+	bins = vmp->vm_bins & -(uint64_t)qr_pow2up(extent);
+	if (QR_UNLIKELY(bins == 0 || vmp->vm_tags.r_list == NULL ||
+		vmp->vm_indexed != 0))
+		return (false);
+	tag = vmp->vm_bin[qr_ctz(bins)];
+	*addrp = tag->g_start;
+	carve_low(vmp, tag, size, extent, &vmp->vm_tags);
+	return (true);
 }
 
 int

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "vmem/vmem_impl.h"
+#include "vmem/vmem_tag.h"
 
 /* A span and a segment; and two tags for carving it. */
 enum { SPAN_TAGS = 4 };

@@ -1,17 +1,17 @@
 /*
- * vmem_tag.c - boundary tags: their reserve, the lists of free segments by
- * size, and the table of allocated segments by address.
+ * vmem_tag.c - boundary tags: where they come from and go to, and the growth of
+ * the table of allocated segments.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "vmem/vmem_impl.h"
+#include "vmem/vmem_tag.h"
+
+#include "meta/meta.h"
 
 static struct meta_pool tag_pool =
     META_POOL_INIT("vmem_tag", sizeof(struct vmem_tag));
 
 enum {
-	/* Tags an arena keeps from coalescing for its next splits. */
-	TAGS_KEPT = 64,
 	/* log2 of the buckets of the second table: one page of them. */
 	HASH_BITS_PAGE = 9,
 	/* Buckets of the old table that an insertion empties. */
@@ -36,6 +36,12 @@ vmem__tags_fill(struct vmem_tags *reserve, size_t n)
 }
 
 void
+vmem__tag_drop(struct vmem_tag *tag)
+{
+	meta_put(&tag_pool, tag);
+}
+
+void
 vmem__tags_drain(struct vmem_tags *reserve)
 {
 	while (reserve->r_list != NULL) {
@@ -47,89 +53,9 @@ vmem__tags_drain(struct vmem_tags *reserve)
 	reserve->r_count = 0;
 }
 
-struct vmem_tag *
-vmem__tag_take(struct vmem_tags *reserve)
-{
-	struct vmem_tag *tag = reserve->r_list;
-
-	QR_VERIFY(tag != NULL);
-	reserve->r_list = tag->g_link;
-	reserve->r_count--;
-	return (tag);
-}
-
-void
-vmem__tag_give(struct vmem *vmp, struct vmem_tag *tag)
-{
-	struct vmem_tags *reserve = &vmp->vm_tags;
-
-	if (reserve->r_count >= TAGS_KEPT) {
-		meta_put(&tag_pool, tag);
-		return;
-	}
-	tag->g_link = reserve->r_list;
-	reserve->r_list = tag;
-	reserve->r_count++;
-}
-
-/* ---- free segments by size ---- */
-
-void
-vmem__bin_enter(struct vmem *vmp, struct vmem_tag *tag)
-{
-	unsigned bin = qr_log2(tag->g_size);
-	struct vmem_tag *next = vmp->vm_bin[bin];
-
-	tag->g_kind = VMEM_K_FREE;
-	tag->g_link = next;
-	tag->g_back = &vmp->vm_bin[bin];
-	if (next != NULL)
-		next->g_back = &tag->g_link;
-	vmp->vm_bin[bin] = tag;
-	vmp->vm_bins |= (uint64_t)1 << bin;
-	vmp->vm_bins_used++;
-}
-
-void
-vmem__bin_leave(struct vmem *vmp, struct vmem_tag *tag)
-{
-	unsigned bin = qr_log2(tag->g_size);
-
-	*tag->g_back = tag->g_link;
-	if (tag->g_link != NULL)
-		tag->g_link->g_back = tag->g_back;
-	if (vmp->vm_bin[bin] == NULL)
-		vmp->vm_bins &= ~((uint64_t)1 << bin);
-	vmp->vm_bins_used--;
-}
-
 /* ---- allocated segments by address ---- */
 
-/*
- * The multiplier is 2^64 over the golden ratio; the high bits are used, so that
- * the bucket of a table is a prefix of the bucket of every larger one.
- */
-static inline uint64_t
-hash_of(const struct vmem *vmp, uintptr_t start)
-{
-	return ((start >> vmp->vm_qshift) * UINT64_C(0x9e3779b97f4a7c15));
-}
-
-/* The head of the chain on which a segment at `start` is, or belongs. */
-static struct vmem_tag **
-hash_slot(struct vmem *vmp, uintptr_t start)
-{
-	uint64_t h = hash_of(vmp, start);
-
-	if (QR_UNLIKELY(vmp->vm_hash_old != NULL)) {
-		size_t i = h >> (64 - vmp->vm_hash_old_bits);
-
-		if (i >= vmp->vm_hash_done)
-			return (&vmp->vm_hash_old[i]);
-	}
-	return (&vmp->vm_hash[h >> (64 - vmp->vm_hash_bits)]);
-}
-
+/* Empty some more of the old table. */
 static void
 hash_step(struct vmem *vmp)
 {
@@ -140,7 +66,8 @@ hash_step(struct vmem *vmp)
 
 		while (tag != NULL) {
 			struct vmem_tag *next = tag->g_link;
-			struct vmem_tag **slot = hash_slot(vmp, tag->g_start);
+			struct vmem_tag **slot =
+			    vmem__hash_slot(vmp, tag->g_start);
 
 			tag->g_link = *slot;
 			*slot = tag;
@@ -156,18 +83,14 @@ hash_step(struct vmem *vmp)
 	vmp->vm_hash_old = NULL;
 }
 
-/*
- * Begin a larger table when there are as many segments as buckets.  Without
- * memory for it the chains get longer.
- */
+/* Begin a larger table.  Without memory for it the chains get longer. */
 static void
-hash_grow(struct vmem *vmp)
+hash_begin(struct vmem *vmp)
 {
 	unsigned bits = vmp->vm_hash_bits + 1;
 	struct vmem_tag **table;
 
-	if (vmp->vm_hash_used >> vmp->vm_hash_bits == 0 ||
-	    vmp->vm_hash_dead != NULL)
+	if (vmp->vm_hash_dead != NULL)
 		return;
 	bits = bits < HASH_BITS_PAGE ? HASH_BITS_PAGE : bits;
 	table = meta_block_get(sizeof(struct vmem_tag *) << bits);
@@ -181,33 +104,16 @@ hash_grow(struct vmem *vmp)
 }
 
 void
-vmem__hash_enter(struct vmem *vmp, struct vmem_tag *tag)
+vmem__hash_grow(struct vmem *vmp)
 {
-	struct vmem_tag **slot;
-
-	if (QR_UNLIKELY(vmp->vm_hash_old != NULL))
+	if (vmp->vm_hash_old != NULL)
 		hash_step(vmp);
 	else
-		hash_grow(vmp);
-	slot = hash_slot(vmp, tag->g_start);
-	tag->g_kind = VMEM_K_ALLOC;
-	tag->g_link = *slot;
-	*slot = tag;
-	vmp->vm_hash_used++;
-}
-
-struct vmem_tag **
-vmem__hash_find(struct vmem *vmp, uintptr_t start)
-{
-	struct vmem_tag **slot = hash_slot(vmp, start);
-
-	while (*slot != NULL && (*slot)->g_start != start)
-		slot = &(*slot)->g_link;
-	return (slot);
+		hash_begin(vmp);
 }
 
 void
-vmem__hash_free_dead(struct vmem *vmp)
+vmem__exit_slowly(struct vmem *vmp)
 {
 	void *dead = vmp->vm_hash_dead;
 	size_t size = vmp->vm_hash_dead_size;

@@ -4,7 +4,11 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "vmem/vmem_impl.h"
+#include "vmem/vmem_tree.h"
+
+#include "base/bits.h"
+#include "base/panic.h"
+#include "meta/meta.h"
 
 #include <string.h>
 

@@ -348,6 +348,40 @@ a_sleeper_for_a_cached_size_gets_what_is_freed_to_the_cache(void **state)
 	vmem_destroy(vm);
 }
 
+enum { THREADS = 4, ROUNDS = 500, HELD = 20 };
+
+static void *
+alloc_and_free(void *arg)
+{
+	vmem_t *vm = arg;
+	void *held[HELD];
+
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		for (size_t i = 0; i < HELD; i++)
+			held[i] = vmem_alloc(vm, (1 + i % 5) * Q, VM_NOSLEEP);
+		for (size_t i = 0; i < HELD; i++)
+			if (held[i] != NULL)
+				vmem_free(vm, held[i], (1 + i % 5) * Q);
+	}
+	return (NULL);
+}
+
+static void
+t31_threads_share_caches_of_integers_that_are_not_memory(void **state)
+{
+	vmem_t *vm = cached_arena(1024 * Q, 4 * Q, 0);
+	pthread_t thread[THREADS];
+	(void)state;
+
+	for (size_t i = 0; i < THREADS; i++)
+		assert_int_equal(
+		    pthread_create(&thread[i], NULL, alloc_and_free, vm), 0);
+	for (size_t i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_join(thread[i], NULL), 0);
+	assert_true(vmem__check(vm));
+	vmem_destroy(vm);
+}
+
 int
 main(void)
 {
@@ -360,6 +394,9 @@ main(void)
 		setup),
 	    cmocka_unit_test_setup(
 		t06_a_policy_does_not_matter_for_a_cached_size, setup),
+	    cmocka_unit_test_setup(
+		t31_threads_share_caches_of_integers_that_are_not_memory,
+		setup),
 	    cmocka_unit_test_setup(t32_xalloc_goes_past_the_caches, setup),
 	    cmocka_unit_test_setup(
 		a_cache_that_cannot_be_created_ends_the_row, setup),

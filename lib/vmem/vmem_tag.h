@@ -1,0 +1,139 @@
+/*
+ * vmem_tag.h - boundary tags: their reserve, the lists of free segments by
+ * size, and the table of allocated segments by address.  vm_lock is held around
+ * everything here.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef QR_VMEM_TAG_H
+#define QR_VMEM_TAG_H
+
+#include "vmem/vmem_impl.h"
+
+/* Tags an arena keeps from coalescing for its next splits. */
+enum { VMEM_TAGS_KEPT = 64 };
+
+/* ---- the reserve ---- */
+
+/* Have n tags at least; false when memory is short (what came is kept). */
+bool vmem__tags_fill(struct vmem_tags *reserve, size_t n);
+void vmem__tags_drain(struct vmem_tags *reserve);
+/* Back to the floor. */
+void vmem__tag_drop(struct vmem_tag *tag);
+
+static inline struct vmem_tag *
+vmem__tag_take(struct vmem_tags *reserve)
+{
+	struct vmem_tag *tag = reserve->r_list;
+
+	QR_VERIFY(tag != NULL);
+	reserve->r_list = tag->g_link;
+	reserve->r_count--;
+	return (tag);
+}
+
+static inline void
+vmem__tag_give(struct vmem *vmp, struct vmem_tag *tag)
+{
+	struct vmem_tags *reserve = &vmp->vm_tags;
+
+	if (QR_UNLIKELY(reserve->r_count >= VMEM_TAGS_KEPT)) {
+		vmem__tag_drop(tag);
+		return;
+	}
+	tag->g_link = reserve->r_list;
+	reserve->r_list = tag;
+	reserve->r_count++;
+}
+
+/* ---- free segments by size ---- */
+
+/* Put the tag, which becomes that of a free segment, at the head of its list. */
+static inline void
+vmem__bin_enter(struct vmem *vmp, struct vmem_tag *tag)
+{
+	unsigned bin = qr_log2(tag->g_size);
+	struct vmem_tag *next = vmp->vm_bin[bin];
+
+	tag->g_kind = VMEM_K_FREE;
+	tag->g_link = next;
+	tag->g_back = &vmp->vm_bin[bin];
+	if (next != NULL)
+		next->g_back = &tag->g_link;
+	vmp->vm_bin[bin] = tag;
+	vmp->vm_bins |= (uint64_t)1 << bin;
+	vmp->vm_bins_used++;
+}
+
+static inline void
+vmem__bin_leave(struct vmem *vmp, struct vmem_tag *tag)
+{
+	unsigned bin = qr_log2(tag->g_size);
+
+	*tag->g_back = tag->g_link;
+	if (tag->g_link != NULL)
+		tag->g_link->g_back = tag->g_back;
+	if (vmp->vm_bin[bin] == NULL)
+		vmp->vm_bins &= ~((uint64_t)1 << bin);
+	vmp->vm_bins_used--;
+}
+
+/* ---- allocated segments by address ---- */
+
+/* A larger table is due, or being moved to: some steps of that. */
+void vmem__hash_grow(struct vmem *vmp);
+void vmem__hash_fini(struct vmem *vmp);
+
+/*
+ * The multiplier is 2^64 over the golden ratio; the high bits are used, so that
+ * the bucket of a table is a prefix of the bucket of every larger one.
+ */
+static inline uint64_t
+vmem__hash_of(const struct vmem *vmp, uintptr_t start)
+{
+	return ((start >> vmp->vm_qshift) * UINT64_C(0x9e3779b97f4a7c15));
+}
+
+/* The head of the chain on which a segment at `start` is, or belongs. */
+static inline struct vmem_tag **
+vmem__hash_slot(struct vmem *vmp, uintptr_t start)
+{
+	uint64_t h = vmem__hash_of(vmp, start);
+
+	if (QR_UNLIKELY(vmp->vm_hash_old != NULL)) {
+		size_t i = h >> (64 - vmp->vm_hash_old_bits);
+
+		if (i >= vmp->vm_hash_done)
+			return (&vmp->vm_hash_old[i]);
+	}
+	return (&vmp->vm_hash[h >> (64 - vmp->vm_hash_bits)]);
+}
+
+/* The tag becomes that of an allocated segment. */
+static inline void
+vmem__hash_enter(struct vmem *vmp, struct vmem_tag *tag)
+{
+	struct vmem_tag **slot;
+
+	if (QR_UNLIKELY(vmp->vm_hash_old != NULL ||
+		vmp->vm_hash_used >> vmp->vm_hash_bits != 0))
+		vmem__hash_grow(vmp);
+	slot = vmem__hash_slot(vmp, tag->g_start);
+	tag->g_kind = VMEM_K_ALLOC;
+	tag->g_link = *slot;
+	*slot = tag;
+	vmp->vm_hash_used++;
+}
+
+/* What points to the tag of the segment at `start`, or to NULL. */
+static inline struct vmem_tag **
+vmem__hash_find(struct vmem *vmp, uintptr_t start)
+{
+	struct vmem_tag **slot = vmem__hash_slot(vmp, start);
+
+	while (*slot != NULL && (*slot)->g_start != start)
+		slot = &(*slot)->g_link;
+	return (slot);
+}
+
+#endif /* QR_VMEM_TAG_H */
