@@ -7,6 +7,7 @@
 #include "os/percpu.h"
 #include "support/child.h"
 #include "support/failsys.h"
+#include "support/umem_look.h"
 
 #include <quarry/vmem.h>
 
@@ -51,9 +52,12 @@ static void
 says(
     const char *var, const char *text, bool (*holds)(void), const char *message)
 {
+	static unsigned calls;
 	struct setting s = {var, text, holds};
 	struct child c;
 
+	if (look_quick() && calls++ % 5 != 0)
+		return;
 	child_run(&c, read_it, &s);
 	if (c.c_status != 0 || c.c_signal != 0)
 		fail_msg("%s=%s: %s", var, text, c.c_stderr);
