@@ -1,0 +1,423 @@
+/*
+ * umem_update_test.c - idle memory goes back, on request and by itself.
+ */
+#define _GNU_SOURCE 1 /* syscall */
+
+#include "umem/umem_impl.h"
+
+#include "support/again.h"
+#include "support/child.h"
+#include "support/umem_look.h"
+#include "vmem/vmem_heap.h"
+
+#include <quarry/quarry.h>
+#include <quarry/umem.h>
+
+#include <dirent.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define MIB ((size_t)1 << 20)
+
+/* ---- a peak of memory ---- */
+
+enum { BLOCKS = 200000 };
+static struct block {
+	char *b_addr;
+	size_t b_size;
+} blocks[BLOCKS];
+
+static size_t
+size_of(size_t i)
+{
+	return (i % 1000 == 0 ? 200000 : 16 + i % 37 * 16);
+}
+
+/* Memory in use; where a sanitizer has its own, what the heap accounts for. */
+static size_t
+memory(void)
+{
+	struct vmem__heap_stat st;
+
+	vmem__heap_stat(&st);
+	return (look_mapped() >> 40 != 0 ? look_heap() + st.idle_bytes
+					 : look_resident());
+}
+
+/* About `total` bytes in blocks of many sizes, all touched; how many. */
+static size_t
+peak_up(size_t total)
+{
+	size_t n = 0;
+
+	for (size_t bytes = 0; bytes < total && n < BLOCKS; n++) {
+		struct block *b = &blocks[n];
+
+		b->b_size = size_of(n);
+		b->b_addr = umem_alloc(b->b_size, UMEM_DEFAULT);
+		if (b->b_addr == NULL)
+			abort();
+		memset(b->b_addr, 1, b->b_size);
+		bytes += b->b_size;
+	}
+	return (n);
+}
+
+static void
+peak_down(size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		umem_free(blocks[i].b_addr, blocks[i].b_size);
+}
+
+static void
+a_reap_returns_everything_that_is_idle(void **state)
+{
+	size_t total = look_quick() ? 20 * MIB : 60 * MIB;
+	size_t before, resident, given, n;
+	(void)state;
+
+	memset(blocks, 0xff, sizeof(blocks));
+	peak_down(peak_up(total / 10));
+	(void)quarry_reap();
+	before = look_heap();
+	resident = memory();
+	n = peak_up(total);
+	assert_true(memory() >= resident + total / 2);
+	peak_down(n);
+	given = quarry_reap();
+	/* Most of it went while it was freed: so much is not kept idle. */
+	assert_true(given >= 8 * MIB);
+	assert_int_equal(look_heap(), before);
+	assert_in_range(memory(), 0, resident + 2 * MIB);
+	/* There is nothing left to give. */
+	assert_int_equal(quarry_reap(), 0);
+	look_check();
+}
+
+static void
+what_is_in_use_is_not_touched_by_a_reap(void **state)
+{
+	size_t n = peak_up(4 * MIB);
+	(void)state;
+
+	for (size_t i = 0; i < n; i += 2)
+		umem_free(blocks[i].b_addr, blocks[i].b_size);
+	(void)quarry_reap();
+	for (size_t i = 1; i < n; i += 2) {
+		const struct block *b = &blocks[i];
+
+		assert_int_equal(b->b_addr[0], 1);
+		assert_int_equal(b->b_addr[b->b_size - 1], 1);
+		umem_free(b->b_addr, b->b_size);
+	}
+}
+
+static void
+what_stays_after_a_peak_without_a_reap_is_bounded(void **state)
+{
+	struct vmem__heap_stat st;
+	struct umem_totals ut;
+	(void)state;
+
+	peak_down(peak_up(look_quick() ? 20 * MIB : 60 * MIB));
+	vmem__heap_stat(&st);
+	umem__totals(&ut);
+	assert_in_range(st.idle_bytes, 0, 16 * MIB);
+	assert_in_range(umem__depot_bytes(), 0, 8 * MIB);
+	assert_in_range(ut.ut_cached + ut.ut_free, 0, 12 * MIB);
+	(void)quarry_reap();
+}
+
+/* ---- the rate of reaping ---- */
+
+static size_t reclaimed;
+
+static void
+count_reclaim(void *priv)
+{
+	(void)priv;
+	reclaimed++;
+}
+
+static umem_cache_t *
+counting(void)
+{
+	return (umem_cache_create(
+	    "counting", 64, 0, NULL, NULL, count_reclaim, NULL, NULL, 0));
+}
+
+static void
+wait_for(unsigned milliseconds)
+{
+	struct timespec ts = {
+	    .tv_sec = milliseconds / 1000,
+	    .tv_nsec = milliseconds % 1000 * 1000000L,
+	};
+
+	while (nanosleep(&ts, &ts) != 0)
+		;
+}
+
+static void
+reap_twice(void)
+{
+	umem_cache_t *cp = counting();
+
+	umem_reap();
+	CHILD_CHECK(reclaimed == 1);
+	for (int i = 0; i < 1000; i++)
+		umem_reap();
+	CHILD_CHECK(reclaimed == 1);
+	(void)quarry_reap();
+	CHILD_CHECK(reclaimed == 2);
+	umem_cache_reap_now(cp);
+	CHILD_CHECK(reclaimed == 3);
+}
+
+static void
+reap_each_second(void)
+{
+	(void)counting();
+	umem_reap();
+	umem_reap();
+	CHILD_CHECK(reclaimed == 1);
+	wait_for(1100);
+	umem_reap();
+	umem_reap();
+	CHILD_CHECK(reclaimed == 2);
+}
+
+static void
+reap_always(void)
+{
+	(void)counting();
+	for (size_t i = 1; i <= 10; i++) {
+		umem_reap();
+		CHILD_CHECK(reclaimed == i);
+	}
+}
+
+static void
+a_reap_within_the_interval_of_the_last_does_nothing(void **state)
+{
+	struct again_run twice = {"reap_twice", {NULL}};
+	struct again_run second = {
+	    "reap_each_second", {"UMEM_OPTIONS=reap_interval=1"}};
+	struct again_run always = {
+	    "reap_always", {"UMEM_OPTIONS=reap_interval=0"}};
+	(void)state;
+
+	child_expect_exit(again_exec, &twice, 0);
+	child_expect_exit(again_exec, &second, 0);
+	child_expect_exit(again_exec, &always, 0);
+}
+
+/* ---- maintenance that nobody asks for ---- */
+
+static size_t
+threads(void)
+{
+	DIR *dir = opendir("/proc/self/task");
+	size_t n = 0;
+
+	if (dir == NULL)
+		abort();
+	while (readdir(dir) != NULL)
+		n++;
+	(void)closedir(dir);
+	return (n - 2);
+}
+
+/* A large heap that then does nothing whatever. */
+static void
+go_idle(void)
+{
+	size_t before = threads(), resident;
+
+	memset(blocks, 0xff, sizeof(blocks));
+	resident = memory();
+	peak_down(peak_up(64 * MIB));
+	CHILD_CHECK(threads() > before);
+	for (int i = 0; i < 80; i++) {
+		if (memory() < resident + 4 * MIB)
+			return;
+		wait_for(100);
+	}
+	CHILD_CHECK(memory() < resident + 4 * MIB);
+}
+
+/* A small one, whose owner allocates something now and then. */
+static void
+go_slow(void)
+{
+	static void *objs[600];
+	size_t before = threads(), resident = memory();
+	umem_cache_t *cp =
+	    umem_cache_create("slow", 5000, 0, NULL, NULL, NULL, NULL, NULL, 0);
+
+	for (size_t i = 0; i < 4000; i++)
+		(blocks[i].b_addr = umem_cache_alloc(cp, 0))[0] = 1;
+	for (size_t i = 0; i < 4000; i++)
+		umem_cache_free(cp, blocks[i].b_addr);
+	CHILD_CHECK(memory() > resident + 4 * MIB);
+	for (int i = 0; i < 80; i++) {
+		CHILD_CHECK(threads() == before);
+		for (size_t j = 0; j < 600; j++)
+			objs[j] = umem_alloc(48, 0);
+		for (size_t j = 0; j < 600; j++)
+			umem_free(objs[j], 48);
+		if (memory() < resident + 2 * MIB)
+			return;
+		wait_for(100);
+	}
+	CHILD_CHECK(memory() < resident + 2 * MIB);
+}
+
+static void
+have_no_thread(void)
+{
+	size_t before = threads();
+
+	peak_down(peak_up(64 * MIB));
+	CHILD_CHECK(threads() == before);
+}
+
+static void
+a_large_heap_gives_idle_memory_back_though_nobody_calls(void **state)
+{
+	struct again_run run = {"go_idle", {NULL}};
+	(void)state;
+
+	if (look_quick())
+		skip();
+	child_expect_exit(again_exec, &run, 0);
+}
+
+static void
+a_small_heap_gives_idle_memory_back_without_a_thread(void **state)
+{
+	struct again_run run = {"go_slow", {NULL}};
+	(void)state;
+
+	if (look_quick())
+		skip();
+	child_expect_exit(again_exec, &run, 0);
+}
+
+static void
+there_is_no_thread_where_none_is_wanted(void **state)
+{
+	struct again_run run = {"have_no_thread", {"QUARRY_OPTIONS=nothread"}};
+	(void)state;
+
+	child_expect_exit(again_exec, &run, 0);
+}
+
+/* ---- the thread ---- */
+
+static _Atomic unsigned long mine, others;
+
+static void
+count_signal(int signal)
+{
+	(void)signal;
+	atomic_fetch_add(syscall(SYS_gettid) == getpid() ? &mine : &others, 1);
+}
+
+static void
+get_signals(void)
+{
+	size_t before = threads();
+
+	peak_down(peak_up(64 * MIB));
+	CHILD_CHECK(threads() > before);
+	(void)signal(SIGUSR1, count_signal);
+	for (int i = 0; i < 1000; i++)
+		CHILD_CHECK(kill(getpid(), SIGUSR1) == 0);
+	CHILD_CHECK(mine > 0 && others == 0);
+}
+
+static void
+no_signal_of_the_program_goes_to_the_thread(void **state)
+{
+	struct again_run run = {"get_signals", {NULL}};
+	(void)state;
+
+	child_expect_exit(again_exec, &run, 0);
+}
+
+static void
+fork_with_a_thread(void)
+{
+	size_t before = threads();
+	pid_t pid;
+	int status;
+
+	peak_down(peak_up(64 * MIB));
+	CHILD_CHECK(threads() > before);
+	pid = fork();
+	if (pid == 0) {
+		(void)alarm(30);
+		go_idle();
+		_exit(0);
+	}
+	CHILD_CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+static void
+the_child_of_a_process_with_a_thread_gets_one_when_it_grows(void **state)
+{
+	struct again_run run = {"fork_with_a_thread", {NULL}};
+	(void)state;
+
+	if (look_quick())
+		skip();
+	child_expect_exit(again_exec, &run, 0);
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct again parts[] = {
+	    {"reap_twice", reap_twice},
+	    {"reap_each_second", reap_each_second},
+	    {"reap_always", reap_always},
+	    {"go_idle", go_idle},
+	    {"go_slow", go_slow},
+	    {"have_no_thread", have_no_thread},
+	    {"get_signals", get_signals},
+	    {"fork_with_a_thread", fork_with_a_thread},
+	    {NULL, NULL},
+	};
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_reap_returns_everything_that_is_idle),
+	    cmocka_unit_test(what_is_in_use_is_not_touched_by_a_reap),
+	    cmocka_unit_test(what_stays_after_a_peak_without_a_reap_is_bounded),
+	    cmocka_unit_test(
+		a_reap_within_the_interval_of_the_last_does_nothing),
+	    cmocka_unit_test(
+		a_large_heap_gives_idle_memory_back_though_nobody_calls),
+	    cmocka_unit_test(
+		a_small_heap_gives_idle_memory_back_without_a_thread),
+	    cmocka_unit_test(there_is_no_thread_where_none_is_wanted),
+	    cmocka_unit_test(no_signal_of_the_program_goes_to_the_thread),
+	    cmocka_unit_test(
+		the_child_of_a_process_with_a_thread_gets_one_when_it_grows),
+	};
+
+	again_main(argc, argv, parts);
+	return (cmocka_run_group_tests(tests, NULL, NULL));
+}
