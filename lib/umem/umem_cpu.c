@@ -193,7 +193,7 @@ umem__cpu_alloc(struct umem_cache *cp)
 {
 	size_t off = cp->cache_slot_off;
 
-	umem__tick();
+	umem__tick(true);
 	atomic_fetch_add_explicit(&cp->cache_misses, 1, memory_order_relaxed);
 	for (int i = 0; i < ATTEMPTS && off != 0; i++) {
 		unsigned cpu;
@@ -238,7 +238,7 @@ umem__cpu_free(struct umem_cache *cp, uintptr_t word)
 {
 	size_t off = (word & 1) != 0 ? 0 : cp->cache_slot_off;
 
-	umem__tick();
+	umem__tick(false);
 	atomic_fetch_add_explicit(
 	    &cp->cache_free_misses, 1, memory_order_relaxed);
 	for (int i = 0; i < ATTEMPTS && off != 0; i++) {

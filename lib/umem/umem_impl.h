@@ -294,9 +294,10 @@ void umem__cache_unlock_all(bool child);
 
 /*
  * Maintenance, if it is due and nobody else is at it: end the interval of
- * every depot, give back what was idle.  Cheap when it is not due.
+ * every depot, give back what was idle.  Cheap when it is not due.  With
+ * may_start the caller holds no lock of the C library: a thread may be made.
  */
-void umem__tick(void);
+void umem__tick(bool may_start);
 /* In the child of fork: the maintenance thread is not there. */
 void umem__update_forked(void);
 /* Empty everything that is idle into the system; bytes given back. */

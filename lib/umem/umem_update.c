@@ -180,8 +180,12 @@ thread_wake(void)
 		os_unpark(&thread_asleep, 1);
 }
 
+/*
+ * Only an allocation starts the thread: the C library frees the thread-local
+ * storage of cached stacks under a lock that pthread_create() takes.
+ */
 void
-umem__tick(void)
+umem__tick(bool may_start)
 {
 	static _Atomic unsigned calls;
 	unsigned n = atomic_load_explicit(&calls, memory_order_relaxed);
@@ -191,7 +195,8 @@ umem__tick(void)
 	atomic_store_explicit(&calls, n + 1, memory_order_relaxed);
 	if (QR_LIKELY(n % CALLS_PER_LOOK != 0))
 		return;
-	if (atomic_load_explicit(&thread_state, memory_order_relaxed) ==
+	if (may_start &&
+	    atomic_load_explicit(&thread_state, memory_order_relaxed) ==
 		THREAD_NONE &&
 	    !umem__opt.nothread &&
 	    vmem_size(vmem__heap(), VMEM_ALLOC | VMEM_FREE) >= THREAD_MIN)
