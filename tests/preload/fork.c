@@ -305,6 +305,87 @@ a_child_of_a_child_of_a_child_works(void)
 	_exit(0);
 }
 
+/* ---- cached stacks ---- */
+
+/* More than the 40 MiB of stacks that glibc keeps. */
+enum { STACKS = 7, STACK = 8 << 20, GROWN_MIB = 64 };
+
+/* One miss in so many looks whether there is something to be done. */
+enum { EVERY = 16 };
+
+static pthread_barrier_t together;
+
+static void *
+wait_for_all(void *arg)
+{
+	(void)pthread_barrier_wait(&together);
+	return (arg);
+}
+
+static void
+make_stacks_and_drop_them(unsigned mallocs)
+{
+	pthread_t id[STACKS];
+	pthread_attr_t attr;
+
+	while (mallocs-- > 0)
+		CHECK(malloc(100) != NULL);
+	CHECK(pthread_barrier_init(&together, NULL, STACKS + 1) == 0);
+	CHECK(pthread_attr_init(&attr) == 0);
+	CHECK(pthread_attr_setstacksize(&attr, STACK) == 0);
+	for (size_t i = 0; i < STACKS; i++)
+		CHECK(pthread_create(&id[i], &attr, wait_for_all, NULL) == 0);
+	(void)pthread_barrier_wait(&together);
+	for (size_t i = 0; i < STACKS; i++)
+		CHECK(pthread_join(id[i], NULL) == 0);
+}
+
+/* One that hangs may have all signals blocked. */
+static void
+wait_or_kill(pid_t pid)
+{
+	int status = 0;
+
+	for (unsigned ms = 0; ms < 20000; ms++) {
+		if (waitpid(pid, &status, WNOHANG) == pid) {
+			CHECK(status == 0);
+			return;
+		}
+		(void)usleep(1000);
+	}
+	(void)kill(pid, SIGKILL);
+	CHECK(!"the child ends");
+}
+
+/*
+ * The C library frees thread-local storage of the stacks it gives up with a
+ * lock held that pthread_create() takes: a library that makes its own thread
+ * then waits for itself.  Run with UMEM_OPTIONS=nomagazines, so that every
+ * call is a miss, and from every state of its count of them.
+ */
+static void
+freeing_in_the_middle_of_pthread_join_is_safe(void)
+{
+	static char *grown[GROWN_MIB];
+
+	for (size_t i = 0; i < GROWN_MIB; i++) {
+		grown[i] = malloc((size_t)1 << 20);
+		CHECK(grown[i] != NULL);
+	}
+	for (unsigned n = 0; n < EVERY * EVERY; n++) {
+		pid_t pid = fork();
+
+		CHECK(pid != -1);
+		if (pid == 0) {
+			make_stacks_and_drop_them(n % EVERY);
+			_exit(0);
+		}
+		wait_or_kill(pid);
+		if (n % EVERY == 0)
+			CHECK(malloc(100) != NULL);
+	}
+}
+
 static const struct check table[] = {
     CHECK_THAT(two_hundred_children_of_a_busy_process_work),
     CHECK_THAT(several_threads_may_fork_at_once),
@@ -312,6 +393,7 @@ static const struct check table[] = {
     CHECK_THAT(vfork_and_exec_work_in_a_busy_process),
     CHECK_THAT(system_and_popen_work_in_a_busy_process),
     CHECK_THAT(a_child_of_a_child_of_a_child_works),
+    CHECK_THAT(freeing_in_the_middle_of_pthread_join_is_safe),
 };
 
 int
