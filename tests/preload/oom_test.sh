@@ -8,8 +8,9 @@ preload="$PWD/failmap.so $QUARRY_PRELOAD"
 # A thread's own block would count as one that was lost.
 export QUARRY_OPTIONS=nothread
 LD_PRELOAD=$preload ./oom
+QUARRY_OPTIONS=nothread LD_PRELOAD=$preload ./oom
 for calls in 1 2 3 4 1-2 1-3 2-3 1-; do
-	FAILMAP=mmap:$calls LD_PRELOAD=$preload ./oom
+	QUARRY_OPTIONS=nothread FAILMAP=mmap:$calls LD_PRELOAD=$preload ./oom
 done
 # What is to be given back and is refused is kept, and is as zero as new memory.
 for call in munmap madvise; do
