@@ -226,7 +226,7 @@ static const struct misuse {
 	BAD "invalid free: buffer not in cache: buffer=0x*"
 	    " (not memory of this allocator), freed to cache mine"},
     {"odd", odd, true,
-	BAD "invalid free: buffer not in cache: buffer=0x*"
+	BAD "bad free: not the start of a buffer: buffer=0x*"
 	    " (cache mine, slab 0x*), freed to cache mine"},
     {"NULL", null, true,
 	BAD "invalid free: buffer not in cache: buffer=0x0"
