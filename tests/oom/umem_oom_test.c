@@ -1,0 +1,665 @@
+/*
+ * umem_oom_test.c - each system call of each operation fails in turn.
+ *
+ * Every attempt has a process of its own, a child of one in which nothing was
+ * allocated yet: so it is the first of its kind, with nothing to fall back on.
+ * The operation fails or not; then nothing may be lost, and all must work.
+ */
+#include "support/again.h"
+#include "support/child.h"
+#include "support/failsys.h"
+#include "support/umem_look.h"
+#include "umem/umem_impl.h"
+
+#include <quarry/quarry.h>
+#include <quarry/umem.h>
+#include <quarry/vmem.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* What a child exits with when none of its system calls was to fail. */
+enum { UNTOUCHED = 42 };
+
+/*
+ * An operation: o_do says whether it succeeded, and o_undo gives everything
+ * back if so.  o_setup makes what it needs, before anything fails.
+ */
+struct op {
+	void (*o_setup)(void);
+	bool (*o_do)(void);
+	void (*o_undo)(void);
+	bool o_must; /* it cannot fail */
+};
+
+struct attempt {
+	const struct op *a_op;
+	enum failsys a_call;
+	unsigned long a_n;
+	bool a_for_good; /* the n-th and all later ones */
+};
+
+static void
+attempt(void *arg)
+{
+	const struct attempt *a = arg;
+	const struct op *op = a->a_op;
+	unsigned long calls;
+	size_t before;
+	bool ok;
+
+	if (op->o_setup != NULL)
+		op->o_setup();
+	before = look_heap();
+	failsys_reset();
+	if (a->a_for_good)
+		failsys_from(a->a_call, a->a_n, ENOMEM);
+	else
+		failsys_nth(a->a_call, a->a_n, ENOMEM);
+	errno = 0;
+	ok = op->o_do();
+	calls = failsys_calls(a->a_call);
+	failsys_reset();
+
+	CHILD_CHECK(ok || (!op->o_must && calls >= a->a_n));
+	look_check();
+	for (int again = 0; again < 2; again++) {
+		if (ok)
+			op->o_undo();
+		look_check();
+		ok = op->o_do();
+		CHILD_CHECK(ok);
+	}
+	op->o_undo();
+	(void)quarry_reap();
+	look_check();
+	CHILD_CHECK(look_heap() <= before);
+	if (calls < a->a_n)
+		_exit(UNTOUCHED);
+}
+
+static void
+survives_each(const struct op *op, enum failsys call, bool for_good)
+{
+	unsigned long most = look_quick() ? 2 : 500;
+	struct child c = {0};
+
+	/* The later ones are all alike. */
+	for (unsigned long n = 1; n <= most && c.c_status != UNTOUCHED;
+	     n += 1 + n / 16) {
+		struct attempt a = {op, call, n, for_good};
+
+		child_run(&c, attempt, &a);
+		if (c.c_signal != 0 ||
+		    (c.c_status != 0 && c.c_status != UNTOUCHED))
+			fail_msg("call %d, the %lu-th%s: signal %d, status %d,"
+				 " %s",
+			    call, n, for_good ? " and all others" : "",
+			    c.c_signal, c.c_status, c.c_stderr);
+	}
+	assert_true(look_quick() || c.c_status == UNTOUCHED);
+}
+
+static void
+survives(const struct op *op)
+{
+	survives_each(op, FAILSYS_MMAP, true);
+	survives_each(op, FAILSYS_MMAP, false);
+	survives_each(op, FAILSYS_MUNMAP, true);
+	survives_each(op, FAILSYS_MADVISE, true);
+	if (look_quick())
+		return;
+	survives_each(op, FAILSYS_MUNMAP, false);
+	survives_each(op, FAILSYS_MADVISE, false);
+	survives_each(op, FAILSYS_MPROTECT, true);
+	survives_each(op, FAILSYS_OPEN, true);
+}
+
+/* ---- memory of any size ---- */
+
+static void *got;
+
+static bool
+alloc_100(void)
+{
+	got = umem_alloc(100, UMEM_DEFAULT);
+	return (got != NULL && memset(got, 1, 100) != NULL);
+}
+
+static void
+free_100(void)
+{
+	umem_free(got, 100);
+}
+
+static void
+a_small_block_is_had_or_not(void **state)
+{
+	(void)state;
+	survives(&(struct op){NULL, alloc_100, free_100, false});
+}
+
+static bool
+zalloc_70000(void)
+{
+	got = umem_zalloc(70000, UMEM_DEFAULT);
+	return (got != NULL);
+}
+
+static void
+free_70000(void)
+{
+	CHILD_CHECK(*(char *)got == 0 && ((char *)got)[69999] == 0);
+	memset(got, 0xff, 70000);
+	umem_free(got, 70000);
+}
+
+static void
+a_zeroed_block_is_had_or_not(void **state)
+{
+	(void)state;
+	survives(&(struct op){NULL, zalloc_70000, free_70000, false});
+}
+
+enum { LARGE = 50 << 20 };
+
+static bool
+alloc_large(void)
+{
+	got = umem_alloc(LARGE, UMEM_DEFAULT);
+	return (got != NULL && memset(got, 1, 100) != NULL);
+}
+
+static void
+free_large(void)
+{
+	umem_free(got, LARGE);
+}
+
+static void
+a_large_block_is_had_or_not(void **state)
+{
+	(void)state;
+	survives(&(struct op){NULL, alloc_large, free_large, false});
+}
+
+/* One block of every class there is: all their caches are made. */
+enum { CLASSES = 300 };
+static void *of_class[CLASSES];
+
+static size_t
+class_size(size_t i)
+{
+	return (i < 64 ? 1 + i * 8 : 512 + (i - 64) * 600);
+}
+
+static bool
+alloc_classes(void)
+{
+	for (size_t i = 0; i < CLASSES; i++) {
+		of_class[i] = umem_alloc(class_size(i), UMEM_DEFAULT);
+		if (of_class[i] == NULL) {
+			while (i-- > 0)
+				umem_free(of_class[i], class_size(i));
+			return (false);
+		}
+		memset(of_class[i], 1, class_size(i));
+	}
+	return (true);
+}
+
+static void
+free_classes(void)
+{
+	for (size_t i = 0; i < CLASSES; i++)
+		umem_free(of_class[i], class_size(i));
+}
+
+static void
+blocks_of_every_class_are_had_or_not(void **state)
+{
+	(void)state;
+	survives(&(struct op){NULL, alloc_classes, free_classes, false});
+}
+
+static void
+must_alloc_classes(void)
+{
+	CHILD_CHECK(alloc_classes());
+}
+
+static bool
+free_classes_now(void)
+{
+	if (of_class[0] == NULL)
+		must_alloc_classes();
+	free_classes();
+	of_class[0] = NULL;
+	return (true);
+}
+
+static void
+nothing(void)
+{
+}
+
+static void
+a_free_never_fails(void **state)
+{
+	(void)state;
+	survives(
+	    &(struct op){must_alloc_classes, free_classes_now, nothing, true});
+}
+
+static bool
+alloc_aligned(void)
+{
+	got = umem_alloc_align(1000, 1 << 22, UMEM_DEFAULT);
+	return (got != NULL && memset(got, 1, 1000) != NULL);
+}
+
+static void
+free_aligned(void)
+{
+	umem_free_align(got, 1000);
+}
+
+static void
+an_aligned_block_is_had_or_not(void **state)
+{
+	(void)state;
+	survives(&(struct op){NULL, alloc_aligned, free_aligned, false});
+}
+
+/* ---- caches ---- */
+
+static umem_cache_t *cache;
+
+static bool
+create(void)
+{
+	cache =
+	    umem_cache_create("made", 200, 0, NULL, NULL, NULL, NULL, NULL, 0);
+	return (cache != NULL || (errno == EAGAIN && false));
+}
+
+static void
+destroy(void)
+{
+	umem_cache_destroy(cache);
+}
+
+static void
+a_cache_is_made_or_not(void **state)
+{
+	(void)state;
+	survives(&(struct op){NULL, create, destroy, false});
+}
+
+static void
+must_create(void)
+{
+	CHILD_CHECK(create());
+}
+
+static void *objs[5000];
+static size_t nobjs;
+
+/* As many as there are; the rest is there next time. */
+static bool
+alloc_batch(void)
+{
+	nobjs = umem_cache_alloc_batch(cache, objs, 5000, UMEM_DEFAULT);
+	for (size_t i = 0; i < nobjs; i++)
+		memset(objs[i], 1, 200);
+	if (nobjs == 5000)
+		return (true);
+	umem_cache_free_batch(cache, objs, nobjs);
+	return (false);
+}
+
+static void
+free_batch(void)
+{
+	umem_cache_free_batch(cache, objs, nobjs);
+}
+
+static void
+objects_are_had_or_not(void **state)
+{
+	(void)state;
+	survives(&(struct op){must_create, alloc_batch, free_batch, false});
+}
+
+static bool
+create_use_and_destroy(void)
+{
+	bool ok = create() && alloc_batch();
+
+	if (ok)
+		free_batch();
+	if (cache != NULL)
+		umem_cache_destroy(cache);
+	return (ok);
+}
+
+static void
+the_whole_life_of_a_cache_is_had_or_not(void **state)
+{
+	(void)state;
+	survives(&(struct op){NULL, create_use_and_destroy, nothing, false});
+}
+
+/* ---- caches over arenas ---- */
+
+static vmem_t *arena;
+
+static bool
+create_over_arena(void)
+{
+	arena = vmem_create("integers", (void *)1, 100000, 1, NULL, NULL, NULL,
+	    8, VM_NOSLEEP | VMC_IDENTIFIER);
+	if (arena == NULL)
+		return (false);
+	cache = umem_cache_create(
+	    "over", 3, 1, NULL, NULL, NULL, NULL, arena, UMC_NOTOUCH);
+	if (cache != NULL)
+		return (true);
+	vmem_destroy(arena);
+	return (false);
+}
+
+static void
+destroy_over_arena(void)
+{
+	umem_cache_destroy(cache);
+	vmem_destroy(arena);
+}
+
+static void
+a_cache_over_an_arena_is_made_or_not(void **state)
+{
+	(void)state;
+	survives(
+	    &(struct op){NULL, create_over_arena, destroy_over_arena, false});
+}
+
+static void
+must_create_over_arena(void)
+{
+	CHILD_CHECK(create_over_arena());
+}
+
+/* Integers of both caches and arena, so many that tables must grow. */
+static bool
+alloc_integers(void)
+{
+	bool ok = true;
+
+	for (nobjs = 0; nobjs < 5000 && ok; nobjs += ok) {
+		objs[nobjs] = nobjs % 2
+		    ? umem_cache_alloc(cache, UMEM_DEFAULT)
+		    : vmem_alloc(arena, 1 + nobjs % 12, VM_NOSLEEP);
+		ok = objs[nobjs] != NULL;
+	}
+	return (ok);
+}
+
+static void
+free_integers(void)
+{
+	for (size_t i = 0; i < nobjs; i++) {
+		if (i % 2)
+			umem_cache_free(cache, objs[i]);
+		else
+			vmem_free(arena, objs[i], 1 + i % 12);
+	}
+}
+
+static bool
+alloc_integers_or_none(void)
+{
+	bool ok = alloc_integers();
+
+	if (!ok)
+		free_integers();
+	return (ok);
+}
+
+static void
+integers_are_had_or_not(void **state)
+{
+	(void)state;
+	survives(&(struct op){must_create_over_arena, alloc_integers_or_none,
+	    free_integers, false});
+}
+
+/* ---- the heap arena ---- */
+
+static bool
+use_heap_arena(void)
+{
+	vmem_alloc_t *afunc;
+	vmem_free_t *ffunc;
+	vmem_t *heap = vmem_heap_arena(&afunc, &ffunc);
+
+	if (heap == NULL)
+		return (false);
+	arena = vmem_create(
+	    "mine", NULL, 0, 4096, afunc, ffunc, heap, 0, VM_NOSLEEP);
+	if (arena == NULL)
+		return (false);
+	got = vmem_alloc(arena, 100000, VM_NOSLEEP);
+	if (got != NULL)
+		return (memset(got, 1, 100000) != NULL);
+	vmem_destroy(arena);
+	return (false);
+}
+
+static void
+leave_heap_arena(void)
+{
+	vmem_free(arena, got, 100000);
+	vmem_destroy(arena);
+}
+
+static void
+an_arena_over_the_heap_is_had_or_not(void **state)
+{
+	(void)state;
+	survives(&(struct op){NULL, use_heap_arena, leave_heap_arena, false});
+}
+
+/* ---- giving back, and looking ---- */
+
+static void
+be_idle(void)
+{
+	must_alloc_classes();
+	free_classes();
+	CHILD_CHECK(alloc_large());
+	free_large();
+}
+
+static bool
+reap(void)
+{
+	(void)quarry_reap();
+	return (true);
+}
+
+static void
+a_reap_never_fails(void **state)
+{
+	(void)state;
+	survives(&(struct op){be_idle, reap, nothing, true});
+}
+
+static bool
+look(void)
+{
+	int fd = open("/dev/null", O_WRONLY);
+
+	CHILD_CHECK(fd >= 0);
+	CHILD_CHECK(quarry_stats_write(fd, "text") == 0);
+	CHILD_CHECK(quarry_stats_write(fd, "json") == 0);
+	(void)close(fd);
+	return (true);
+}
+
+static void
+statistics_never_fail(void **state)
+{
+	const struct op op = {be_idle, look, nothing, true};
+	(void)state;
+
+	survives_each(&op, FAILSYS_MMAP, true);
+	survives_each(&op, FAILSYS_MADVISE, true);
+}
+
+/* ---- the fence ---- */
+
+static bool
+reap_batch(void)
+{
+	CHILD_CHECK(alloc_batch());
+	free_batch();
+	failsys_only(SYS_membarrier);
+	failsys_from(FAILSYS_SYSCALL, 1, EPERM);
+	umem_cache_reap_now(cache);
+	failsys_reset();
+	return (true);
+}
+
+static void
+a_cache_reaped_without_a_fence_keeps_what_cpus_hold(void **state)
+{
+	struct child c;
+	const struct op op = {must_create, reap_batch, nothing, true};
+	struct attempt a = {&op, FAILSYS_MMAP, 1000, true};
+	(void)state;
+
+	child_run(&c, attempt, &a);
+	assert_int_equal(c.c_signal, 0);
+	assert_int_equal(c.c_status, UNTOUCHED);
+}
+
+/* ---- initialisation ---- */
+
+/* Before any constructor of the library: "call n for-good". */
+__attribute__((constructor(101))) static void
+fail_at_start(void)
+{
+	const char *how = getenv("QR_TEST_FAIL");
+	unsigned call, for_good;
+	unsigned long n;
+
+	if (how == NULL || sscanf(how, "%u %lu %u", &call, &n, &for_good) != 3)
+		return;
+	if (for_good)
+		failsys_from((enum failsys)call, n, ENOMEM);
+	else
+		failsys_nth((enum failsys)call, n, ENOMEM);
+}
+
+/* What the program sees while the library cannot begin. */
+static void
+expect_nothing_yet(void)
+{
+	int fd = open("/dev/null", O_WRONLY);
+
+	CHILD_CHECK(umem_alloc(100, UMEM_DEFAULT) == NULL);
+	CHILD_CHECK(umem_zalloc(1000000, UMEM_DEFAULT) == NULL);
+	CHILD_CHECK(umem_alloc_align(100, 64, UMEM_DEFAULT) == NULL);
+	CHILD_CHECK(!create() && errno == EAGAIN);
+	CHILD_CHECK(vmem_heap_arena(NULL, NULL) == NULL);
+	CHILD_CHECK(quarry_stats_write(fd, "text") == ENOMEM);
+	CHILD_CHECK(quarry_reap() == 0);
+	umem_reap();
+	umem_free(NULL, 0);
+	umem_free_align(NULL, 0);
+	(void)close(fd);
+}
+
+static void
+begin_late(void)
+{
+	if (!umem__ready() && !umem__init())
+		expect_nothing_yet();
+	failsys_reset();
+	CHILD_CHECK(alloc_classes());
+	free_classes();
+	CHILD_CHECK(alloc_large());
+	free_large();
+	CHILD_CHECK(create());
+	CHILD_CHECK(alloc_batch());
+	free_batch();
+	destroy();
+	(void)quarry_reap();
+	CHILD_CHECK(umem__ready());
+	look_check();
+}
+
+static void
+initialisation_begins_when_there_is_memory(void **state)
+{
+	static const enum failsys calls[] = {FAILSYS_MMAP, FAILSYS_MUNMAP,
+	    FAILSYS_MADVISE, FAILSYS_SYSCALL, FAILSYS_OPEN};
+	unsigned long most = look_quick() ? 2 : 8;
+	(void)state;
+
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		for (unsigned long n = 1; n <= most; n++) {
+			char one[64], all[64];
+			struct again_run run = {"begin_late", {one}};
+
+			(void)snprintf(one, sizeof(one),
+			    "QR_TEST_FAIL=%d %lu 0", calls[i], n);
+			(void)snprintf(all, sizeof(all),
+			    "QR_TEST_FAIL=%d %lu 1", calls[i], n);
+			child_expect_exit(again_exec, &run, 0);
+			run.ar_env[0] = all;
+			child_expect_exit(again_exec, &run, 0);
+		}
+	}
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct again parts[] = {
+	    {"begin_late", begin_late},
+	    {NULL, NULL},
+	};
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_small_block_is_had_or_not),
+	    cmocka_unit_test(a_zeroed_block_is_had_or_not),
+	    cmocka_unit_test(a_large_block_is_had_or_not),
+	    cmocka_unit_test(blocks_of_every_class_are_had_or_not),
+	    cmocka_unit_test(a_free_never_fails),
+	    cmocka_unit_test(an_aligned_block_is_had_or_not),
+	    cmocka_unit_test(a_cache_is_made_or_not),
+	    cmocka_unit_test(objects_are_had_or_not),
+	    cmocka_unit_test(the_whole_life_of_a_cache_is_had_or_not),
+	    cmocka_unit_test(a_cache_over_an_arena_is_made_or_not),
+	    cmocka_unit_test(integers_are_had_or_not),
+	    cmocka_unit_test(an_arena_over_the_heap_is_had_or_not),
+	    cmocka_unit_test(a_reap_never_fails),
+	    cmocka_unit_test(statistics_never_fail),
+	    cmocka_unit_test(
+		a_cache_reaped_without_a_fence_keeps_what_cpus_hold),
+	    cmocka_unit_test(initialisation_begins_when_there_is_memory),
+	};
+
+	again_main(argc, argv, parts);
+	return (cmocka_run_group_tests(tests, NULL, NULL));
+}
