@@ -72,18 +72,28 @@ check_skip(const char *reason)
 	_exit(CHECK_SKIPPED);
 }
 
-/* Resident bytes of this process; allocates nothing. */
-__attribute__((unused)) static size_t
-check_resident(void)
+/* Bytes of address space and of resident memory; allocates nothing. */
+__attribute__((unused)) static void
+check_memory(size_t *space, size_t *resident)
 {
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	char text[64] = "";
-	unsigned long pages = 0;
 	int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
 
 	CHECK(fd >= 0 && read(fd, text, sizeof(text) - 1) > 0);
 	(void)close(fd);
-	CHECK(sscanf(text, "%*u %lu", &pages) == 1);
-	return (pages * (size_t)sysconf(_SC_PAGESIZE));
+	CHECK(sscanf(text, "%zu %zu", space, resident) == 2);
+	*space *= page;
+	*resident *= page;
+}
+
+__attribute__((unused)) static size_t
+check_resident(void)
+{
+	size_t space, resident;
+
+	check_memory(&space, &resident);
+	return (resident);
 }
 
 static void
