@@ -79,6 +79,12 @@ look_mapped(void)
 	return (statm(0));
 }
 
+bool
+look_shadowed(void)
+{
+	return (look_mapped() >> 40 != 0);
+}
+
 static cpu_set_t before_pin;
 
 void

@@ -22,6 +22,9 @@ size_t look_heap(void);
 size_t look_resident(void);
 size_t look_mapped(void);
 
+/* A sanitizer has memory of its own beside ours, and makes all slow. */
+bool look_shadowed(void);
+
 /*
  * Keep the calling thread on the CPU it is on, so that it sees the magazines
  * of that one only; and let it go again.

@@ -52,8 +52,8 @@ memory(void)
 	struct vmem__heap_stat st;
 
 	vmem__heap_stat(&st);
-	return (look_mapped() >> 40 != 0 ? look_heap() + st.idle_bytes
-					 : look_resident());
+	return (
+	    look_shadowed() ? look_heap() + st.idle_bytes : look_resident());
 }
 
 /* About `total` bytes in blocks of many sizes, all touched; how many. */
