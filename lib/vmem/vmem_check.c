@@ -92,32 +92,37 @@ check_tree(const struct vmem_tree *t)
 	check_order(t);
 }
 
-/* N5 for a node of vm_addrs, and the same below. */
+/* N5 for node n of vm_addrs: does `known`, n or above, tell the truth of n? */
+static void
+check_hopeless(const struct vmem *vmp, const struct vmem_node *known,
+    const struct vmem_node *n, unsigned k)
+{
+	const struct vmem_shape *h = &vmp->vm_shape[k];
+	struct vmem_req r = {.r_size = known->n_shape[k],
+	    .r_align = h->h_align,
+	    .r_phase = h->h_phase,
+	    .r_nocross = h->h_nocross,
+	    .r_max = UINTPTR_MAX};
+	uintptr_t a;
+
+	for (unsigned i = 0; i < n->n_count; i++) {
+		const struct vmem_ent *e = &n->n_ent[i];
+
+		if (n->n_level != 0)
+			check_hopeless(vmp, known, e->e_ptr, k);
+		else
+			QR_VERIFY(!vmem__fit_low(
+			    &r, e->e_key, e->e_key + (e->e_val - 1), &a));
+	}
+}
+
 static void
 check_shapes(const struct vmem *vmp, const struct vmem_node *n)
 {
-	for (unsigned k = 0; k < VMEM_SHAPES; k++) {
-		const struct vmem_shape *h = &vmp->vm_shape[k];
-		struct vmem_req r = {.r_align = h->h_align,
-		    .r_phase = h->h_phase,
-		    .r_nocross = h->h_nocross};
-		size_t room = 0;
-
-		if (h->h_gen == 0 || n->n_shape_gen[k] != h->h_gen)
-			continue;
-		for (unsigned i = 0; i < n->n_count; i++) {
-			const struct vmem_ent *e = &n->n_ent[i];
-			const struct vmem_node *child = e->e_ptr;
-
-			if (n->n_level != 0)
-				QR_VERIFY(child->n_shape_gen[k] == h->h_gen);
-			room = qr_max(room,
-			    n->n_level != 0 ? child->n_shape[k]
-					    : vmem__fit_room(&r, e->e_key,
-						  e->e_key + (e->e_val - 1)));
-		}
-		QR_VERIFY(n->n_shape[k] == room);
-	}
+	for (unsigned k = 0; k < VMEM_SHAPES; k++)
+		if (vmp->vm_shape[k].h_gen != 0 &&
+		    n->n_shape_gen[k] == vmp->vm_shape[k].h_gen)
+			check_hopeless(vmp, n, n, k);
 	for (unsigned i = 0; n->n_level != 0 && i < n->n_count; i++)
 		check_shapes(vmp, n->n_ent[i].e_ptr);
 }

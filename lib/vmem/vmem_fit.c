@@ -90,28 +90,3 @@ vmem__fit_surely(const struct vmem_req *r, size_t quantum)
 		return (SIZE_MAX);
 	return (need);
 }
-
-/*
- * With a boundary there are two candidates: the first place, up to the first
- * boundary, and the one behind that boundary.  What lies further is no larger
- * than the second unless it is cut short, and then nothing lies further.
- */
-size_t
-vmem__fit_room(const struct vmem_req *r, uintptr_t first, uintptr_t last)
-{
-	uintptr_t a = qr_phaseup(first, r->r_align, r->r_phase);
-	uintptr_t edge, next;
-	size_t room;
-
-	if (a < first || a > last)
-		return (0);
-	if (r->r_nocross == 0)
-		return (last - a == SIZE_MAX ? SIZE_MAX : last - a + 1);
-	edge = a | (r->r_nocross - 1);
-	room = qr_min(last, edge) - a + 1;
-	next = edge + 1 + r->r_phase;
-	if (edge >= last || next < edge || next > last)
-		return (room);
-	edge = next | (r->r_nocross - 1);
-	return (qr_max(room, qr_min(last, edge) - next + 1));
-}

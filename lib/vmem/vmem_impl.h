@@ -32,7 +32,7 @@
  *	size below it, so that a search skips what is too small;
  *	vm_sizes: B+ tree of (size, start), for best fit.
  *
- * Why arrays of 20 entries and not a binary tree inside the tags: a search in a
+ * Why arrays of 18 entries and not a binary tree inside the tags: a search in a
  * million segments costs what its cache misses cost, and 5 levels of a few
  * lines each are fewer than 20 tags; the tags stay one line; and changing a
  * segment's bounds, which is what most operations do to their neighbours, is a
@@ -42,10 +42,9 @@
  *
  * A search that meets too many segments which are long enough but have no place
  * for an alignment or boundary goes for segments that surely have; if there is
- * none, it summarises vm_addrs for this shape of request: every node then knows
- * the largest size of that shape below it.  That costs what looking at
- * everything once does, and from then on, a node at a time, as little as the
- * other summaries.  So no request is linear twice.
+ * none, it looks at all that are long enough, and writes down in every node that
+ * it leaves empty-handed that requests of this shape and size are hopeless below.
+ * So what is hopeless is found out once, until something changes there.
  *
  * A free must not allocate, but may need nodes to insert into an index.  They
  * come from a stock that allocations keep at a quarter of what the indexes
@@ -125,10 +124,6 @@ bool vmem__fit_high(const struct vmem_req *r, uintptr_t first, uintptr_t last,
  */
 size_t vmem__fit_surely(const struct vmem_req *r, size_t quantum);
 
-/* The largest size that has a place like r's in [first, last]. */
-size_t vmem__fit_room(
-    const struct vmem_req *r, uintptr_t first, uintptr_t last);
-
 /* ---- tags and the arena ---- */
 
 enum vmem_kind {
@@ -156,12 +151,13 @@ struct vmem_tags {
 	size_t r_count;
 };
 
-/* A constraint for which vm_addrs keeps a summary. */
+/* A constraint for which nodes of vm_addrs know what is hopeless. */
 struct vmem_shape {
 	size_t h_align;
 	size_t h_phase;
 	size_t h_nocross;
-	uint64_t h_gen; /* never 0 once in use */
+	uint32_t h_gen;  /* never 0 once in use */
+	uint64_t h_used; /* vm_shape_uses when it was used last */
 };
 
 /* A walk in progress, on its caller's stack: vmem_walk.c. */
@@ -222,7 +218,8 @@ struct vmem {
 	struct vmem_tree vm_sizes;  /* (l) free segments by (size, start) */
 	struct vmem_nodes vm_nodes; /* (l) stock for both */
 	struct vmem_shape vm_shape[VMEM_SHAPES]; /* (l) */
-	uint64_t vm_shape_gen;                   /* (l) the last one given */
+	uint32_t vm_shape_gen;                   /* (l) the last one given */
+	uint64_t vm_shape_uses;                  /* (l) */
 	uintptr_t vm_rotor;                      /* (l) next fit goes on here */
 
 	_Atomic size_t vm_total; /* (l,r) */
@@ -296,7 +293,7 @@ void vmem__index_stock(struct vmem *vmp);
 struct vmem_search {
 	size_t f_size; /* look at segments of at least this many integers */
 	size_t f_patience;
-	int f_shape; /* skip by the summary for this shape, or -1 */
+	int f_shape; /* learn and use what is hopeless for this shape, or -1 */
 	struct vmem_tag *f_tag;
 	uintptr_t f_addr;
 	bool f_tired;
@@ -305,7 +302,7 @@ struct vmem_search {
 /* The lowest (VM_ENDALLOC: highest) place of r.  vm_addrs is up to date. */
 void vmem__index_search(
     struct vmem *vmp, const struct vmem_req *r, struct vmem_search *search);
-/* The shape of r, for f_shape. */
+/* The number of r's shape, for f_shape. */
 int vmem__index_shape(struct vmem *vmp, const struct vmem_req *r);
 
 /* Place of r in a free segment, at the end that VM_ENDALLOC tells. */

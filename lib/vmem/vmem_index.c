@@ -6,6 +6,8 @@
  */
 #include "vmem/vmem_impl.h"
 
+#include <string.h>
+
 /* ---- keeping them true ---- */
 
 static struct vmem_ent
@@ -74,7 +76,15 @@ vmem__index_change(
 void
 vmem__index_stock(struct vmem *vmp)
 {
-	size_t need = 4 + vmp->vm_addrs.t_nodes / 4 + vmp->vm_sizes.t_nodes / 4;
+	size_t need;
+
+	/* Nodes must not know of a shape of the same number long ago. */
+	if (QR_UNLIKELY(vmp->vm_shape_gen == UINT32_MAX)) {
+		vmp->vm_shape_gen = 0;
+		memset(vmp->vm_shape, 0, sizeof(vmp->vm_shape));
+		vmp->vm_indexed &= ~(unsigned)VMEM_BY_ADDR;
+	}
+	need = 4 + vmp->vm_addrs.t_nodes / 4 + vmp->vm_sizes.t_nodes / 4;
 
 	if ((vmp->vm_indexed & VMEM_BY_ADDR) != 0)
 		need += 2 * vmem__tree_need(&vmp->vm_addrs);
@@ -126,47 +136,80 @@ vmem__index_want(struct vmem *vmp, unsigned which)
 	return (true);
 }
 
-/* ---- summaries by shape ---- */
+/* ---- what is hopeless ---- */
 
 int
 vmem__index_shape(struct vmem *vmp, const struct vmem_req *r)
 {
-	int oldest = 0;
+	int found = 0;
 
+	vmp->vm_addrs.t_shaped = true;
 	for (int k = 0; k < VMEM_SHAPES; k++) {
-		const struct vmem_shape *h = &vmp->vm_shape[k];
+		struct vmem_shape *h = &vmp->vm_shape[k];
 
 		if (h->h_gen != 0 && h->h_align == r->r_align &&
-		    h->h_phase == r->r_phase && h->h_nocross == r->r_nocross)
+		    h->h_phase == r->r_phase && h->h_nocross == r->r_nocross) {
+			h->h_used = ++vmp->vm_shape_uses;
 			return (k);
-		if (h->h_gen < vmp->vm_shape[oldest].h_gen)
-			oldest = k;
+		}
+		if (h->h_used < vmp->vm_shape[found].h_used)
+			found = k;
 	}
-	vmp->vm_shape[oldest] = (struct vmem_shape){
-	    r->r_align, r->r_phase, r->r_nocross, ++vmp->vm_shape_gen};
-	return (oldest);
+	vmp->vm_shape[found] = (struct vmem_shape){r->r_align, r->r_phase,
+	    r->r_nocross, ++vmp->vm_shape_gen, ++vmp->vm_shape_uses};
+	return (found);
 }
 
-/* The largest size with a place of r's shape, which is shape k, below n. */
-static size_t
-shape_room(const struct vmem *vmp, const struct vmem_req *r, unsigned k,
+static void
+learn(const struct vmem *vmp, const struct vmem_req *r, int k,
     struct vmem_node *n)
 {
-	size_t room = 0;
+	uint32_t gen = vmp->vm_shape[k].h_gen;
 
-	if (n->n_shape_gen[k] == vmp->vm_shape[k].h_gen)
-		return (n->n_shape[k]);
-	for (unsigned i = 0; i < n->n_count; i++) {
-		const struct vmem_ent *e = &n->n_ent[i];
+	n->n_shape[k] = n->n_shape_gen[k] == gen
+	    ? qr_min(n->n_shape[k], r->r_size)
+	    : r->r_size;
+	n->n_shape_gen[k] = gen;
+}
 
-		room = qr_max(room,
-		    n->n_level != 0 ? shape_room(vmp, r, k, e->e_ptr)
-				    : vmem__fit_room(r, e->e_key,
-					  e->e_key + (e->e_val - 1)));
-	}
-	n->n_shape[k] = room;
-	n->n_shape_gen[k] = vmp->vm_shape[k].h_gen;
-	return (room);
+/* Nothing below this entry of an inner node can do. */
+static bool
+hopeless(const struct vmem *vmp, const struct vmem_req *r,
+    const struct vmem_search *search, const struct vmem_ent *e)
+{
+	const struct vmem_node *n = e->e_ptr;
+	int k = search->f_shape;
+
+	return (e->e_val < search->f_size ||
+	    (k >= 0 && n->n_shape_gen[k] == vmp->vm_shape[k].h_gen &&
+		r->r_size >= n->n_shape[k]));
+}
+
+/*
+ * A leaf was looked at in vain.  That tells something when all of it is in r's
+ * window, and so all of it was looked at.
+ */
+static void
+learn_leaf(const struct vmem *vmp, const struct vmem_req *r,
+    const struct vmem_search *search, struct vmem_node *leaf)
+{
+	const struct vmem_ent *last = &leaf->n_ent[leaf->n_count - 1];
+
+	if (search->f_shape >= 0 && leaf->n_ent[0].e_key >= r->r_min &&
+	    last->e_key + (last->e_val - 1) <= r->r_max)
+		learn(vmp, r, search->f_shape, leaf);
+}
+
+static void
+learn_inner(const struct vmem *vmp, const struct vmem_req *r,
+    const struct vmem_search *search, struct vmem_node *n)
+{
+	if (search->f_shape < 0)
+		return;
+	for (unsigned i = 0; i < n->n_count; i++)
+		if (!hopeless(vmp, r, search, &n->n_ent[i]))
+			return;
+	learn(vmp, r, search->f_shape, n);
 }
 
 /* ---- search ---- */
@@ -180,70 +223,64 @@ vmem__fit_ent(
 		: vmem__fit_low(r, start, start + (size - 1), addrp));
 }
 
-/* May anything below this entry of an inner node do? */
-static bool
-worth_a_look(const struct vmem *vmp, const struct vmem_req *r,
-    const struct vmem_search *search, const struct vmem_ent *e)
-{
-	return (e->e_val >= search->f_size &&
-	    (search->f_shape < 0 ||
-		shape_room(vmp, r, (unsigned)search->f_shape, e->e_ptr) >=
-		    r->r_size));
-}
-
-/* The entry of n at or after i (before i) worth a look; n_count when none. */
-static unsigned
-look_up(const struct vmem *vmp, const struct vmem_req *r,
-    const struct vmem_search *search, const struct vmem_node *n, unsigned i)
-{
-	while (i < n->n_count && !worth_a_look(vmp, r, search, &n->n_ent[i]))
-		i++;
-	return (i);
-}
-
-static unsigned
-look_down(const struct vmem *vmp, const struct vmem_req *r,
-    const struct vmem_search *search, const struct vmem_node *n, unsigned i)
-{
-	while (i-- > 0)
-		if (worth_a_look(vmp, r, search, &n->n_ent[i]))
-			return (i);
-	return (n->n_count);
-}
-
-typedef unsigned(look_fn)(const struct vmem *vmp, const struct vmem_req *r,
-    const struct vmem_search *search, const struct vmem_node *n, unsigned i);
-
 /*
- * The nearest leaf in one direction that is worth a look.  Exact summaries lead
- * down without a dead end.
+ * The nearest leaf after (before) this one that may do.  An inner node may have
+ * seemed worth a look and be none: then the way goes on from it.
  */
 static struct vmem_node *
-next_leaf(const struct vmem *vmp, const struct vmem_req *r,
-    const struct vmem_search *search, const struct vmem_node *leaf,
-    look_fn *look)
+leaf_after(const struct vmem *vmp, const struct vmem_req *r,
+    const struct vmem_search *search, struct vmem_node *n)
 {
-	bool up = look == look_up;
-	const struct vmem_node *n = leaf;
 	unsigned i;
 
 	do {
-		const struct vmem_node *parent = n->n_parent;
+		struct vmem_node *child = n;
 
-		if (parent == NULL)
+		n = n->n_parent;
+		if (n == NULL)
 			return (NULL);
-		i = vmem__child_index(parent, n) + (up ? 1 : 0);
-		n = parent;
-		i = look(vmp, r, search, n, i);
-	} while (i == n->n_count);
-	for (;;) {
-		struct vmem_node *child = n->n_ent[i].e_ptr;
+		i = vmem__child_index(n, child) + 1;
+		for (;;) {
+			while (i < n->n_count &&
+			    hopeless(vmp, r, search, &n->n_ent[i]))
+				i++;
+			if (i == n->n_count)
+				break;
+			n = n->n_ent[i].e_ptr;
+			if (n->n_level == 0)
+				return (n);
+			i = 0;
+		}
+		learn_inner(vmp, r, search, n);
+	} while (true);
+}
 
-		if (child->n_level == 0)
-			return (child);
-		n = child;
-		i = look(vmp, r, search, n, up ? 0 : n->n_count);
-	}
+static struct vmem_node *
+leaf_before(const struct vmem *vmp, const struct vmem_req *r,
+    const struct vmem_search *search, struct vmem_node *n)
+{
+	unsigned i;
+
+	do {
+		struct vmem_node *child = n;
+
+		n = n->n_parent;
+		if (n == NULL)
+			return (NULL);
+		i = vmem__child_index(n, child);
+		for (;;) {
+			while (
+			    i > 0 && hopeless(vmp, r, search, &n->n_ent[i - 1]))
+				i--;
+			if (i == 0)
+				break;
+			n = n->n_ent[i - 1].e_ptr;
+			if (n->n_level == 0)
+				return (n);
+			i = n->n_count;
+		}
+		learn_inner(vmp, r, search, n);
+	} while (true);
 }
 
 /* Does this entry have a place?  True when the search ends here. */
@@ -279,7 +316,8 @@ find_low(const struct vmem *vmp, const struct vmem_req *r,
 			if (e->e_key > r->r_max || try_entry(r, e, search))
 				return;
 		}
-		at.p_leaf = next_leaf(vmp, r, search, at.p_leaf, look_up);
+		learn_leaf(vmp, r, search, at.p_leaf);
+		at.p_leaf = leaf_after(vmp, r, search, at.p_leaf);
 		at.p_i = 0;
 	}
 }
@@ -299,7 +337,8 @@ find_high(const struct vmem *vmp, const struct vmem_req *r,
 			    try_entry(r, e, search))
 				return;
 		}
-		at.p_leaf = next_leaf(vmp, r, search, at.p_leaf, look_down);
+		learn_leaf(vmp, r, search, at.p_leaf);
+		at.p_leaf = leaf_before(vmp, r, search, at.p_leaf);
 		if (at.p_leaf != NULL)
 			at.p_i = at.p_leaf->n_count - 1u;
 	}

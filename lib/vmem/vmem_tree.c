@@ -155,30 +155,21 @@ node_max(const struct vmem_node *n)
 	return (max);
 }
 
-/*
- * What n knew of places is no longer true, nor what nodes above it know.  A
- * node knows nothing that its children do not know.
- */
+/* What is hopeless below n, and below the nodes above it, may not be now. */
 static void
-shapes_forget(struct vmem_node *n)
+shapes_forget(const struct vmem_tree *t, struct vmem_node *n)
 {
-	for (; n != NULL; n = n->n_parent) {
-		uint64_t known = 0;
-
-		for (unsigned k = 0; k < VMEM_SHAPES; k++) {
-			known |= n->n_shape_gen[k];
-			n->n_shape_gen[k] = 0;
-		}
-		if (known == 0)
-			break;
-	}
+	if (!t->t_shaped)
+		return;
+	for (; n != NULL; n = n->n_parent)
+		memset(n->n_shape_gen, 0, sizeof(n->n_shape_gen));
 }
 
 /* Entries of n have changed. */
 static void
 summary_fix(const struct vmem_tree *t, struct vmem_node *n)
 {
-	shapes_forget(n);
+	shapes_forget(t, n);
 	while (!t->t_pairs) {
 		struct vmem_node *up = n->n_parent;
 		uintptr_t max = node_max(n);
@@ -304,7 +295,7 @@ split(struct vmem_tree *t, struct vmem_node *n, unsigned i, struct vmem_ent ent,
 		place(n, i, ent);
 	if (n->n_level == 0)
 		chain_after(t, right, n);
-	shapes_forget(n);
+	shapes_forget(t, n);
 	if (!t->t_pairs) {
 		right->n_max = node_max(right);
 		n->n_max = node_max(n);
@@ -383,7 +374,7 @@ merge(struct vmem_tree *t, struct vmem_node *left, struct vmem_node *right)
 	if (t->t_pairs)
 		right->n_ent[0].e_val = up->n_ent[i].e_val;
 	move_tail(left, right, 0);
-	shapes_forget(left);
+	shapes_forget(t, left);
 	if (!t->t_pairs) {
 		left->n_max = node_max(left);
 		up->n_ent[i - 1].e_val = left->n_max;

@@ -17,9 +17,9 @@
 #include <stdint.h>
 
 enum {
-	VMEM_FAN = 20,    /* entries of a node */
+	VMEM_FAN = 18,    /* entries of a node */
 	VMEM_LEVELS = 16, /* no tree is higher: 2^47 bytes of nodes are less */
-	VMEM_SHAPES = 3,  /* constraints a tree can be summarised for */
+	VMEM_SHAPES = 8,  /* constraints that nodes know of */
 };
 
 /*
@@ -43,9 +43,8 @@ struct vmem_ent {
  *       that of the first entry below its child.  Entry 0 has any key.
  *   N4  without t_pairs, n_max is the largest e_val of the node, and e_val of
  *       an entry of an inner node is n_max of its child.
- *   N5  if n_shape_gen[k] is that of shape k of the arena, n_shape[k] is the
- *       largest size that has a place of that shape in a segment below, and
- *       the same is true of its children.
+ *   N5  if n_shape_gen[k] is that of shape k of the arena, no segment below
+ *       has a place of that shape for n_shape[k] integers or more.
  */
 struct vmem_node {
 	struct vmem_node *n_parent;
@@ -54,7 +53,7 @@ struct vmem_node {
 	uintptr_t n_max;
 	uint8_t n_count;
 	uint8_t n_level; /* 0 for a leaf */
-	uint64_t n_shape_gen[VMEM_SHAPES];
+	uint32_t n_shape_gen[VMEM_SHAPES];
 	size_t n_shape[VMEM_SHAPES];
 	struct vmem_ent n_ent[VMEM_FAN];
 } QR_ALIGNED(QR_CACHE_LINE);
@@ -66,6 +65,7 @@ struct vmem_tree {
 	size_t t_nodes;
 	size_t t_count; /* entries of leaves */
 	bool t_pairs;   /* (c) keys repeat; values tell them apart */
+	bool t_shaped;  /* nodes may have n_shape_gen other than 0 */
 };
 
 /* An entry of a leaf; p_leaf NULL: none. */

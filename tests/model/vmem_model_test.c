@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+enum { PRINTED = 40 }; /* last operations of a failing list that are shown */
+
 static size_t steps = 4000;
 static unsigned runs = 36;
 static uint64_t first_seed = 1;
@@ -126,7 +128,7 @@ report(uint64_t seed, unsigned shape, struct op *ops, size_t n)
 	n = shrink(shape, ops, shortest_prefix(shape, ops, n));
 	print_error(
 	    "seed %lu, shape %u: %zu operations fail:\n", seed, shape, n);
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = n > PRINTED ? n - PRINTED : 0; i < n; i++)
 		print_error("\t{%u, %u, %u, %u, %u, %u, %u, %u},\n",
 		    ops[i].o_kind, ops[i].o_policy, ops[i].o_shape,
 		    ops[i].o_scale, ops[i].o_a, ops[i].o_b, ops[i].o_c,

@@ -352,7 +352,7 @@ op_comb(struct world *w, const struct op *op)
 	    .size = w->w_quantum, .align = w->w_quantum, .flags = VM_NOSLEEP};
 	uintptr_t a;
 
-	if (op->o_b % 32 != 0)
+	if (op->o_b % 8 != 0)
 		return (true);
 	while (
 	    vmem_xalloc_addr(w->w_vm, r.size, 0, 0, 0, 0, 0, r.flags, &a) == 0)
@@ -360,6 +360,32 @@ op_comb(struct world *w, const struct op *op)
 	for (unsigned n = w->w_nlive; n-- > 0;)
 		if (w->w_live[n].l_unit % period < hole)
 			free_live(w, n);
+	return (true);
+}
+
+/*
+ * A request of one of a few shapes that most segments fail, mostly undone at
+ * once: what is found to be hopeless for one must not be so for another.
+ */
+static inline bool
+op_hard(struct world *w, const struct op *op)
+{
+	static const int policies[] = {
+	    0, VM_FIRSTFIT, VM_FIRSTFIT | VM_ENDALLOC, VM_BESTFIT};
+	struct want r = {.size = (1 + op->o_a % 3) * w->w_quantum,
+	    .align = w->w_quantum << (5 + op->o_a / 3 % 3),
+	    .phase = op->o_a / 9 % 2 * w->w_quantum,
+	    .flags = VM_NOSLEEP | policies[op->o_policy % 4]};
+	unsigned live = w->w_nlive;
+
+	if ((op->o_shape & 16) != 0)
+		r.min = oracle_addr(w, op->o_c % UNITS);
+	if ((op->o_shape & 32) != 0)
+		r.max = oracle_addr(w, op->o_d % UNITS);
+	if (!op_request(w, &r, true))
+		return (false);
+	if (w->w_nlive > live && (op->o_shape & 192) != 0)
+		free_live(w, live);
 	return (true);
 }
 
@@ -486,6 +512,9 @@ oracle_step(struct world *w, const struct op *op)
 		return (op_invalid(w, op));
 	case 10:
 		return (op_comb(w, op));
+	case 11:
+	case 12:
+		return (op_hard(w, op));
 	case 3:
 	case 4:
 	case 5:

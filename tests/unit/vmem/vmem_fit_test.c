@@ -19,13 +19,12 @@ satisfies(const struct vmem_req *r, uintptr_t a, size_t size, uintptr_t first,
 	    (r->r_nocross == 0 || a / r->r_nocross == end / r->r_nocross));
 }
 
-/* All places, room and answers in a segment of n integers from base + from. */
+/* All places and answers in a segment of n integers from base + from. */
 static void
 check_segment(const struct vmem_req *r, uintptr_t base, size_t from, size_t n)
 {
 	uintptr_t first = base + from, last = first + (n - 1);
 	uintptr_t low = 0, high = 0, a;
-	size_t room = 0;
 	bool any = false;
 
 	for (size_t i = 0; i < n; i++) {
@@ -34,8 +33,6 @@ check_segment(const struct vmem_req *r, uintptr_t base, size_t from, size_t n)
 			high = first + i;
 			any = true;
 		}
-		while (satisfies(r, first + i, room + 1, first, last))
-			room++;
 	}
 	assert_int_equal(vmem__fit_low(r, first, last, &a), any);
 	if (any)
@@ -43,8 +40,6 @@ check_segment(const struct vmem_req *r, uintptr_t base, size_t from, size_t n)
 	assert_int_equal(vmem__fit_high(r, first, last, &a), any);
 	if (any)
 		assert_int_equal(a, high);
-	if (r->r_min == 0 && r->r_max == UINTPTR_MAX)
-		assert_int_equal(vmem__fit_room(r, first, last), room);
 	if (r->r_min <= first && r->r_max >= last &&
 	    n >= vmem__fit_surely(r, 1))
 		assert_true(any);
@@ -121,7 +116,6 @@ the_largest_segment_and_request_do_not_wrap(void **state)
 	assert_int_equal(a, 0);
 	assert_true(vmem__fit_high(&r, 0, UINTPTR_MAX, &a));
 	assert_int_equal(a, 1);
-	assert_true(vmem__fit_room(&r, 0, UINTPTR_MAX) == SIZE_MAX);
 	r.r_align = (size_t)1 << 63;
 	assert_true(vmem__fit_surely(&r, 1) == SIZE_MAX);
 	assert_false(vmem__fit_low(&r, 1, UINTPTR_MAX, &a));

@@ -166,7 +166,7 @@ grow_and_decay(size_t slots, size_t check_every)
 			p[i] = vmem_alloc(
 			    vm, size[i], VM_NOSLEEP | policies[rand() % 6]);
 		}
-		/* Most segments have no such place: summaries by shape. */
+		/* Most segments have no such place. */
 		if (step % 64 == 0) {
 			void *x = vmem_xalloc(vm, 16, 4096, step / 64 % 5 * 16,
 			    0, NULL, NULL, VM_NOSLEEP | VM_FIRSTFIT);
@@ -194,16 +194,24 @@ both_indexes_stay_true_through_growth_and_decay(void **state)
 	grow_and_decay(1000, 4);
 }
 
+/* In an arena whose odd units are free: number i of them. */
+static uintptr_t
+hole(size_t i)
+{
+	return (2 * i + 1);
+}
+
 /*
- * The segments from 481 on are a leaf, of which ten are left; it knows that it
- * has no place.  The next one, from 521 on, has the only place, and shrinks
- * until it is merged into the other.
+ * Leaf 12 is half empty, and known to be hopeless.  Leaf 13 has the only place,
+ * and shrinks until it is merged into the other.
  */
 static void
 a_node_that_another_is_merged_into_forgets_what_it_knew(void **state)
 {
 	vmem_t *vm = plain_arena(1, 600, 1);
 	int flags = VM_NOSLEEP | VM_FIRSTFIT;
+	size_t left = 12 * VMEM_FAN, right = 13 * VMEM_FAN;
+	uintptr_t place = hole(right + VMEM_FAN / 2);
 	(void)state;
 
 	for (size_t i = 1; i <= 600; i++)
@@ -211,18 +219,51 @@ a_node_that_another_is_merged_into_forgets_what_it_knew(void **state)
 	for (size_t i = 1; i <= 600; i += 2)
 		vmem_free(vm, P(i), 1);
 	vmem_free(vm, vmem_alloc(vm, 1, flags), 1);
-	for (size_t i = 482; i <= 500; i += 2)
-		vmem_free(vm, P(i), 1);
-	vmem_xfree(vm, vmem_xalloc(vm, 1, 1024, 541, 0, NULL, NULL, flags), 1);
-	for (size_t i = 559; i >= 521; i -= 2) {
-		if (i != 541)
-			assert_addr_equal(vmem_xalloc(vm, 1, 0, 0, 0, P(i),
-					      P(i + 1), VM_NOSLEEP),
-			    i);
+	for (size_t i = left; i < left + VMEM_FAN / 2; i++)
+		vmem_free(vm, P(hole(i) + 1), 1);
+	vmem_xfree(
+	    vm, vmem_xalloc(vm, 1, 1024, place, 0, NULL, NULL, flags), 1);
+	for (size_t i = right + VMEM_FAN; i-- > right;) {
+		if (hole(i) != place)
+			assert_addr_equal(
+			    vmem_xalloc(vm, 1, 0, 0, 0, P(hole(i)),
+				P(hole(i) + 1), VM_NOSLEEP),
+			    hole(i));
 		assert_true(vmem__check(vm));
 	}
 	assert_addr_equal(
-	    vmem_xalloc(vm, 1, 1024, 541, 0, NULL, NULL, flags), 541);
+	    vmem_xalloc(vm, 1, 1024, place, 0, NULL, NULL, flags), place);
+	assert_true(vmem__check(vm));
+}
+
+/* Holes of two units; a window that ends inside one hides its other half. */
+static void
+what_is_hopeless_in_a_window_may_not_be_so_without(void **state)
+{
+	enum { HOLES = 300, ALIGN = 4096 };
+	vmem_t *vm = plain_arena(1, 4 * HOLES, 1);
+	int low = VM_NOSLEEP | VM_FIRSTFIT, high = low | VM_ENDALLOC;
+	(void)state;
+
+	for (size_t i = 1; i <= 4 * HOLES; i++)
+		assert_non_null(vmem_alloc(vm, 1, VM_NOSLEEP));
+	for (size_t i = 1; i <= 4 * HOLES; i += 4) {
+		vmem_free(vm, P(i), 1);
+		vmem_free(vm, P(i + 1), 1);
+	}
+	for (uintptr_t a = 1; a <= 4 * HOLES; a += 4) {
+		assert_null(
+		    vmem_xalloc(vm, 1, ALIGN, a + 1, 0, NULL, P(a + 1), low));
+		assert_addr_equal(
+		    vmem_xalloc(vm, 1, ALIGN, a + 1, 0, NULL, NULL, low),
+		    a + 1);
+		vmem_xfree(vm, P(a + 1), 1);
+		assert_null(
+		    vmem_xalloc(vm, 1, ALIGN, a, 0, P(a + 1), NULL, high));
+		assert_addr_equal(
+		    vmem_xalloc(vm, 1, ALIGN, a, 0, NULL, NULL, high), a);
+		vmem_xfree(vm, P(a), 1);
+	}
 	assert_true(vmem__check(vm));
 }
 
@@ -267,6 +308,8 @@ main(void)
 	    cmocka_unit_test(both_indexes_stay_true_through_growth_and_decay),
 	    cmocka_unit_test(
 		a_node_that_another_is_merged_into_forgets_what_it_knew),
+	    cmocka_unit_test(
+		what_is_hopeless_in_a_window_may_not_be_so_without),
 	    cmocka_unit_test(many_spans_are_found_each),
 	};
 
