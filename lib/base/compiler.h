@@ -15,6 +15,11 @@
 #define QR_NORETURN __attribute__((noreturn))
 #define QR_ALIGNED(n) __attribute__((aligned(n)))
 #define QR_UNUSED __attribute__((unused))
+/*
+ * Reads what others may be writing, and has the answer confirmed otherwise.
+ * No atomic loads: a race detector would still see those.
+ */
+#define QR_RACY __attribute__((no_sanitize("thread")))
 #define QR_USED __attribute__((used))
 /* For data of the hot path: addressed directly, not through the GOT. */
 #define QR_HIDDEN __attribute__((visibility("hidden")))

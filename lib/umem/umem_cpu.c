@@ -18,16 +18,20 @@
  */
 enum { ATTEMPTS = 8 };
 
-static bool
+/*
+ * Where in its block a top stands.  The block need not be ours: whoever acts on
+ * the answer exchanges this very top for another.
+ */
+static QR_RACY bool
 top_empty(uintptr_t top)
 {
-	return ((((const uintptr_t *)top)[-1] & 1) != 0);
+	return ((((const volatile uintptr_t *)top)[-1] & 1) != 0);
 }
 
-static bool
+static QR_RACY bool
 top_full(uintptr_t top)
 {
-	return ((((const uintptr_t *)top)[0] & 1) != 0);
+	return ((((const volatile uintptr_t *)top)[0] & 1) != 0);
 }
 
 static uintptr_t

@@ -113,13 +113,13 @@ umem__mag_of(uintptr_t top)
 	return ((struct umem_mag *)begin);
 }
 
-/* ---- lists; the depot's lock is held ---- */
+/* ---- lists; the depot's lock is held, but ms_head is looked at without ---- */
 
 static void
 mags_push(struct umem_mags *ms, struct umem_mag *mag)
 {
 	mag->mag_begin = (uintptr_t)ms->ms_head | mark(mag_type(mag));
-	ms->ms_head = mag;
+	__atomic_store_n(&ms->ms_head, mag, __ATOMIC_RELAXED);
 	ms->ms_count++;
 }
 
@@ -130,7 +130,8 @@ mags_pop(struct umem_mags *ms)
 
 	if (mag == NULL)
 		return (NULL);
-	ms->ms_head = (struct umem_mag *)(mag->mag_begin & ~MARK_BITS);
+	__atomic_store_n(&ms->ms_head,
+	    (struct umem_mag *)(mag->mag_begin & ~MARK_BITS), __ATOMIC_RELAXED);
 	mag->mag_begin = mark(mag_type(mag));
 	ms->ms_count--;
 	if (ms->ms_count < ms->ms_min)
