@@ -203,15 +203,30 @@ work_and_sleep(void *arg)
 	return (NULL);
 }
 
+static void
+use_two_cpus(void)
+{
+	cpu_set_t set;
+	int found = 0;
+
+	CHECK(sched_getaffinity(0, sizeof(set), &set) == 0);
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (CPU_ISSET(cpu, &set) && ++found > 2)
+			CPU_CLR(cpu, &set);
+	}
+	CHECK(sched_setaffinity(0, sizeof(set), &set) == 0);
+}
+
 /*
- * What is kept follows from what was live, so only some work at a time: the
- * scheduler of a busy machine would let any number.
+ * What is kept follows from the CPUs, and from what was live, so only some
+ * work at a time: the scheduler of a busy machine would let any number.
  */
 static void
 a_thousand_threads_asleep_hold_16_MiB(void)
 {
 	static pthread_t id[SLEEPERS];
 
+	use_two_cpus();
 	CHECK(sem_init(&may_work, 0, AT_WORK) == 0);
 	CHECK(sem_init(&finished, 0, 0) == 0);
 	CHECK(pthread_mutex_lock(&morning) == 0);

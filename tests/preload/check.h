@@ -8,6 +8,7 @@
 #define QR_TEST_CHECK_H
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -94,6 +95,15 @@ check_resident(void)
 
 	check_memory(&space, &resident);
 	return (resident);
+}
+
+/* Bytes that the program holds, as malloc counts them. */
+__attribute__((unused)) static size_t
+check_in_use(void)
+{
+	struct mallinfo2 mi = mallinfo2();
+
+	return (mi.uordblks + mi.hblkhd);
 }
 
 static void
