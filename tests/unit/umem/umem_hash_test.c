@@ -387,6 +387,7 @@ quantum_caches_of_an_arena_with_0_never_answer_it(void **state)
 		for (size_t j = 0; j < n; j++)
 			vmem_free(vmp, (void *)got[j], q);
 		vmem_qcache_reap(vmp);
+		assert_int_equal(vmem_size(vmp, VMEM_ALLOC), 0);
 		vmem_destroy(vmp);
 	}
 }

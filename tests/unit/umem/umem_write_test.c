@@ -149,6 +149,8 @@ totals_are_the_sums_of_the_caches(void **state)
 	umem_cache_t *cp = known_cache("summed");
 	void *large = umem_alloc(300000, 0);
 	struct umem_totals before, after;
+	umem_cache_t *cp2;
+	vmem_t *vmp;
 	(void)state;
 
 	umem__totals(&before);
@@ -162,6 +164,15 @@ totals_are_the_sums_of_the_caches(void **state)
 	assert_int_equal(before.ut_blocks - after.ut_blocks, 11);
 	assert_int_equal(before.ut_inuse - after.ut_inuse,
 	    10 * 1000 + before.ut_large - after.ut_large);
+	/* Integers are not bytes. */
+	vmp = vmem_create("not bytes", (void *)(1 << 20), (size_t)1 << 40,
+	    1 << 20, NULL, NULL, NULL, 0, VM_NOSLEEP | VMC_IDENTIFIER);
+	cp2 = umem_cache_create(
+	    "not bytes", 1 << 20, 0, NULL, NULL, NULL, NULL, vmp, UMC_NOTOUCH);
+	assert_non_null(umem_cache_alloc(cp2, 0));
+	umem__totals(&before);
+	assert_int_equal(before.ut_inuse, after.ut_inuse);
+	assert_int_equal(before.ut_cached, after.ut_cached);
 	/* What is in use, cached, free or idle is mapped. */
 	assert_true(
 	    after.ut_inuse + after.ut_cached + after.ut_free + after.ut_idle <=
