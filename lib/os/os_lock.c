@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <sys/single_threaded.h>
 
 enum { FREE = 0, HELD = 1, CONTENDED = 2 };
 
@@ -174,11 +175,23 @@ qr_mutex_init(struct qr_mutex *m, enum qr_rank rank)
 	m->m_rank = rank;
 }
 
+/*
+ * A process of one thread needs no atomic instructions, which cost more than
+ * all else that most holders of a lock do.  The word means the same either way,
+ * so that the thread may hold any number of locks while it makes a second one.
+ */
 static inline bool
 try_lock(struct qr_mutex *m)
 {
 	uint32_t expected = FREE;
 
+	if (__libc_single_threaded) {
+		if (atomic_load_explicit(&m->m_word, memory_order_relaxed) !=
+		    FREE)
+			return (false);
+		atomic_store_explicit(&m->m_word, HELD, memory_order_relaxed);
+		return (true);
+	}
 	return (atomic_compare_exchange_strong_explicit(&m->m_word, &expected,
 	    HELD, memory_order_acquire, memory_order_relaxed));
 }
@@ -264,8 +277,10 @@ void
 qr_mutex_exit(struct qr_mutex *m)
 {
 	note_exit(m);
-	if (QR_UNLIKELY(atomic_exchange_explicit(&m->m_word, FREE,
-			    memory_order_release) == CONTENDED))
+	if (__libc_single_threaded)
+		atomic_store_explicit(&m->m_word, FREE, memory_order_release);
+	else if (QR_UNLIKELY(atomic_exchange_explicit(&m->m_word, FREE,
+				 memory_order_release) == CONTENDED))
 		os_unpark(&m->m_word, 1);
 }
 

@@ -170,6 +170,28 @@ all_who_wait_for_a_mutex_sleep_until_they_get_it(void **state)
 	assert_int_equal(s.s_awake, THREADS);
 }
 
+/* First of all tests: until here the process has one thread. */
+static void
+a_mutex_taken_while_alone_keeps_the_first_thread_out(void **state)
+{
+	struct shared s = SHARED_INIT;
+	pthread_t thread;
+	(void)state;
+
+	qr_mutex_enter(&s.s_lock);
+	assert_false(qr_mutex_tryenter(&s.s_lock));
+	qr_mutex_exit(&s.s_lock);
+	qr_mutex_enter(&s.s_lock);
+	start(&thread, 1, enter_once, &s);
+	while (s.s_sleepers == 0)
+		(void)usleep(1000);
+	(void)usleep(20000);
+	assert_int_equal(s.s_awake, 0);
+	qr_mutex_exit(&s.s_lock);
+	join(&thread, 1);
+	assert_int_equal(s.s_awake, 1);
+}
+
 static void *
 hold_for_a_while(void *arg)
 {
@@ -585,6 +607,8 @@ int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(
+		a_mutex_taken_while_alone_keeps_the_first_thread_out),
 	    cmocka_unit_test(four_threads_exclude_one_another),
 	    cmocka_unit_test(tryenter_takes_a_free_mutex_and_no_other),
 	    cmocka_unit_test(an_uncontended_mutex_makes_no_system_call),
