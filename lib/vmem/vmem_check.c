@@ -131,6 +131,7 @@ check_shapes(const struct vmem *vmp, const struct vmem_node *n)
 
 struct tally {
 	size_t inuse, allocated, frees;
+	size_t large; /* of frees: more than VMEM_EXACT quanta */
 };
 
 /* A4 to A6 for one segment. */
@@ -145,7 +146,7 @@ check_segment(struct vmem *vmp, struct vmem_tag *tag)
 	}
 	QR_VERIFY(tag->g_kind == VMEM_K_FREE);
 	QR_VERIFY(*tag->g_back == tag);
-	QR_VERIFY((vmp->vm_bins >> qr_log2(tag->g_size) & 1) != 0);
+	QR_VERIFY((vmp->vm_bins >> vmem__bin_of(vmp, tag->g_size) & 1) != 0);
 	if ((vmp->vm_indexed & VMEM_BY_ADDR) != 0) {
 		pos =
 		    vmem__tree_floor(&vmp->vm_addrs, tag->g_start, UINTPTR_MAX);
@@ -153,7 +154,8 @@ check_segment(struct vmem *vmp, struct vmem_tag *tag)
 		QR_VERIFY(pos.p_leaf->n_ent[pos.p_i].e_key == tag->g_start);
 		QR_VERIFY(pos.p_leaf->n_ent[pos.p_i].e_val == tag->g_size);
 	}
-	if ((vmp->vm_indexed & VMEM_BY_SIZE) != 0) {
+	if ((vmp->vm_indexed & VMEM_BY_SIZE) != 0 &&
+	    !vmem__bin_exact(vmp, tag->g_size)) {
 		pos =
 		    vmem__tree_floor(&vmp->vm_sizes, tag->g_size, tag->g_start);
 		QR_VERIFY(pos.p_leaf != NULL && vmem__pos_tag(pos) == tag);
@@ -179,6 +181,7 @@ check_span(struct vmem *vmp, struct vmem_tag *span, struct tally *tally)
 			QR_VERIFY(tag->g_size == extent);
 			QR_VERIFY(prev->g_kind != VMEM_K_FREE);
 			tally->frees++;
+			tally->large += !vmem__bin_exact(vmp, extent);
 		} else {
 			tally->inuse += tag->g_size;
 			tally->allocated++;
@@ -201,14 +204,14 @@ check_counts(const struct vmem *vmp, const struct tally *tally)
 	if ((vmp->vm_indexed & VMEM_BY_ADDR) != 0)
 		QR_VERIFY(vmp->vm_addrs.t_count == tally->frees);
 	if ((vmp->vm_indexed & VMEM_BY_SIZE) != 0)
-		QR_VERIFY(vmp->vm_sizes.t_count == tally->frees);
+		QR_VERIFY(vmp->vm_sizes.t_count == tally->large);
 	for (unsigned bin = 0; bin < VMEM_BINS; bin++) {
 		const struct vmem_tag *tag = vmp->vm_bin[bin];
 
 		QR_VERIFY((vmp->vm_bins >> bin & 1) == (tag != NULL));
 		for (; tag != NULL; tag = tag->g_link) {
 			QR_VERIFY(tag->g_kind == VMEM_K_FREE);
-			QR_VERIFY(qr_log2(tag->g_size) == bin);
+			QR_VERIFY(vmem__bin_of(vmp, tag->g_size) == bin);
 			listed++;
 		}
 	}
@@ -219,7 +222,7 @@ check_counts(const struct vmem *vmp, const struct tally *tally)
 static void
 check_spans(struct vmem *vmp)
 {
-	struct tally tally = {0, 0, 0};
+	struct tally tally = {0, 0, 0, 0};
 	struct vmem_pos pos = {vmp->vm_spans.t_first, 0};
 	size_t total = 0, import = 0;
 

@@ -4,22 +4,33 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "vmem/vmem_impl.h"
+#include "vmem/vmem_bin.h"
 
 #include <string.h>
 
 /* ---- keeping them true ---- */
 
 static struct vmem_ent
-ent_addr(struct vmem_tag *tag, uintptr_t start, size_t size)
+ent_addr(const struct vmem_run *run)
 {
-	return ((struct vmem_ent){start, size, tag});
+	return ((struct vmem_ent){run->u_start, run->u_size, run->u_tag});
 }
 
 static struct vmem_ent
-ent_size(struct vmem_tag *tag, uintptr_t start, size_t size)
+ent_size(const struct vmem_run *run)
 {
-	return ((struct vmem_ent){size, start, tag});
+	return ((struct vmem_ent){run->u_size, run->u_start, run->u_tag});
+}
+
+/* Indexes that have this segment, or would. */
+static unsigned
+indexes_of(const struct vmem *vmp, size_t size)
+{
+	unsigned which = VMEM_BY_ADDR;
+
+	if (!vmem__bin_exact(vmp, size))
+		which |= VMEM_BY_SIZE;
+	return (vmp->vm_indexed & which);
 }
 
 /* Insert, or give the index up when the stock has not enough nodes. */
@@ -32,45 +43,51 @@ put(struct vmem *vmp, unsigned which, struct vmem_tree *t, struct vmem_ent ent)
 		vmem__tree_put(t, ent, &vmp->vm_nodes);
 }
 
-void
-vmem__index_enter(struct vmem *vmp, struct vmem_tag *tag)
+static void
+size_remove(struct vmem *vmp, const struct vmem_run *run)
 {
-	if ((vmp->vm_indexed & VMEM_BY_ADDR) != 0)
-		put(vmp, VMEM_BY_ADDR, &vmp->vm_addrs,
-		    ent_addr(tag, tag->g_start, tag->g_size));
-	if ((vmp->vm_indexed & VMEM_BY_SIZE) != 0)
-		put(vmp, VMEM_BY_SIZE, &vmp->vm_sizes,
-		    ent_size(tag, tag->g_start, tag->g_size));
+	vmem__tree_remove(&vmp->vm_sizes,
+	    vmem__tree_floor(&vmp->vm_sizes, run->u_size, run->u_start));
 }
 
 void
-vmem__index_leave(struct vmem *vmp, struct vmem_tag *tag)
+vmem__index_enter(struct vmem *vmp, const struct vmem_run *run)
 {
-	if ((vmp->vm_indexed & VMEM_BY_ADDR) != 0)
+	unsigned which = indexes_of(vmp, run->u_size);
+
+	if ((which & VMEM_BY_ADDR) != 0)
+		put(vmp, VMEM_BY_ADDR, &vmp->vm_addrs, ent_addr(run));
+	if ((which & VMEM_BY_SIZE) != 0)
+		put(vmp, VMEM_BY_SIZE, &vmp->vm_sizes, ent_size(run));
+}
+
+void
+vmem__index_leave(struct vmem *vmp, const struct vmem_run *run)
+{
+	unsigned which = indexes_of(vmp, run->u_size);
+
+	if ((which & VMEM_BY_ADDR) != 0)
 		vmem__tree_remove(&vmp->vm_addrs,
 		    vmem__tree_floor(
-			&vmp->vm_addrs, tag->g_start, UINTPTR_MAX));
-	if ((vmp->vm_indexed & VMEM_BY_SIZE) != 0)
-		vmem__tree_remove(&vmp->vm_sizes,
-		    vmem__tree_floor(
-			&vmp->vm_sizes, tag->g_size, tag->g_start));
+			&vmp->vm_addrs, run->u_start, UINTPTR_MAX));
+	if ((which & VMEM_BY_SIZE) != 0)
+		size_remove(vmp, run);
 }
 
 void
 vmem__index_change(
-    struct vmem *vmp, struct vmem_tag *tag, uintptr_t start, size_t size)
+    struct vmem *vmp, const struct vmem_run *run, uintptr_t start, size_t size)
 {
+	struct vmem_run now = {start, size, run->u_tag};
+
 	if ((vmp->vm_indexed & VMEM_BY_ADDR) != 0)
 		vmem__tree_change(&vmp->vm_addrs,
-		    vmem__tree_floor(&vmp->vm_addrs, tag->g_start, UINTPTR_MAX),
-		    ent_addr(tag, start, size));
-	if ((vmp->vm_indexed & VMEM_BY_SIZE) != 0) {
-		vmem__tree_remove(&vmp->vm_sizes,
-		    vmem__tree_floor(
-			&vmp->vm_sizes, tag->g_size, tag->g_start));
-		put(vmp, VMEM_BY_SIZE, &vmp->vm_sizes,
-		    ent_size(tag, start, size));
-	}
+		    vmem__tree_floor(&vmp->vm_addrs, run->u_start, UINTPTR_MAX),
+		    ent_addr(&now));
+	if ((indexes_of(vmp, run->u_size) & VMEM_BY_SIZE) != 0)
+		size_remove(vmp, run);
+	if ((indexes_of(vmp, size) & VMEM_BY_SIZE) != 0)
+		put(vmp, VMEM_BY_SIZE, &vmp->vm_sizes, ent_size(&now));
 }
 
 void
@@ -102,14 +119,15 @@ build_span(struct vmem *vmp, unsigned which, struct vmem_tree *t,
 {
 	for (struct vmem_tag *tag = span->g_next; tag != span;
 	     tag = tag->g_next) {
-		if (tag->g_kind != VMEM_K_FREE)
+		struct vmem_run run = {tag->g_start, tag->g_size, tag};
+
+		if (tag->g_kind != VMEM_K_FREE ||
+		    (which == VMEM_BY_SIZE && vmem__bin_exact(vmp, run.u_size)))
 			continue;
 		if (!vmem__nodes_fill(&vmp->vm_nodes, vmem__tree_need(t)))
 			return (false);
 		vmem__tree_put(t,
-		    which == VMEM_BY_ADDR
-			? ent_addr(tag, tag->g_start, tag->g_size)
-			: ent_size(tag, tag->g_start, tag->g_size),
+		    which == VMEM_BY_ADDR ? ent_addr(&run) : ent_size(&run),
 		    &vmp->vm_nodes);
 	}
 	return (true);
@@ -215,12 +233,14 @@ learn_inner(const struct vmem *vmp, const struct vmem_req *r,
 /* ---- search ---- */
 
 bool
-vmem__fit_ent(
-    const struct vmem_req *r, uintptr_t start, size_t size, uintptr_t *addrp)
+vmem__fit_run(
+    const struct vmem_req *r, const struct vmem_run *run, uintptr_t *addrp)
 {
+	uintptr_t last = run->u_start + (run->u_size - 1);
+
 	return ((r->r_flags & VM_ENDALLOC) != 0
-		? vmem__fit_high(r, start, start + (size - 1), addrp)
-		: vmem__fit_low(r, start, start + (size - 1), addrp));
+		? vmem__fit_high(r, run->u_start, last, addrp)
+		: vmem__fit_low(r, run->u_start, last, addrp));
 }
 
 /*
@@ -290,10 +310,10 @@ try_entry(const struct vmem_req *r, const struct vmem_ent *e,
 {
 	if (e->e_val < search->f_size)
 		return (false);
-	if (vmem__fit_ent(r, e->e_key, e->e_val, &search->f_addr)) {
-		search->f_tag = e->e_ptr;
+	search->f_run = (struct vmem_run){e->e_key, e->e_val, e->e_ptr};
+	search->f_found = vmem__fit_run(r, &search->f_run, &search->f_addr);
+	if (search->f_found)
 		return (true);
-	}
 	if (search->f_patience-- != 0)
 		return (false);
 	search->f_tired = true;
@@ -348,7 +368,7 @@ void
 vmem__index_search(
     struct vmem *vmp, const struct vmem_req *r, struct vmem_search *search)
 {
-	search->f_tag = NULL;
+	search->f_found = false;
 	search->f_tired = false;
 	if ((r->r_flags & VM_ENDALLOC) != 0)
 		find_high(vmp, r, search);

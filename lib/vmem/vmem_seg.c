@@ -44,42 +44,72 @@ choose_ordered(struct vmem *vmp, const struct vmem_req *r, bool any,
 	search(vmp, r, r->r_extent, surely == r->r_extent ? SIZE_MAX : PATIENCE,
 	    found);
 	if (!found->f_tired)
-		return (found->f_tag != NULL ? 0 : ENOSPC);
+		return (found->f_found ? 0 : ENOSPC);
 	if (any && surely != SIZE_MAX) {
 		search(vmp, r, surely, SIZE_MAX, found);
-		if (found->f_tag != NULL)
+		if (found->f_found)
 			return (0);
 	}
 	found->f_size = r->r_extent;
 	found->f_patience = SIZE_MAX;
 	found->f_shape = vmem__index_shape(vmp, r);
 	vmem__index_search(vmp, r, found);
-	return (found->f_tag != NULL ? 0 : ENOSPC);
+	return (found->f_found ? 0 : ENOSPC);
 }
 
-/*
- * The smallest free segment that has a place, the lowest of those; or, when
- * the smallest few are long enough but have none, some place.
- */
+/* Has this free segment a place?  Whether or not, it is what was found last. */
+static bool
+try_run(
+    const struct vmem_req *r, struct vmem_run run, struct vmem_search *found)
+{
+	found->f_run = run;
+	return (vmem__fit_run(r, &run, &found->f_addr));
+}
+
+/* The same, of the large ones. */
 static int
-choose_best(
-    struct vmem *vmp, const struct vmem_req *r, struct vmem_search *found)
+choose_best_large(struct vmem *vmp, const struct vmem_req *r, unsigned looks,
+    struct vmem_search *found)
 {
 	struct vmem_pos at;
 
 	if (!vmem__index_want(vmp, VMEM_BY_SIZE))
 		return (ENOMEM);
 	at = vmem__tree_above(&vmp->vm_sizes, r->r_extent - 1, UINTPTR_MAX);
-	for (unsigned n = 0; at.p_leaf != NULL; at = vmem__pos_next(at), n++) {
+	for (; at.p_leaf != NULL; at = vmem__pos_next(at)) {
 		const struct vmem_ent *e = &at.p_leaf->n_ent[at.p_i];
 
-		if (n == PATIENCE)
+		if (looks++ == PATIENCE)
 			return (choose_ordered(vmp, r, true, found));
-		found->f_tag = e->e_ptr;
-		if (vmem__fit_ent(r, e->e_val, e->e_key, &found->f_addr))
+		if (try_run(r, (struct vmem_run){e->e_val, e->e_key, e->e_ptr},
+			found))
 			return (0);
 	}
 	return (ENOSPC);
+}
+
+/*
+ * The smallest free segment that has a place; or, when the smallest few are
+ * long enough but have none, some place.
+ */
+static int
+choose_best(
+    struct vmem *vmp, const struct vmem_req *r, struct vmem_search *found)
+{
+	uint64_t bins = vmem__bins_surely(vmp, r->r_extent) & VMEM_BINS_EXACT;
+	unsigned looks = 0;
+
+	for (; bins != 0; bins &= bins - 1) {
+		struct vmem_tag *tag = vmp->vm_bin[qr_ctz(bins)];
+
+		for (; tag != NULL; tag = tag->g_link) {
+			if (looks++ == PATIENCE)
+				return (choose_ordered(vmp, r, true, found));
+			if (try_run(r, vmem__tag_run(tag), found))
+				return (0);
+		}
+	}
+	return (choose_best_large(vmp, r, looks, found));
 }
 
 /* From the rotor to the top, then from the bottom. */
@@ -109,27 +139,16 @@ choose_instant(
     struct vmem *vmp, const struct vmem_req *r, struct vmem_search *found)
 {
 	size_t surely = vmem__fit_surely(r, vmp->vm_quantum);
+	uint64_t bins = surely == SIZE_MAX ? 0 : vmem__bins_surely(vmp, surely);
 	struct vmem_tag *tag;
 
-	if (QR_LIKELY(surely <= (size_t)1 << 63)) {
-		uint64_t bins = vmp->vm_bins & -(uint64_t)qr_pow2up(surely);
-
-		if (QR_LIKELY(bins != 0)) {
-			tag = vmp->vm_bin[qr_ctz(bins)];
-			found->f_tag = tag;
-			found->f_addr = tag->g_start;
-			return (surely == r->r_extent ||
-			    vmem__fit_ent(
-				r, tag->g_start, tag->g_size, &found->f_addr));
-		}
-	}
-	tag = vmp->vm_bin[qr_log2(r->r_extent)];
-	for (unsigned n = 0; tag != NULL && n < GLANCES;
-	     tag = tag->g_link, n++) {
-		found->f_tag = tag;
-		if (vmem__fit_ent(r, tag->g_start, tag->g_size, &found->f_addr))
+	if (QR_LIKELY(bins != 0))
+		return (try_run(
+		    r, vmem__tag_run(vmp->vm_bin[qr_ctz(bins)]), found));
+	tag = vmp->vm_bin[vmem__bin_of(vmp, r->r_extent)];
+	for (unsigned n = 0; tag != NULL && n < GLANCES; tag = tag->g_link, n++)
+		if (try_run(r, vmem__tag_run(tag), found))
 			return (true);
-	}
 	return (false);
 }
 
@@ -180,10 +199,11 @@ static void
 free_resize(
     struct vmem *vmp, struct vmem_tag *tag, uintptr_t start, size_t size)
 {
-	bool moves = qr_log2(size) != qr_log2(tag->g_size);
+	bool moves = vmem__bin_of(vmp, size) != vmem__bin_of(vmp, tag->g_size);
+	struct vmem_run run = vmem__tag_run(tag);
 
 	if (QR_UNLIKELY(vmp->vm_indexed != 0))
-		vmem__index_change(vmp, tag, start, size);
+		vmem__index_change(vmp, &run, start, size);
 	if (moves)
 		vmem__bin_leave(vmp, tag);
 	tag->g_start = start;
@@ -195,17 +215,21 @@ free_resize(
 static void
 free_enter(struct vmem *vmp, struct vmem_tag *tag)
 {
+	struct vmem_run run = vmem__tag_run(tag);
+
 	vmem__bin_enter(vmp, tag);
 	if (QR_UNLIKELY(vmp->vm_indexed != 0))
-		vmem__index_enter(vmp, tag);
+		vmem__index_enter(vmp, &run);
 }
 
 static void
 free_leave(struct vmem *vmp, struct vmem_tag *tag)
 {
+	struct vmem_run run = vmem__tag_run(tag);
+
 	vmem__bin_leave(vmp, tag);
 	if (QR_UNLIKELY(vmp->vm_indexed != 0))
-		vmem__index_leave(vmp, tag);
+		vmem__index_leave(vmp, &run);
 }
 
 /* `tag` has the bounds of a segment that is now allocated. */
@@ -288,9 +312,9 @@ vmem__seg_take_simply(struct vmem *vmp, size_t size, uintptr_t *addrp)
 	qr_mutex_assert_held(&vmp->vm_lock);
 
 	/* An extent of 0 is one that wrapped. */
-	if (QR_UNLIKELY(extent - 1 >= (size_t)1 << 63))
+	if (QR_UNLIKELY(extent == 0))
 		return (false);
-	bins = vmp->vm_bins & -(uint64_t)qr_pow2up(extent);
+	bins = vmem__bins_surely(vmp, extent);
 	if (QR_UNLIKELY(bins == 0 || vmp->vm_tags.r_list == NULL ||
 		vmp->vm_indexed != 0))
 		return (false);
@@ -317,7 +341,7 @@ vmem__seg_take(
 	if (QR_UNLIKELY(vmp->vm_tags.r_count < 2) &&
 	    !vmem__tags_fill(&vmp->vm_tags, 2))
 		return (ENOMEM);
-	vmem__seg_carve(vmp, found.f_tag, found.f_addr, r, &vmp->vm_tags);
+	vmem__seg_carve(vmp, found.f_run.u_tag, found.f_addr, r, &vmp->vm_tags);
 	*addrp = found.f_addr;
 	return (0);
 }

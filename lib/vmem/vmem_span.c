@@ -40,6 +40,7 @@ vmem__span_add(struct vmem *vmp, uintptr_t start, size_t size,
     enum vmem_kind kind, struct vmem_spare *spare)
 {
 	struct vmem_tag *span, *seg;
+	struct vmem_run run;
 
 	qr_mutex_assert_held(&vmp->vm_lock);
 
@@ -61,7 +62,8 @@ vmem__span_add(struct vmem *vmp, uintptr_t start, size_t size,
 	span->g_prev = seg;
 	span->g_next = seg;
 	vmem__bin_enter(vmp, seg);
-	vmem__index_enter(vmp, seg);
+	run = vmem__tag_run(seg);
+	vmem__index_enter(vmp, &run);
 	vmem__count(&vmp->vm_total, size);
 	if (kind == VMEM_K_IMPORT)
 		vmp->vm_import += size;
@@ -227,13 +229,14 @@ static int
 import_use(struct vmem *vmp, const struct vmem_req *r, uintptr_t start,
     size_t size, struct vmem_spare *spare, uintptr_t *addrp)
 {
+	struct vmem_run run = {start, size, NULL};
 	struct vmem_req use = *r;
 	struct vmem_pos pos;
 	int error;
 
 	/* Like any request that bypasses the rotor, it does not move it. */
 	use.r_flags &= ~VM_NEXTFIT;
-	if (!vmem__fit_ent(&use, start, size, addrp))
+	if (!vmem__fit_run(&use, &run, addrp))
 		return (ENOSPC);
 	error = vmem__span_add(vmp, start, size, VMEM_K_IMPORT, spare);
 	if (error != 0)

@@ -8,7 +8,7 @@
 #ifndef QR_VMEM_TAG_H
 #define QR_VMEM_TAG_H
 
-#include "vmem/vmem_impl.h"
+#include "vmem/vmem_bin.h"
 
 /* Tags an arena keeps from coalescing for its next splits. */
 enum { VMEM_TAGS_KEPT = 64 };
@@ -48,11 +48,17 @@ vmem__tag_give(struct vmem *vmp, struct vmem_tag *tag)
 
 /* ---- free segments by size ---- */
 
+static inline struct vmem_run
+vmem__tag_run(struct vmem_tag *tag)
+{
+	return ((struct vmem_run){tag->g_start, tag->g_size, tag});
+}
+
 /* Put the tag, which becomes that of a free segment, at the head of its list. */
 static inline void
 vmem__bin_enter(struct vmem *vmp, struct vmem_tag *tag)
 {
-	unsigned bin = qr_log2(tag->g_size);
+	unsigned bin = vmem__bin_of(vmp, tag->g_size);
 	struct vmem_tag *next = vmp->vm_bin[bin];
 
 	tag->g_kind = VMEM_K_FREE;
@@ -68,7 +74,7 @@ vmem__bin_enter(struct vmem *vmp, struct vmem_tag *tag)
 static inline void
 vmem__bin_leave(struct vmem *vmp, struct vmem_tag *tag)
 {
-	unsigned bin = qr_log2(tag->g_size);
+	unsigned bin = vmem__bin_of(vmp, tag->g_size);
 
 	*tag->g_back = tag->g_link;
 	if (tag->g_link != NULL)

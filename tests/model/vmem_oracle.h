@@ -144,41 +144,42 @@ is_segment(const struct world *w, unsigned u)
 	return (w->w_unit[u] == FREE && w->w_start[u] == u);
 }
 
-/* Instant fit: lowest class that surely fits, at the start of a segment. */
+/* The least units of a segment that instant fit does not tell from one of n. */
+static inline unsigned
+oracle_list(unsigned n)
+{
+	return (n <= 32 ? n : 1u << qr_log2(n));
+}
+
+/* Instant fit: lowest list that surely fits, at the start of a segment. */
 static inline bool
 check_instant(struct world *w, const struct want *r, unsigned u)
 {
-	size_t want = qr_pow2up(oracle_units(w, r->size) * w->w_quantum);
-	unsigned best = 64;
+	unsigned need = oracle_units(w, r->size), best = UNITS + 1;
 
 	for (unsigned s = 0; s < UNITS; s++)
-		if (is_segment(w, s) && w->w_run[s] * w->w_quantum >= want)
-			best = (unsigned)qr_min(
-			    best, qr_log2(w->w_run[s] * w->w_quantum));
+		if (is_segment(w, s) && oracle_list(w->w_run[s]) >= need)
+			best = (unsigned)qr_min(best, oracle_list(w->w_run[s]));
 	if (!is_segment(w, u))
 		return (oracle_wrong(w, "not the start of a segment"));
-	if (best != 64 && qr_log2(w->w_run[u] * w->w_quantum) != best)
+	if (best <= UNITS && oracle_list(w->w_run[u]) != best)
 		return (oracle_wrong(w, "instant fit in the wrong class"));
 	return (true);
 }
 
-/* Best fit: the smallest segment that fits, the lowest of those. */
+/* Best fit: a segment of the smallest size that fits. */
 static inline bool
 check_best(struct world *w, const struct want *r, unsigned u)
 {
-	unsigned need = oracle_units(w, r->size);
-	unsigned best = UNITS, size = UNITS + 1;
+	unsigned need = oracle_units(w, r->size), size = UNITS + 1;
+	unsigned start = w->w_start[u];
 
-	for (unsigned s = 0; s < UNITS; s++) {
-		if (is_segment(w, s) && w->w_run[s] >= need &&
-		    w->w_run[s] < size) {
-			best = s;
-			size = w->w_run[s];
-		}
-	}
-	if (w->w_start[u] != best)
-		return (oracle_wrong(w, "best fit is at unit %u", best));
-	if (u != ((r->flags & VM_ENDALLOC) != 0 ? best + size - need : best))
+	for (unsigned s = 0; s < UNITS; s++)
+		if (is_segment(w, s) && w->w_run[s] >= need)
+			size = (unsigned)qr_min(size, w->w_run[s]);
+	if (w->w_run[start] != size)
+		return (oracle_wrong(w, "best fit has %u units", size));
+	if (u != ((r->flags & VM_ENDALLOC) != 0 ? start + size - need : start))
 		return (oracle_wrong(w, "wrong end of the segment"));
 	return (true);
 }

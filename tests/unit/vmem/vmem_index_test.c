@@ -55,11 +55,10 @@ frees_that_exhaust_the_nodes_give_the_index_up_and_it_comes_back(void **state)
 	assert_addr_equal(vmem_alloc(vm, 1, VM_NOSLEEP | VM_FIRSTFIT), 2);
 	assert_int_equal(vm->vm_indexed, VMEM_BY_ADDR);
 	assert_true(vmem__check(vm));
-	assert_addr_equal(vmem_alloc(vm, 1, VM_NOSLEEP | VM_BESTFIT), 4);
+	assert_null(vmem_alloc(vm, VMEM_EXACT + 1, VM_NOSLEEP | VM_BESTFIT));
 	assert_int_equal(vm->vm_indexed, VMEM_BY_ADDR | VMEM_BY_SIZE);
 	assert_true(vmem__check(vm));
 	vmem_free(vm, P(2), 1);
-	vmem_free(vm, P(4), 1);
 	free_units(vm, 1, 2);
 	assert_true(vmem__check(vm));
 	assert_int_equal(count_segments(vm, VMEM_FREE), 1);
@@ -81,6 +80,49 @@ first_and_next_fit_are_exact_among_many_holes(void **state)
 	assert_addr_equal(
 	    vmem_alloc(vm, 1, VM_NOSLEEP | VM_FIRSTFIT | VM_ENDALLOC),
 	    n / 3 * 3);
+	assert_true(vmem__check(vm));
+}
+
+static void
+best_fit_finds_small_holes_without_an_index(void **state)
+{
+	vmem_t *vm = full_arena(0);
+	int best = VM_NOSLEEP | VM_BESTFIT;
+	(void)state;
+
+	/* A hole of each of 1 to VMEM_EXACT units, the largest first. */
+	for (uintptr_t k = VMEM_EXACT; k >= 1; k--)
+		for (uintptr_t i = 0; i < k; i++)
+			vmem_free(vm, P(50 * k + i), 1);
+	for (uintptr_t k = 2; k <= VMEM_EXACT; k += 2)
+		assert_addr_equal(vmem_alloc(vm, k, best), 50 * k);
+	for (uintptr_t k = 2; k < VMEM_EXACT; k += 2)
+		assert_addr_equal(
+		    vmem_alloc(vm, k, best | VM_ENDALLOC), 50 * (k + 1) + 1);
+	assert_int_equal(vm->vm_indexed, 0);
+	assert_true(vmem__check(vm));
+}
+
+/* Holes of 40, 60 and 50 units are on one list, and only the index tells. */
+static void
+best_fit_tells_large_holes_apart(void **state)
+{
+	vmem_t *vm = full_arena(0);
+	int best = VM_NOSLEEP | VM_BESTFIT;
+	(void)state;
+
+	for (uintptr_t i = 0; i < 60; i++) {
+		if (i < 40)
+			vmem_free(vm, P(100 + i), 1);
+		vmem_free(vm, P(300 + i), 1);
+		if (i < 50)
+			vmem_free(vm, P(500 + i), 1);
+	}
+	assert_addr_equal(vmem_alloc(vm, 41, best), 500);
+	assert_addr_equal(vmem_alloc(vm, 10, best), 100);
+	assert_addr_equal(vmem_alloc(vm, 31, best), 300);
+	assert_addr_equal(vmem_alloc(vm, 33, best), NULL);
+	assert_int_equal(vm->vm_indexed, VMEM_BY_SIZE);
 	assert_true(vmem__check(vm));
 }
 
@@ -150,7 +192,7 @@ grow_and_decay(size_t slots, size_t check_every)
 {
 	static const int policies[] = {0, VM_BESTFIT, VM_FIRSTFIT, VM_NEXTFIT,
 	    VM_BESTFIT | VM_ENDALLOC, VM_FIRSTFIT | VM_ENDALLOC};
-	vmem_t *vm = plain_arena(64, slots * 64, 16);
+	vmem_t *vm = plain_arena(64, slots * 64, 1);
 	void **p = calloc(slots, sizeof(*p));
 	size_t *size = calloc(slots, sizeof(*size));
 
@@ -301,6 +343,8 @@ main(void)
 	    cmocka_unit_test(
 		frees_that_exhaust_the_nodes_give_the_index_up_and_it_comes_back),
 	    cmocka_unit_test(first_and_next_fit_are_exact_among_many_holes),
+	    cmocka_unit_test(best_fit_finds_small_holes_without_an_index),
+	    cmocka_unit_test(best_fit_tells_large_holes_apart),
 	    cmocka_unit_test(
 		segments_that_are_just_too_badly_aligned_are_not_given),
 	    cmocka_unit_test(
