@@ -56,3 +56,20 @@ foreach(section 1 3 7)
 	file(GLOB pages CONFIGURE_DEPENDS man/*.${section})
 	install(FILES ${pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
 endforeach()
+
+# Each function that a page names leads to it.
+file(GLOB pages CONFIGURE_DEPENDS man/*.3)
+foreach(page ${pages})
+	cmake_path(GET page FILENAME file)
+	cmake_path(GET page STEM subject)
+	file(STRINGS ${page} names REGEX "^\\.Nm [a-z_]")
+	foreach(name ${names})
+		string(REGEX REPLACE "^\\.Nm ([a-z0-9_]+).*" "\\1" name ${name})
+		if(NOT name STREQUAL subject)
+			file(CONFIGURE OUTPUT man/${name}.3
+				CONTENT ".so man3/${file}\n")
+			install(FILES ${PROJECT_BINARY_DIR}/man/${name}.3
+				DESTINATION ${CMAKE_INSTALL_MANDIR}/man3)
+		endif()
+	endforeach()
+endforeach()

@@ -40,6 +40,14 @@ quarry_panic_hook_t *quarry_set_panic_hook(quarry_panic_hook_t *hook);
 int quarry_stats_write(int fd, const char *format);
 
 /*
+ * Write a picture of the arena's spans and segments to fd, as "svg", "text" or
+ * "json".  0, EINVAL for another format, ENOMEM, or the errno of write(2).
+ * Holds the arena's lock for one vmem_walk, and writes without it; takes no
+ * memory from any arena.  Manual page: vmem_map_write(3).
+ */
+int vmem_map_write(vmem_t *vmp, int fd, const char *format);
+
+/*
  * Give idle memory back to the system now: what magazines, depots and the
  * heap hold.  Returns the bytes given back.
  */

@@ -5,69 +5,28 @@
 #include "umem/umem_options.h"
 #include "umem/umem_stats.h"
 
-#include "base/fmt.h"
+#include "base/out.h"
 #include "vmem/vmem_private.h"
 
 #include <quarry/quarry.h>
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
-
-/* A buffer in front of a descriptor; the first error sticks. */
-struct out {
-	int o_fd;
-	int o_error;
-	bool o_comma; /* JSON: an element was written before */
-	size_t o_len;
-	char o_buf[2048];
-};
-
-static void
-out_flush(struct out *o)
-{
-	size_t done = 0;
-
-	while (done < o->o_len && o->o_error == 0) {
-		ssize_t n = write(o->o_fd, o->o_buf + done, o->o_len - done);
-
-		if (n >= 0)
-			done += (size_t)n;
-		else if (errno != EINTR)
-			o->o_error = errno;
-	}
-	o->o_len = 0;
-}
-
-static void out_printf(struct out *o, const char *fmt, ...) QR_PRINTF(2, 3);
-
-static void
-out_printf(struct out *o, const char *fmt, ...)
-{
-	va_list ap;
-
-	if (sizeof(o->o_buf) - o->o_len < 512)
-		out_flush(o);
-	va_start(ap, fmt);
-	o->o_len += qr_vsnprintf(
-	    o->o_buf + o->o_len, sizeof(o->o_buf) - o->o_len, fmt, ap);
-	va_end(ap);
-}
 
 /* How one format shows its parts. */
 struct format {
 	const char *f_name;
-	void (*f_begin)(struct out *o, const struct umem_totals *ut);
+	void (*f_begin)(struct qr_out *o, const struct umem_totals *ut);
 	/* All caches are gone through f_cache_passes times, arenas alike. */
 	unsigned f_cache_passes;
-	void (*f_caches)(struct out *o, unsigned pass);
+	void (*f_caches)(struct qr_out *o, unsigned pass);
 	void (*f_cache)(
-	    struct out *o, const struct umem_stat *us, unsigned pass);
+	    struct qr_out *o, const struct umem_stat *us, unsigned pass);
 	unsigned f_arena_passes;
-	void (*f_arenas)(struct out *o, unsigned pass);
+	void (*f_arenas)(struct qr_out *o, unsigned pass);
 	void (*f_arena)(
-	    struct out *o, const struct vmem__stat *vs, unsigned pass);
-	void (*f_end)(struct out *o);
+	    struct qr_out *o, const struct vmem__stat *vs, unsigned pass);
+	void (*f_end)(struct qr_out *o);
 };
 
 /*
@@ -83,9 +42,9 @@ counted(void)
 /* ---- text: one row a line, in the manner of umastat ---- */
 
 static void
-text_begin(struct out *o, const struct umem_totals *ut)
+text_begin(struct qr_out *o, const struct umem_totals *ut)
 {
-	out_printf(o,
+	qr_out_printf(o,
 	    "quarry %s: %zu KiB in use in %zu blocks, %zu KiB cached in"
 	    " magazines, %zu KiB free in slabs,\n"
 	    "  %zu KiB idle in the heap, %zu KiB of metadata, %zu KiB mapped;"
@@ -96,101 +55,59 @@ text_begin(struct out *o, const struct umem_totals *ut)
 }
 
 static void
-text_caches(struct out *o, unsigned pass)
+text_caches(struct qr_out *o, unsigned pass)
 {
 	(void)pass;
-	out_printf(o, "\n%-24s %8s %9s %9s %9s %10s %12s %7s\n", "cache",
+	qr_out_printf(o, "\n%-24s %8s %9s %9s %9s %10s %12s %7s\n", "cache",
 	    "size", "in use", "cached", "free", "memory", counted(), "fails");
 }
 
 static void
-text_cache(struct out *o, const struct umem_stat *us, unsigned pass)
+text_cache(struct qr_out *o, const struct umem_stat *us, unsigned pass)
 {
 	(void)pass;
-	out_printf(o, "%-24s %8zu %9zu %9zu %9zu %9zuK %12llu %7llu\n",
+	qr_out_printf(o, "%-24s %8zu %9zu %9zu %9zu %9zuK %12llu %7llu\n",
 	    us->us_name, us->us_size, us->us_inuse, us->us_cached, us->us_free,
 	    us->us_memory >> 10, (unsigned long long)us->us_allocs,
 	    (unsigned long long)us->us_fails);
 }
 
 static void
-text_arenas(struct out *o, unsigned pass)
+text_arenas(struct qr_out *o, unsigned pass)
 {
 	(void)pass;
-	out_printf(o, "\n%-30s %14s %14s %14s %10s %7s\n", "arena", "in use",
+	qr_out_printf(o, "\n%-30s %14s %14s %14s %10s %7s\n", "arena", "in use",
 	    "total", "import", "allocs", "fails");
 }
 
 static void
-text_arena(struct out *o, const struct vmem__stat *vs, unsigned pass)
+text_arena(struct qr_out *o, const struct vmem__stat *vs, unsigned pass)
 {
 	(void)pass;
-	out_printf(o, "%*s%-*s %14zu %14zu %14zu %10llu %7llu\n",
+	qr_out_printf(o, "%*s%-*s %14zu %14zu %14zu %10llu %7llu\n",
 	    (int)vs->vs_depth * 2, "", 30 - (int)vs->vs_depth * 2, vs->vs_name,
 	    vs->vs_inuse, vs->vs_total, vs->vs_import,
 	    (unsigned long long)vs->vs_alloc, (unsigned long long)vs->vs_fail);
 }
 
 static void
-text_end(struct out *o)
+text_end(struct qr_out *o)
 {
 	struct umem_totals ut;
 
 	umem__totals(&ut);
 	if (ut.ut_nlarge > 0)
-		out_printf(o, "\n%zu blocks larger than any class: %zu KiB\n",
+		qr_out_printf(o,
+		    "\n%zu blocks larger than any class: %zu KiB\n",
 		    ut.ut_nlarge, ut.ut_large >> 10);
 }
 
 /* ---- JSON ---- */
 
-/* Bytes of the UTF-8 character that s begins with; 0 when it is none. */
-static int
-utf8_length(const char *s)
-{
-	const unsigned char *u = (const unsigned char *)s;
-	int n = u[0] >= 0xf0 ? 4 : u[0] >= 0xe0 ? 3 : u[0] >= 0x80 ? 2 : 1;
-
-	for (int i = 1; i < n; i++) {
-		if ((u[i] & 0xc0) != 0x80)
-			return (0);
-	}
-	/* Not the shortest form, a surrogate, or past the last character. */
-	if ((n == 2 && u[0] < 0xc2) || (u[0] == 0xe0 && u[1] < 0xa0) ||
-	    (u[0] == 0xed && u[1] > 0x9f) || (u[0] == 0xf0 && u[1] < 0x90) ||
-	    (u[0] == 0xf4 && u[1] > 0x8f) || u[0] > 0xf4)
-		return (0);
-	return (n);
-}
-
-/*
- * A quoted string; what JSON does not allow inside one is escaped, what is not
- * UTF-8 - a name may have been cut anywhere - becomes U+FFFD.
- */
 static void
-json_string(struct out *o, const char *s)
+json_begin(struct qr_out *o, const struct umem_totals *ut)
 {
-	int n;
-
-	out_printf(o, "\"");
-	for (; *s != '\0'; s += n == 0 ? 1 : n) {
-		n = utf8_length(s);
-		if (n == 0)
-			out_printf(o, "\\ufffd");
-		else if (*s == '"' || *s == '\\')
-			out_printf(o, "\\%c", *s);
-		else if ((unsigned char)*s < 0x20)
-			out_printf(o, "\\u%04x", (unsigned)*s);
-		else
-			out_printf(o, "%.*s", n, s);
-	}
-	out_printf(o, "\"");
-}
-
-static void
-json_begin(struct out *o, const struct umem_totals *ut)
-{
-	out_printf(o,
+	qr_out_printf(o,
 	    "{\"version\":\"%s\",\"percpu\":\"%s\",\"inuse\":%zu,"
 	    "\"blocks\":%zu,\"cached\":%zu,\"free\":%zu,\"idle\":%zu,"
 	    "\"metadata\":%zu,\"mapped\":%zu,\"large\":%zu,\"nlarge\":%zu,",
@@ -200,26 +117,26 @@ json_begin(struct out *o, const struct umem_totals *ut)
 }
 
 static void
-json_caches(struct out *o, unsigned pass)
+json_caches(struct qr_out *o, unsigned pass)
 {
 	(void)pass;
-	out_printf(o, "\"caches\":[");
+	qr_out_printf(o, "\"caches\":[");
 }
 
 static void
-json_item(struct out *o, const char *name)
+json_item(struct qr_out *o, const char *name)
 {
-	out_printf(o, o->o_comma ? ",\n{\"name\":" : "\n{\"name\":");
+	qr_out_printf(o, o->o_comma ? ",\n{\"name\":" : "\n{\"name\":");
 	o->o_comma = true;
-	json_string(o, name);
+	qr_out_json(o, name);
 }
 
 static void
-json_cache(struct out *o, const struct umem_stat *us, unsigned pass)
+json_cache(struct qr_out *o, const struct umem_stat *us, unsigned pass)
 {
 	(void)pass;
 	json_item(o, us->us_name);
-	out_printf(o,
+	qr_out_printf(o,
 	    ",\"id\":%llu,\"size\":%zu,\"inuse\":%zu,\"cached\":%zu,\"free\":%"
 	    "zu,"
 	    "\"memory\":%zu,\"%s\":%llu,\"fails\":%llu,\"magazine\":%zu,"
@@ -231,19 +148,19 @@ json_cache(struct out *o, const struct umem_stat *us, unsigned pass)
 }
 
 static void
-json_arenas(struct out *o, unsigned pass)
+json_arenas(struct qr_out *o, unsigned pass)
 {
 	(void)pass;
 	o->o_comma = false;
-	out_printf(o, "],\n\"arenas\":[");
+	qr_out_printf(o, "],\n\"arenas\":[");
 }
 
 static void
-json_arena(struct out *o, const struct vmem__stat *vs, unsigned pass)
+json_arena(struct qr_out *o, const struct vmem__stat *vs, unsigned pass)
 {
 	(void)pass;
 	json_item(o, vs->vs_name);
-	out_printf(o,
+	qr_out_printf(o,
 	    ",\"id\":%llu,\"source\":%llu,\"quantum\":%zu,\"inuse\":%zu,"
 	    "\"total\":%zu,\"import\":%zu,\"segments\":%zu,\"allocs\":%llu,"
 	    "\"frees\":%llu,\"waits\":%llu,\"fails\":%llu}",
@@ -255,18 +172,19 @@ json_arena(struct out *o, const struct vmem__stat *vs, unsigned pass)
 }
 
 static void
-json_end(struct out *o)
+json_end(struct qr_out *o)
 {
-	out_printf(o, "]}\n");
+	qr_out_printf(o, "]}\n");
 }
 
 /* ---- OpenMetrics ---- */
 
 static void
-metrics_begin(struct out *o, const struct umem_totals *ut)
+metrics_begin(struct qr_out *o, const struct umem_totals *ut)
 {
-	out_printf(o, "# TYPE quarry_bytes gauge\n# UNIT quarry_bytes bytes\n");
-	out_printf(o,
+	qr_out_printf(
+	    o, "# TYPE quarry_bytes gauge\n# UNIT quarry_bytes bytes\n");
+	qr_out_printf(o,
 	    "quarry_bytes{state=\"inuse\"} %zu\n"
 	    "quarry_bytes{state=\"cached\"} %zu\n"
 	    "quarry_bytes{state=\"free\"} %zu\n"
@@ -280,35 +198,35 @@ metrics_begin(struct out *o, const struct umem_totals *ut)
 /* Of a cache or arena: names may be alike, ids are not. */
 static void
 metrics_labels(
-    struct out *o, const char *kind, const char *name, unsigned long long id)
+    struct qr_out *o, const char *kind, const char *name, unsigned long long id)
 {
-	out_printf(o, "{%s=", kind);
-	json_string(o, name);
-	out_printf(o, ",id=\"%llu\"", id);
+	qr_out_printf(o, "{%s=", kind);
+	qr_out_json(o, name);
+	qr_out_printf(o, ",id=\"%llu\"", id);
 }
 
 static void
-metrics_value(struct out *o, const char *state, unsigned long long value)
+metrics_value(struct qr_out *o, const char *state, unsigned long long value)
 {
 	if (state != NULL)
-		out_printf(o, ",state=\"%s\"", state);
-	out_printf(o, "} %llu\n", value);
+		qr_out_printf(o, ",state=\"%s\"", state);
+	qr_out_printf(o, "} %llu\n", value);
 }
 
 static void
-cache_sample(struct out *o, const struct umem_stat *us, const char *metric,
+cache_sample(struct qr_out *o, const struct umem_stat *us, const char *metric,
     const char *state, unsigned long long value)
 {
-	out_printf(o, "quarry_cache_%s", metric);
+	qr_out_printf(o, "quarry_cache_%s", metric);
 	metrics_labels(o, "cache", us->us_name, us->us_id);
 	metrics_value(o, state, value);
 }
 
 static void
-arena_sample(struct out *o, const struct vmem__stat *vs, const char *metric,
+arena_sample(struct qr_out *o, const struct vmem__stat *vs, const char *metric,
     const char *state, unsigned long long value)
 {
-	out_printf(o, "quarry_arena_%s", metric);
+	qr_out_printf(o, "quarry_arena_%s", metric);
 	metrics_labels(o, "arena", vs->vs_name, vs->vs_id);
 	metrics_value(o, state, value);
 }
@@ -318,7 +236,7 @@ enum { CACHE_OBJECTS, CACHE_MEMORY, CACHE_ALLOCS, CACHE_FAILS, CACHE_PASSES };
 enum { ARENA_UNITS, ARENA_ALLOCS, ARENA_FAILS, ARENA_PASSES };
 
 static void
-metrics_caches(struct out *o, unsigned pass)
+metrics_caches(struct qr_out *o, unsigned pass)
 {
 	static const char *const head[CACHE_PASSES] = {
 	    [CACHE_OBJECTS] = "# TYPE quarry_cache_objects gauge\n",
@@ -328,11 +246,11 @@ metrics_caches(struct out *o, unsigned pass)
 	    [CACHE_FAILS] = "# TYPE quarry_cache_fails counter\n",
 	};
 
-	out_printf(o, head[pass], counted());
+	qr_out_printf(o, head[pass], counted());
 }
 
 static void
-metrics_cache(struct out *o, const struct umem_stat *us, unsigned pass)
+metrics_cache(struct qr_out *o, const struct umem_stat *us, unsigned pass)
 {
 	switch (pass) {
 	case CACHE_OBJECTS:
@@ -355,7 +273,7 @@ metrics_cache(struct out *o, const struct umem_stat *us, unsigned pass)
 }
 
 static void
-metrics_arenas(struct out *o, unsigned pass)
+metrics_arenas(struct qr_out *o, unsigned pass)
 {
 	static const char *const head[ARENA_PASSES] = {
 	    [ARENA_UNITS] = "# TYPE quarry_arena_units gauge\n",
@@ -363,11 +281,11 @@ metrics_arenas(struct out *o, unsigned pass)
 	    [ARENA_FAILS] = "# TYPE quarry_arena_fails counter\n",
 	};
 
-	out_printf(o, "%s", head[pass]);
+	qr_out_printf(o, "%s", head[pass]);
 }
 
 static void
-metrics_arena(struct out *o, const struct vmem__stat *vs, unsigned pass)
+metrics_arena(struct qr_out *o, const struct vmem__stat *vs, unsigned pass)
 {
 	switch (pass) {
 	case ARENA_UNITS:
@@ -385,9 +303,9 @@ metrics_arena(struct out *o, const struct vmem__stat *vs, unsigned pass)
 }
 
 static void
-metrics_end(struct out *o)
+metrics_end(struct qr_out *o)
 {
-	out_printf(o, "# EOF\n");
+	qr_out_printf(o, "# EOF\n");
 }
 
 static const struct format formats[] = {
@@ -402,7 +320,7 @@ static const struct format formats[] = {
 /* What vmem__foreach passes on. */
 struct arena_arg {
 	const struct format *aa_format;
-	struct out *aa_out;
+	struct qr_out *aa_out;
 	unsigned aa_pass;
 };
 
@@ -415,7 +333,7 @@ write_arena(const struct vmem__stat *vs, void *arg)
 }
 
 static void
-write_all(struct out *o, const struct format *f)
+write_all(struct qr_out *o, const struct format *f)
 {
 	struct umem_totals ut;
 	struct umem_stat us;
@@ -432,13 +350,13 @@ write_all(struct out *o, const struct format *f)
 		vmem__foreach(write_arena, &(struct arena_arg){f, o, pass});
 	}
 	f->f_end(o);
-	out_flush(o);
+	qr_out_flush(o);
 }
 
 int
 quarry_stats_write(int fd, const char *format)
 {
-	struct out o = {.o_fd = fd};
+	struct qr_out o = {.o_fd = fd};
 
 	for (size_t i = 0; i < QR_ARRAY_LEN(formats); i++) {
 		if (format == NULL || strcmp(formats[i].f_name, format) != 0)

@@ -76,7 +76,7 @@
  *	vmem_alloc.c  the public allocations and frees, waiting
  *	vmem_qcache.c quantum caches
  *	vmem_arena.c  create, destroy, sizes, the list of arenas
- *	vmem_walk.c, vmem_check.c
+ *	vmem_walk.c, vmem_map.c, vmem_check.c
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */

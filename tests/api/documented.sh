@@ -18,9 +18,11 @@ same()
 	diff -u --label "$1" "$work/1" --label "$2" "$work/2" || bad=1
 }
 
-# A page that names a function has its prototype, and the other way round.
+# A page that names a function has its prototype, and the other way round; a
+# page without prototypes is about a subject.
 $api/map_symbols.sh lib/quarry.map >"$work/1"
 for page in man/*.3; do
+	grep -q '^\.Ft ' "$page" || continue
 	sed -n '/^\.Sh NAME/,/^\.Nd/s/^\.Nm \([a-z0-9_]*\).*/\1/p' "$page"
 done | sort >"$work/2"
 same lib/quarry.map 'NAME of man/*.3'

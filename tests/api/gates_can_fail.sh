@@ -164,6 +164,15 @@ refuses '^-QUARRY_OPTIONS harden$' "$gates/documented.sh" tree
 page 's/session_ctor, NULL/session_ctor, 0/'
 refuses '^+.*session_ctor, NULL' "$gates/documented.sh" tree
 
+page
+mkdir -p man/man3
+printf '.Nm vmem_b ,\n' >man/man3/vmem_b.3
+echo '.so man3/vmem_b.3' >man/man3/vmem_a.3
+printf 'QUARRY_1.0 { global:\nvmem_a;\nvmem_b;\nvmem_c;\nlocal: *; };' \
+	>tree/lib/quarry.map
+refuses 'vmem_a: .* is not about it' "$gates/pages.sh" "$work/tree" man
+refuses 'man/man3/vmem_c.3' "$gates/pages.sh" "$work/tree" man
+
 # readme makes a tree whose README.md is stdin after a good one.
 readme()
 {

@@ -1,0 +1,102 @@
+/*
+ * out.c - text on its way to a descriptor.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "base/out.h"
+
+#include "base/bits.h"
+#include "base/fmt.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <unistd.h>
+
+enum { ROOM = 512 }; /* for one call of qr_out_printf */
+
+void
+qr_out_flush(struct qr_out *o)
+{
+	size_t done = 0;
+
+	while (done < o->o_len && o->o_error == 0) {
+		ssize_t n = write(o->o_fd, o->o_buf + done, o->o_len - done);
+
+		if (n >= 0)
+			done += (size_t)n;
+		else if (errno != EINTR)
+			o->o_error = errno;
+	}
+	o->o_len = 0;
+}
+
+void
+qr_out_printf(struct qr_out *o, const char *fmt, ...)
+{
+	size_t room, len;
+	va_list ap;
+
+	if (sizeof(o->o_buf) - o->o_len < ROOM)
+		qr_out_flush(o);
+	room = sizeof(o->o_buf) - o->o_len;
+	va_start(ap, fmt);
+	len = qr_vsnprintf(o->o_buf + o->o_len, room, fmt, ap);
+	va_end(ap);
+	o->o_len += qr_min(len, room - 1);
+}
+
+/* Bytes of the UTF-8 character that s begins with; 0 when it is none. */
+static int
+utf8_length(const char *s)
+{
+	const unsigned char *u = (const unsigned char *)s;
+	int n = u[0] >= 0xf0 ? 4 : u[0] >= 0xe0 ? 3 : u[0] >= 0x80 ? 2 : 1;
+
+	for (int i = 1; i < n; i++) {
+		if ((u[i] & 0xc0) != 0x80)
+			return (0);
+	}
+	/* Not the shortest form, a surrogate, or past the last character. */
+	if ((n == 2 && u[0] < 0xc2) || (u[0] == 0xe0 && u[1] < 0xa0) ||
+	    (u[0] == 0xed && u[1] > 0x9f) || (u[0] == 0xf0 && u[1] < 0x90) ||
+	    (u[0] == 0xf4 && u[1] > 0x8f) || u[0] > 0xf4)
+		return (0);
+	return (n);
+}
+
+void
+qr_out_json(struct qr_out *o, const char *s)
+{
+	int n;
+
+	qr_out_printf(o, "\"");
+	for (; *s != '\0'; s += n == 0 ? 1 : n) {
+		n = utf8_length(s);
+		if (n == 0)
+			qr_out_printf(o, "\\ufffd");
+		else if (*s == '"' || *s == '\\')
+			qr_out_printf(o, "\\%c", *s);
+		else if ((unsigned char)*s < 0x20)
+			qr_out_printf(o, "\\u%04x", (unsigned)*s);
+		else
+			qr_out_printf(o, "%.*s", n, s);
+	}
+	qr_out_printf(o, "\"");
+}
+
+/* Control characters cannot even be escaped in XML. */
+void
+qr_out_xml(struct qr_out *o, const char *s)
+{
+	int n;
+
+	for (; *s != '\0'; s += n == 0 ? 1 : n) {
+		n = utf8_length(s);
+		if (n == 0 || (unsigned char)*s < 0x20)
+			qr_out_printf(o, "\xef\xbf\xbd");
+		else if (*s == '<' || *s == '>' || *s == '&' || *s == '"')
+			qr_out_printf(o, "&#%d;", *s);
+		else
+			qr_out_printf(o, "%.*s", n, s);
+	}
+}
