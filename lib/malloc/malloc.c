@@ -18,7 +18,11 @@
 #include <errno.h>
 #include <string.h>
 
-enum { MALLOC_ALIGN = 16 };
+enum {
+	MALLOC_ALIGN = 16,
+	/* A block that grows beyond this gets a run of the heap, to grow in. */
+	MALLOC_GROWN = 32 << 10,
+};
 
 /* ---- allocation ---- */
 
@@ -35,8 +39,7 @@ alloc_miss(size_t size, size_t align, bool *zeroed)
 			if (cp != NULL)
 				p = (void *)umem__cpu_alloc(cp);
 		} else {
-			p = umem__large_alloc(
-			    size, qr_max(align, vmem__heap_quantum()), zeroed);
+			p = umem__large_alloc(size, align, 0, zeroed);
 		}
 	}
 	if (p == NULL)
@@ -160,7 +163,7 @@ pvalloc(size_t size)
 /* What a pointer was found to be. */
 struct block {
 	struct umem_cache *bl_cache; /* of a class, or NULL */
-	struct umem_large *bl_large; /* or NULL */
+	struct vmem__run *bl_large;  /* or NULL */
 };
 
 /*
@@ -176,10 +179,10 @@ block_find(const char *who, void *p, struct block *bl)
 	char what[128];
 
 	*bl = (struct block){NULL, NULL};
-	if (kind != NULL && *kind == UMEM_KIND_LARGE) {
-		bl->bl_large = umem__large_find(p);
+	if (kind != NULL && *kind == HEAP_BLOCK) {
+		bl->bl_large = vmem__run_find(HEAP_BLOCK, p);
 		wrong = "not the start of a block";
-	} else if (kind != NULL) {
+	} else if (kind != NULL && *kind == HEAP_SLAB) {
 		if ((sl->sl_cache->cache_flags & UMF_MALLOC) == 0)
 			wrong = "not from malloc";
 		else if ((uintptr_t)p % MALLOC_ALIGN != 0)
@@ -202,7 +205,7 @@ free_miss(void *p)
 	if (p == NULL || !block_find("free", p, &bl))
 		return;
 	if (bl.bl_large != NULL)
-		umem__large_free(bl.bl_large);
+		vmem__run_free(bl.bl_large);
 	else
 		umem__cpu_free(bl.bl_cache, (uintptr_t)p);
 }
@@ -259,7 +262,7 @@ block_check(const char *who, void *p, struct block *bl)
 static size_t
 block_size(const struct block *bl)
 {
-	return (bl->bl_large != NULL ? bl->bl_large->lg_size
+	return (bl->bl_large != NULL ? bl->bl_large->rn_size
 				     : bl->bl_cache->cache_chunk);
 }
 
@@ -280,10 +283,24 @@ fits(size_t have, size_t want)
 	return (want <= have && (want > have / 2 || have <= MALLOC_ALIGN));
 }
 
+/* Make the block another size where it is. */
+static bool
+resize(const struct block *bl, size_t size)
+{
+	if (fits(block_size(bl), size)) {
+		if (bl->bl_large != NULL)
+			bl->bl_large->rn_asked = size;
+		return (true);
+	}
+	return (bl->bl_large != NULL && size > MALLOC_GROWN &&
+	    umem__large_resize(bl->bl_large, size));
+}
+
 void *
 realloc(void *p, size_t size)
 {
 	struct block bl;
+	bool zeroed;
 	size_t have;
 	void *q;
 
@@ -297,15 +314,18 @@ realloc(void *p, size_t size)
 		free(p);
 		return (NULL);
 	}
-	have = block_size(&bl);
-	if (fits(have, size)) {
-		if (bl.bl_large != NULL)
-			bl.bl_large->lg_asked = size;
+	if (resize(&bl, size))
 		return (p);
-	}
-	q = malloc(size);
-	if (q == NULL)
+	have = block_size(&bl);
+	/* What has grown will grow again: the next time it should not move. */
+	if (size > have && size > MALLOC_GROWN)
+		q = umem__large_alloc(size, MALLOC_ALIGN, size, &zeroed);
+	else
+		q = malloc(size);
+	if (q == NULL) {
+		errno = ENOMEM;
 		return (NULL);
+	}
 	memcpy(q, p, qr_min(have, size));
 	free(p);
 	return (q);

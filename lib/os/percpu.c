@@ -33,9 +33,9 @@ static unsigned cpu_limit;
  * taken before the lock of any front.
  */
 static struct qr_mutex fronts_lock = QR_MUTEX_INIT(QR_RANK_FRONTS);
-static unsigned nfronts;                      /* (f) */
-static uint64_t slot_used[PERCPU_SLOTS / 64]; /* (f) bit set: open */
-static unsigned slot_limit = 1;               /* (f) above all ever open */
+static unsigned nfronts;                        /* (f) */
+static uint64_t slot_used[PERCPU_SLOTS / 64];   /* (f) bit set: open */
+static unsigned slot_limit = PERCPU_FIRST_SLOT; /* (f) above all open ever */
 
 /* Can this thread, and so every thread, use restartable sequences? */
 static bool
@@ -56,8 +56,10 @@ percpu_init(enum percpu_want want)
 		cpu_limit = PERCPU_CPUS;
 	for (unsigned i = 0; i < cpu_limit + 2; i++)
 		percpu__base[i] = &stub;
-	slot_used[0] = 1;
-	stub.f_slot[0] = slot_null;
+	for (unsigned i = 0; i < PERCPU_FIRST_SLOT; i++) {
+		slot_used[0] |= (uint64_t)1 << i;
+		stub.f_slot[i] = slot_null;
+	}
 
 	percpu__hot.h_area = __rseq_offset;
 	percpu__hot.h_cpu = __rseq_offset + RSEQ_CPU_ID;

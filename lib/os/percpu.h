@@ -39,7 +39,11 @@
 #include <stdint.h>
 
 enum {
-	PERCPU_SLOTS = 2048, /* slot 0 is the one that always misses */
+	PERCPU_SLOTS = 2048,
+	/* Never opened, so every operation on them misses. */
+	PERCPU_NO_SLOT = 0,
+	PERCPU_FREE_SLOT = 1,
+	PERCPU_FIRST_SLOT = 2,
 	PERCPU_CPUS = 8192,
 };
 

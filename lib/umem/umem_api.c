@@ -197,7 +197,7 @@ alloc_miss(size_t size, int umflag)
 			continue;
 		if (size >= umem__classes.cl_limit) {
 			buf = umem__large_alloc(
-			    size, vmem__heap_quantum(), &zeroed);
+			    size, vmem__heap_quantum(), 0, &zeroed);
 			continue;
 		}
 		cp = umem__class_cache(off_of(size));
@@ -231,7 +231,7 @@ static QR_NOINLINE void
 free_miss(void *buf, size_t size)
 {
 	struct umem_cache *cp;
-	struct umem_large *lg;
+	struct vmem__run *run;
 
 	if (buf == NULL && size == 0)
 		return;
@@ -242,15 +242,15 @@ free_miss(void *buf, size_t size)
 			return;
 		}
 	}
-	lg = umem__large_find(buf);
-	if (lg == NULL)
+	run = vmem__run_find(HEAP_BLOCK, buf);
+	if (run == NULL)
 		umem__report(
 		    "umem_free(%p, %zu): not a buffer of that size", buf, size);
-	else if (lg->lg_asked != size)
+	else if (run->rn_asked != size)
 		umem__report("umem_free(%p, %zu): wrong size (expect %zu)", buf,
-		    size, lg->lg_asked);
+		    size, run->rn_asked);
 	else
-		umem__large_free(lg);
+		vmem__run_free(run);
 }
 
 QR_HOT void
@@ -269,19 +269,17 @@ static _Atomic(vmem_t *) memalign_arena;
 static void *
 memalign_import(vmem_t *source, size_t *sizep, size_t align, int vmflag)
 {
-	bool zeroed;
-
 	(void)source;
 	(void)vmflag;
-	return (vmem__heap_alloc(
-	    *sizep, qr_max(align, vmem__heap_quantum()), &zeroed));
+	return (vmem__heap_alloc(*sizep, qr_max(align, vmem__heap_quantum())));
 }
 
 static void
 memalign_release(vmem_t *source, void *addr, size_t size)
 {
 	(void)source;
-	vmem__heap_free(addr, size);
+	(void)size;
+	vmem__heap_free(addr);
 }
 
 static vmem_t *

@@ -41,7 +41,7 @@ umem__classes_init(void)
 		if (slot == 0)
 			return (false);
 		cl->cl_size[slot] = (uint32_t)size;
-		cl->cl_count = slot;
+		cl->cl_last = slot;
 		if (slot == UMEM_SLOT_8)
 			continue;
 		for (; i * CLASS_STEP <= size; i++)

@@ -12,7 +12,7 @@
 
 enum {
 	UMEM_CLASSES_MAX = 160,
-	UMEM_SLOT_8 = 1, /* the class of 8 bytes */
+	UMEM_SLOT_8 = PERCPU_FIRST_SLOT, /* the class of 8 bytes */
 	UMEM_OFF_8 = UMEM_SLOT_8 * sizeof(struct percpu_slot),
 };
 
@@ -27,7 +27,7 @@ struct umem_classes {
 	uint16_t cl_off[UMEM_CLASS_MAX / 16 + 1];
 	uint32_t cl_size[UMEM_CLASSES_MAX + 1]; /* by slot */
 	_Atomic(struct umem_cache *) cl_cache[UMEM_CLASSES_MAX + 1]; /* same */
-	unsigned cl_count;
+	unsigned cl_last; /* slot of the largest */
 };
 
 extern QR_HIDDEN struct umem_classes umem__classes;

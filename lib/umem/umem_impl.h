@@ -35,6 +35,7 @@
 #include "base/list.h"
 #include "os/os_lock.h"
 #include "os/percpu.h"
+#include "vmem/vmem_heap.h"
 
 #include <quarry/umem.h>
 
@@ -57,11 +58,6 @@ enum {
 #define UMF_CHECK 0x00000002  /* no magazines: each free is checked at once */
 
 /*
- * What the page map says about a page: the first member of every descriptor.
- */
-enum umem_kind { UMEM_KIND_SLAB = 1, UMEM_KIND_LARGE };
-
-/*
  * A run of sl_size bytes cut into objects.
  *
  * Invariants, whenever the slab lock of the cache is free:
@@ -71,21 +67,14 @@ enum umem_kind { UMEM_KIND_SLAB = 1, UMEM_KIND_LARGE };
  * Locking: (c) constant; (s) slab lock of the cache.
  */
 struct umem_slab {
-	uint32_t sl_kind;            /* (c) UMEM_KIND_SLAB */
+	uint32_t sl_kind;            /* (c) HEAP_SLAB */
 	uint32_t sl_nfree;           /* (s) */
 	struct umem_cache *sl_cache; /* (c) */
 	uintptr_t sl_base;           /* (c) first object */
+	struct vmem__run *sl_run;    /* (c) what it is in, if from the heap */
 	struct qr_list sl_link;      /* (s) bin */
 	struct umem_slab *sl_hash;   /* (s) chain, if not from the heap */
 	uint64_t sl_free[];          /* (s) bit i: object i is free */
-};
-
-/* One or more whole pages handed out as a single block. */
-struct umem_large {
-	uint32_t lg_kind; /* UMEM_KIND_LARGE */
-	uintptr_t lg_addr;
-	size_t lg_size;  /* bytes the block occupies */
-	size_t lg_asked; /* bytes asked for */
 };
 
 /* Slabs by address.  Locking: slab lock of the cache. */
@@ -318,14 +307,12 @@ bool umem__ready(void);
 /* ---- umem_large.c: blocks larger than any class ---- */
 
 /*
- * `size` bytes of whole pages at a multiple of align.  *zeroed tells whether
- * they read as zero.  NULL when memory is short.
+ * A block of `size` bytes at a multiple of align: a run, HEAP_BLOCK, that knows
+ * the size.  `room` and *zeroed as for vmem__run_alloc().  NULL when memory is
+ * short.
  */
-void *umem__large_alloc(size_t size, size_t align, bool *zeroed);
-void umem__large_free(struct umem_large *lg);
-/* The block that starts at p, or NULL. */
-struct umem_large *umem__large_find(const void *p);
-/* Bytes, and number, of such blocks now. */
-size_t umem__large_bytes(size_t *count);
+void *umem__large_alloc(size_t size, size_t align, size_t room, bool *zeroed);
+/* Give a block another size, larger than any class, where it is. */
+bool umem__large_resize(struct vmem__run *run, size_t size);
 
 #endif /* QR_UMEM_IMPL_H */

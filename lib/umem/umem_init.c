@@ -157,18 +157,17 @@ unload(void)
 static void *
 heap_afunc(vmem_t *source, size_t size, int vmflag)
 {
-	bool zeroed;
-
 	(void)source;
 	(void)vmflag;
-	return (vmem__heap_alloc(size, vmem__heap_quantum(), &zeroed));
+	return (vmem__heap_alloc(size, vmem__heap_quantum()));
 }
 
 static void
 heap_ffunc(vmem_t *source, void *addr, size_t size)
 {
 	(void)source;
-	vmem__heap_free(addr, size);
+	(void)size;
+	vmem__heap_free(addr);
 }
 
 vmem_t *

@@ -1,17 +1,9 @@
 /*
- * umem_large.c - blocks larger than any class: whole pages of the heap.
+ * umem_large.c - blocks larger than any class: whole runs of the heap.
  */
 #include "umem/umem_impl.h"
 
-#include "meta/meta.h"
-#include "meta/pagemap.h"
 #include "vmem/vmem_heap.h"
-
-#include <stdatomic.h>
-
-static struct meta_pool large_pool =
-    META_POOL_INIT("umem_large", sizeof(struct umem_large));
-static _Atomic size_t large_bytes, large_count;
 
 /*
  * Eight sizes to a doubling, so that a freed block serves a similar request.
@@ -27,59 +19,25 @@ round_size(size_t size)
 }
 
 void *
-umem__large_alloc(size_t size, size_t align, bool *zeroed)
+umem__large_alloc(size_t size, size_t align, size_t room, bool *zeroed)
 {
-	size_t total = size > PTRDIFF_MAX ? 0 : round_size(size);
-	struct umem_large *lg;
-	void *addr;
+	struct vmem__run *run;
 
-	if (total < size)
+	if (size > PTRDIFF_MAX)
 		return (NULL);
-	lg = meta_get(&large_pool);
-	if (lg == NULL)
+	run = vmem__run_alloc(HEAP_BLOCK, round_size(size),
+	    qr_max(align, vmem__heap_quantum()), room, zeroed);
+	if (run == NULL)
 		return (NULL);
-	addr = vmem__heap_alloc(total, align, zeroed);
-	if (addr == NULL) {
-		meta_put(&large_pool, lg);
-		return (NULL);
-	}
-	lg->lg_kind = UMEM_KIND_LARGE;
-	lg->lg_addr = (uintptr_t)addr;
-	lg->lg_size = total;
-	lg->lg_asked = size;
-	pagemap_set(addr, PAGEMAP_PAGE, pagemap_word(lg, 0));
-	atomic_fetch_add_explicit(&large_bytes, total, memory_order_relaxed);
-	atomic_fetch_add_explicit(&large_count, 1, memory_order_relaxed);
-	return (addr);
+	run->rn_asked = size;
+	return ((void *)run->rn_addr);
 }
 
-void
-umem__large_free(struct umem_large *lg)
+bool
+umem__large_resize(struct vmem__run *run, size_t size)
 {
-	void *addr = (void *)lg->lg_addr;
-	size_t total = lg->lg_size;
-
-	pagemap_set(addr, PAGEMAP_PAGE, 0);
-	meta_put(&large_pool, lg);
-	atomic_fetch_sub_explicit(&large_bytes, total, memory_order_relaxed);
-	atomic_fetch_sub_explicit(&large_count, 1, memory_order_relaxed);
-	vmem__heap_free(addr, total);
-}
-
-struct umem_large *
-umem__large_find(const void *p)
-{
-	struct umem_large *lg = pagemap_descriptor(pagemap_get(p));
-
-	return (lg != NULL && lg->lg_kind == UMEM_KIND_LARGE &&
-		    lg->lg_addr == (uintptr_t)p
-		? lg
-		: NULL);
-}
-
-size_t
-umem__large_bytes(size_t *count)
-{
-	*count = atomic_load_explicit(&large_count, memory_order_relaxed);
-	return (atomic_load_explicit(&large_bytes, memory_order_relaxed));
+	if (size > PTRDIFF_MAX || !vmem__run_resize(run, round_size(size)))
+		return (false);
+	run->rn_asked = size;
+	return (true);
 }

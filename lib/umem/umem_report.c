@@ -33,16 +33,16 @@ umem__describe(const void *p, char *buf, size_t size)
 {
 	const uint32_t *kind = pagemap_descriptor(pagemap_get(p));
 
-	if (kind != NULL && *kind == UMEM_KIND_SLAB) {
+	if (kind != NULL && *kind == HEAP_SLAB) {
 		const struct umem_slab *sl = (const void *)kind;
 
 		qr_snprintf(buf, size, "cache %s, slab %p",
 		    sl->sl_cache->cache_name, (void *)sl->sl_base);
-	} else if (kind != NULL && *kind == UMEM_KIND_LARGE) {
-		const struct umem_large *lg = (const void *)kind;
+	} else if (kind != NULL && *kind == HEAP_BLOCK) {
+		const struct vmem__run *run = (const void *)kind;
 
 		qr_snprintf(buf, size, "mapping %p of %zu bytes",
-		    (void *)lg->lg_addr, lg->lg_asked);
+		    (void *)run->rn_addr, run->rn_asked);
 	} else if (vmem__heap() != NULL &&
 	    vmem_contains(vmem__heap(), (void *)(uintptr_t)p, 1)) {
 		qr_snprintf(

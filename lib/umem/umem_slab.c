@@ -105,7 +105,7 @@ heap_slab(uintptr_t addr)
 	struct umem_slab *sl =
 	    pagemap_descriptor(pagemap_get((const void *)addr));
 
-	return (sl != NULL && sl->sl_kind == UMEM_KIND_SLAB ? sl : NULL);
+	return (sl != NULL && sl->sl_kind == HEAP_SLAB ? sl : NULL);
 }
 
 struct umem_slab *
@@ -152,19 +152,24 @@ slab_create(struct umem_cache *cp)
 {
 	struct umem_slab *sl = meta_get(cp->cache_slab_pool);
 	size_t n = cp->cache_nchunks;
+	void *base = NULL;
 	bool zeroed;
-	void *base;
 
 	if (sl == NULL)
 		return (NULL);
-	base = cp->cache_source != NULL ? source_alloc(cp)
-					: vmem__heap_alloc(cp->cache_slabsize,
-					      vmem__heap_quantum(), &zeroed);
+	if (cp->cache_source != NULL) {
+		base = source_alloc(cp);
+	} else {
+		sl->sl_run = vmem__run_alloc(HEAP_LENT, cp->cache_slabsize,
+		    vmem__heap_quantum(), 0, &zeroed);
+		if (sl->sl_run != NULL)
+			base = (void *)sl->sl_run->rn_addr;
+	}
 	if (base == NULL) {
 		meta_put(cp->cache_slab_pool, sl);
 		return (NULL);
 	}
-	sl->sl_kind = UMEM_KIND_SLAB;
+	sl->sl_kind = HEAP_SLAB;
 	sl->sl_nfree = (uint32_t)n;
 	sl->sl_cache = cp;
 	sl->sl_base = (uintptr_t)base;
@@ -187,7 +192,7 @@ slab_destroy(struct umem_cache *cp, struct umem_slab *sl)
 
 	if (cp->cache_source == NULL) {
 		pagemap_set(base, cp->cache_slabsize, 0);
-		vmem__heap_free(base, cp->cache_slabsize);
+		vmem__run_free(sl->sl_run);
 	} else {
 		vmem_free(cp->cache_source, base, cp->cache_slabsize);
 	}

@@ -81,10 +81,11 @@ umem__totals(struct umem_totals *ut)
 		ut->ut_blocks += us.us_inuse;
 	}
 	qr_mutex_exit(&umem__list_lock);
-	ut->ut_large = umem__large_bytes(&ut->ut_nlarge);
+	vmem__heap_stat(&heap);
+	ut->ut_large = heap.block_bytes;
+	ut->ut_nlarge = heap.blocks;
 	ut->ut_inuse += ut->ut_large;
 	ut->ut_blocks += ut->ut_nlarge;
-	vmem__heap_stat(&heap);
 	ut->ut_idle = heap.idle_bytes;
 	(void)percpu_fronts(&bytes);
 	ut->ut_meta = meta_mapped() + bytes;

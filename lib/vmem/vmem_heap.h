@@ -1,20 +1,65 @@
 /*
- * vmem_heap.h - the root arena: memory from the kernel, in 16 KiB quanta.
+ * vmem_heap.h - the root arena, and the runs of quanta that its spans are cut
+ * into.
+ *
+ * Theory.  The arena deals in spans: memory from the kernel, 2 MiB and more.
+ * Everything that the library hands out comes from a run, whole quanta of one
+ * span that have one owner or are free.  A free run is found by size, in lists
+ * of eight sizes to a doubling, and by address, from the page map: the first
+ * and the last page of a free run lead to it, so that a run which is freed
+ * joins its free neighbours, and one that grows takes from the one behind it,
+ * in constant time.
+ *
+ * A run that was used is idle first: its pages are still there, and a request
+ * that gets them costs no page faults.  Idle runs are purged, oldest first, when
+ * there are too many bytes of them, or when they have waited too long; then
+ * they read as zero, like memory that was never used.  Idle and zero runs do
+ * not join.  A span whose whole memory is one zero run goes back to the arena,
+ * and so to the kernel.
  */
 #ifndef QR_VMEM_HEAP_H
 #define QR_VMEM_HEAP_H
 
 #include <quarry/vmem.h>
 
+#include "base/list.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* What the heap holds without anybody using it. */
+/*
+ * What a page belongs to: the first member of whatever the page map has for
+ * it.
+ */
+enum vmem__heap_kind {
+	HEAP_FREE = 1, /* struct vmem__run */
+	HEAP_LENT,     /* struct vmem__run, of an arena or a slab */
+	HEAP_BLOCK,    /* struct vmem__run, handed out whole */
+	HEAP_SLAB,     /* struct umem_slab */
+};
+
+/*
+ * Locking: (o) the owner, whom a free run has none of, then (h); (h) heap lock.
+ */
+struct vmem__run {
+	uint32_t rn_kind;      /* (o) enum vmem__heap_kind */
+	bool rn_first;         /* (o) begins its span */
+	bool rn_last;          /* (o) ends it */
+	bool rn_zero;          /* (h) reads as zero; only of a free run */
+	uintptr_t rn_addr;     /* (o) */
+	size_t rn_size;        /* (o) bytes, a multiple of the quantum */
+	size_t rn_asked;       /* (o) for the owner's use */
+	uint64_t rn_when;      /* (h) os_now_coarse() when it was freed */
+	struct qr_list rn_bin; /* (h) free runs of about this size */
+	struct qr_list rn_age; /* (h) idle runs, oldest first */
+};
+
 struct vmem__heap_stat {
+	size_t used;   /* bytes of runs that have an owner */
+	size_t blocks; /* number of runs that are HEAP_BLOCK */
+	size_t block_bytes;
 	size_t idle_bytes; /* kept as they were freed, ready for reuse */
-	size_t idle_max;   /* at most this many are kept */
-	uint64_t hits;     /* allocations served from them */
 	uint64_t purged;   /* bytes given back to the system since start-up */
 };
 
@@ -25,20 +70,47 @@ vmem_t *vmem__heap(void);
 size_t vmem__heap_quantum(void);
 
 /*
- * `size` bytes, a multiple of the quantum, at a multiple of `align` (a power
- * of two, at least the quantum).  *zeroed tells whether they read as zero.
- * NULL when memory is short.
+ * A run of at least `size` bytes, a multiple of the quantum, at a multiple of
+ * `align` (a power of two).  If possible `room` bytes behind it are free, for
+ * it to grow into.  *zeroed tells whether it reads as zero.  The page map leads
+ * from its first page to the run, from the others nowhere.  NULL when memory is
+ * short.
  */
-void *vmem__heap_alloc(size_t size, size_t align, bool *zeroed);
-void vmem__heap_free(void *addr, size_t size);
+struct vmem__run *vmem__run_alloc(enum vmem__heap_kind kind, size_t size,
+    size_t align, size_t room, bool *zeroed);
+/* The page map must be as vmem__run_alloc() left it. */
+void vmem__run_free(struct vmem__run *run);
+/* Make the run `size` bytes long without moving it; false if that cannot be. */
+bool vmem__run_resize(struct vmem__run *run, size_t size);
+/* The run in use that starts at addr, if it is of that kind, or NULL. */
+struct vmem__run *vmem__run_find(enum vmem__heap_kind kind, const void *addr);
 
-/* Cap on idle bytes; the default is 16 MiB. */
+/* The same by address, for arenas: HEAP_LENT. */
+void *vmem__heap_alloc(size_t size, size_t align);
+void vmem__heap_free(void *addr);
+
+/*
+ * Cap on idle bytes; the default is 16 MiB.  A quarter of what is in use is
+ * kept if that is more, unless the cap is 0.
+ */
 void vmem__heap_set_idle_max(size_t bytes);
 /* Give idle memory freed before `before` (os_now_coarse) back; bytes given. */
 size_t vmem__heap_purge(uint64_t before);
 
 void vmem__heap_stat(struct vmem__heap_stat *st);
+/* Abort unless every invariant of the runs holds. */
+void vmem__heap_check(void);
 void vmem__heap_lock(void);
 void vmem__heap_unlock(void);
+
+/* ---- between the arena and its runs ---- */
+
+/*
+ * A new span of at least `size` bytes, at a multiple of `align`, which reads as
+ * zero; or NULL.  *sizep gets its size.
+ */
+void *vmem__span_alloc(size_t size, size_t align, size_t *sizep);
+void vmem__span_free(void *addr, size_t size);
+void vmem__runs_init(void);
 
 #endif /* QR_VMEM_HEAP_H */

@@ -42,6 +42,7 @@ look_check(void)
 	qr_mutex_exit(&umem__list_lock);
 	if (vmem__heap() != NULL)
 		(void)vmem__check(vmem__heap());
+	vmem__heap_check();
 }
 
 size_t
@@ -50,7 +51,7 @@ look_heap(void)
 	struct vmem__heap_stat st;
 
 	vmem__heap_stat(&st);
-	return (vmem_size(vmem__heap(), VMEM_ALLOC) - st.idle_bytes);
+	return (st.used);
 }
 
 static size_t

@@ -623,7 +623,8 @@ more_caches_than_slots_work_alike(void **state)
 	for (size_t i = 0; i < CACHES; i++) {
 		assert_int_equal(*(unsigned char *)held[i], i % 251);
 		umem_cache_free(caches[i], held[i]);
-		assert_non_null(umem_cache_alloc(caches[i], 0));
+		held[i] = umem_cache_alloc(caches[i], 0);
+		assert_non_null(held[i]);
 		umem_cache_free(caches[i], held[i]);
 		umem_cache_destroy(caches[i]);
 	}

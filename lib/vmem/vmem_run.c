@@ -1,0 +1,656 @@
+/*
+ * vmem_run.c - runs of quanta: found, split, joined, grown and purged.
+ */
+#include "vmem/vmem_heap.h"
+
+#include "base/bits.h"
+#include "base/panic.h"
+#include "meta/meta.h"
+#include "meta/pagemap.h"
+#include "os/os.h"
+#include "os/os_lock.h"
+#include "os/percpu.h"
+
+#include <string.h>
+
+enum {
+	RUN_BINS = 8 * 50, /* eight sizes to a doubling, of any size */
+	RUN_WORDS = (RUN_BINS + 63) / 64,
+	RUN_TRIES = 16,          /* runs looked at before a sure bin */
+	RUN_IDLE_MAX = 16 << 20, /* default cap on idle bytes */
+	RUN_IDLE_SHARE = 4,      /* or this part of what is in use */
+	/* What free() finds in the page map for a free run: a slot that misses. */
+	RUN_MARK = PERCPU_FREE_SLOT * sizeof(struct percpu_slot),
+};
+
+/* Free runs, either all idle or all zero. */
+struct runs {
+	struct qr_list rs_bin[RUN_BINS]; /* latest first */
+	uint64_t rs_some[RUN_WORDS];     /* bit set: the bin is not empty */
+	size_t rs_bytes;
+};
+
+/*
+ * Invariants, whenever run_lock is free:
+ *   R1  a free run is on the list of its size in idle or zero, as rn_zero says;
+ *       an idle one also on ages.
+ *   R2  rs_bytes is the sum of the sizes on the lists.
+ *   R3  the words of the first and last page of a free run, and no others, lead
+ *       to it, with RUN_MARK.
+ *   R4  no two neighbours in a span are free and equal in rn_zero.
+ *   R5  no zero run is a whole span.
+ *   R6  a thread that finds more idle bytes than there may be has begun to
+ *       purge the oldest.
+ * Locking: (h) run_lock, held for list work only.
+ */
+static struct qr_mutex run_lock = QR_MUTEX_INIT(QR_RANK_HEAP);
+static struct runs idle, zero;                   /* (h) */
+static struct qr_list ages = QR_LIST_INIT(ages); /* (h) */
+static size_t idle_max = RUN_IDLE_MAX;           /* (h) */
+static struct vmem__heap_stat totals;            /* (h) but idle_bytes */
+static struct meta_pool run_pool =
+    META_POOL_INIT("heap_run", sizeof(struct vmem__run));
+
+void
+vmem__runs_init(void)
+{
+	for (unsigned i = 0; i < RUN_BINS; i++) {
+		qr_list_init(&idle.rs_bin[i]);
+		qr_list_init(&zero.rs_bin[i]);
+	}
+}
+
+/* ---- the lists and the page map ---- */
+
+/* The list for a run of `size`; what is larger never goes to an earlier one. */
+static unsigned
+bin_of(size_t size)
+{
+	size_t n = size / vmem__heap_quantum();
+	unsigned top = qr_log2(n);
+
+	if (top < 3)
+		return ((unsigned)n);
+	return (top * 8 + (unsigned)(n >> (top - 3) & 7));
+}
+
+/* The first list from b on that is not empty, or RUN_BINS. */
+static unsigned
+bin_next(const struct runs *rs, unsigned b)
+{
+	for (unsigned w = b / 64; w < RUN_WORDS; w++, b = w * 64) {
+		uint64_t some = rs->rs_some[w] & (~(uint64_t)0 << (b % 64));
+
+		if (some != 0)
+			return (w * 64 + qr_ctz(some));
+	}
+	return (RUN_BINS);
+}
+
+static struct runs *
+runs_of(const struct vmem__run *run)
+{
+	return (run->rn_zero ? &zero : &idle);
+}
+
+static void
+mark(const struct vmem__run *run, uint64_t word)
+{
+	pagemap_set((void *)run->rn_addr, PAGEMAP_PAGE, word);
+	pagemap_set((void *)(run->rn_addr + run->rn_size - PAGEMAP_PAGE),
+	    PAGEMAP_PAGE, word);
+}
+
+/* Make a run free; an idle one takes its age from its place, after `age`. */
+static void
+enter(struct vmem__run *run, struct qr_list *age)
+{
+	struct runs *rs = runs_of(run);
+	unsigned b = bin_of(run->rn_size);
+
+	qr_mutex_assert_held(&run_lock);
+	run->rn_kind = HEAP_FREE;
+	qr_list_push_front(&rs->rs_bin[b], &run->rn_bin);
+	rs->rs_some[b / 64] |= (uint64_t)1 << (b % 64);
+	rs->rs_bytes += run->rn_size;
+	if (!run->rn_zero)
+		qr_list_insert_after(age, &run->rn_age);
+	mark(run, pagemap_word(run, RUN_MARK));
+}
+
+static void
+leave(struct vmem__run *run)
+{
+	struct runs *rs = runs_of(run);
+	unsigned b = bin_of(run->rn_size);
+
+	qr_mutex_assert_held(&run_lock);
+	mark(run, 0);
+	if (!run->rn_zero)
+		qr_list_remove(&run->rn_age);
+	rs->rs_bytes -= run->rn_size;
+	qr_list_remove(&run->rn_bin);
+	if (qr_list_empty(&rs->rs_bin[b]))
+		rs->rs_some[b / 64] &= ~((uint64_t)1 << (b % 64));
+}
+
+/* The free run that the page at addr is an end of, or NULL. */
+static struct vmem__run *
+free_at(uintptr_t addr)
+{
+	uint64_t word = pagemap_get((const void *)addr);
+
+	return (
+	    (word & UINT16_MAX) == RUN_MARK ? pagemap_descriptor(word) : NULL);
+}
+
+static struct vmem__run *
+free_before(const struct vmem__run *run)
+{
+	return (run->rn_first ? NULL : free_at(run->rn_addr - PAGEMAP_PAGE));
+}
+
+static struct vmem__run *
+free_behind(const struct vmem__run *run)
+{
+	return (run->rn_last ? NULL : free_at(run->rn_addr + run->rn_size));
+}
+
+/* ---- splitting and joining ---- */
+
+/* Move what lies beyond `size` bytes of the run into `rest`. */
+static void
+split(struct vmem__run *run, size_t size, struct vmem__run *rest)
+{
+	rest->rn_addr = run->rn_addr + size;
+	rest->rn_size = run->rn_size - size;
+	rest->rn_first = false;
+	rest->rn_last = run->rn_last;
+	rest->rn_zero = run->rn_zero;
+	rest->rn_when = run->rn_when;
+	run->rn_size = size;
+	run->rn_last = false;
+}
+
+/* `run`, on no list, becomes free, and one with its neighbours. */
+static void
+join(struct vmem__run *run)
+{
+	struct qr_list *age = ages.prev;
+	struct vmem__run *with[2] = {free_before(run), free_behind(run)};
+	size_t largest = run->rn_size;
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct vmem__run *other = with[i];
+
+		if (other == NULL || other->rn_zero != run->rn_zero)
+			continue;
+		/* As old as the largest piece, and in its place. */
+		if (other->rn_size >= largest && !run->rn_zero) {
+			largest = other->rn_size;
+			run->rn_when = other->rn_when;
+			age = other->rn_age.prev;
+		}
+		if (age == &other->rn_age)
+			age = age->prev;
+		leave(other);
+		if (i == 0) {
+			run->rn_addr = other->rn_addr;
+			run->rn_first = other->rn_first;
+		} else {
+			run->rn_last = other->rn_last;
+		}
+		run->rn_size += other->rn_size;
+		meta_put(&run_pool, other);
+	}
+	enter(run, age);
+}
+
+/* ---- finding one ---- */
+
+/* Is there room for `size` bytes at a multiple of `align`? */
+static bool
+fits(const struct vmem__run *run, size_t size, size_t align)
+{
+	size_t skip = qr_nphase(run->rn_addr, align);
+
+	return (skip < run->rn_size && run->rn_size - skip >= size);
+}
+
+/* A run with room, of about the least size that has it; or NULL. */
+static struct vmem__run *
+find(struct runs *rs, size_t size, size_t align)
+{
+	unsigned tries = RUN_TRIES, b;
+
+	for (b = bin_next(rs, bin_of(size)); b < RUN_BINS && tries > 0;
+	     b = bin_next(rs, b + 1)) {
+		QR_LIST_FOREACH (
+		    run, &rs->rs_bin[b], struct vmem__run, rn_bin) {
+			if (fits(run, size, align))
+				return (run);
+			if (--tries == 0)
+				break;
+		}
+	}
+	/* Whatever the address, the runs from here on have room. */
+	b = bin_next(rs, bin_of(size + align - vmem__heap_quantum()) + 1);
+	return (b == RUN_BINS
+		? NULL
+		: QR_LIST_FIRST(&rs->rs_bin[b], struct vmem__run, rn_bin));
+}
+
+/*
+ * Take `size` bytes out of a free run that has room for them.  The rest stays
+ * free; without a record for it, it stays with the run.  NULL when a piece in
+ * front would need a record that is not to be had.
+ */
+static struct vmem__run *
+carve(struct vmem__run *run, size_t size, size_t align)
+{
+	size_t skip = qr_nphase(run->rn_addr, align);
+	struct qr_list *age = run->rn_age.prev;
+	struct vmem__run *part;
+
+	if (skip != 0) {
+		part = meta_get(&run_pool);
+		if (part == NULL)
+			return (NULL);
+		leave(run);
+		split(run, skip, part);
+		enter(run, age);
+		age = &run->rn_age;
+		run = part;
+	} else {
+		leave(run);
+	}
+	if (run->rn_size > size && (part = meta_get(&run_pool)) != NULL) {
+		split(run, size, part);
+		enter(part, age);
+	}
+	return (run);
+}
+
+/* ---- runs in use ---- */
+
+/* `bytes` more are in use, of n more runs like this one. */
+static void
+count(const struct vmem__run *run, size_t n, size_t bytes)
+{
+	qr_mutex_assert_held(&run_lock);
+	totals.used += bytes;
+	if (run->rn_kind == HEAP_BLOCK) {
+		totals.blocks += n;
+		totals.block_bytes += bytes;
+	}
+}
+
+static struct vmem__run *
+take_from(struct vmem__run *free, enum vmem__heap_kind kind, size_t size,
+    size_t align)
+{
+	struct vmem__run *run = carve(free, size, align);
+
+	if (run == NULL)
+		return (NULL);
+	run->rn_kind = kind;
+	run->rn_asked = size;
+	count(run, 1, run->rn_size);
+	pagemap_set((void *)run->rn_addr, PAGEMAP_PAGE, pagemap_word(run, 0));
+	return (run);
+}
+
+/* The run with the most room, or nearly so, if it has that much; or NULL. */
+static struct vmem__run *
+find_widest(struct runs *rs, size_t size, size_t align)
+{
+	for (unsigned w = RUN_WORDS; w-- > 0;) {
+		struct vmem__run *run;
+
+		if (rs->rs_some[w] == 0)
+			continue;
+		run =
+		    QR_LIST_FIRST(&rs->rs_bin[w * 64 + qr_log2(rs->rs_some[w])],
+			struct vmem__run, rn_bin);
+		return (fits(run, size, align) ? run : NULL);
+	}
+	return (NULL);
+}
+
+/* From a new span, which nobody else can have emptied before. */
+static struct vmem__run *
+take_new(enum vmem__heap_kind kind, size_t size, size_t align, size_t room)
+{
+	struct vmem__run *span = meta_get(&run_pool), *run;
+	void *addr;
+
+	if (span == NULL)
+		return (NULL);
+	addr = vmem__span_alloc(size + room, align, &span->rn_size);
+	if (addr == NULL) {
+		meta_put(&run_pool, span);
+		return (NULL);
+	}
+	span->rn_addr = (uintptr_t)addr;
+	span->rn_first = span->rn_last = span->rn_zero = true;
+	qr_mutex_enter(&run_lock);
+	enter(span, NULL);
+	run = take_from(span, kind, size, align);
+	qr_mutex_exit(&run_lock);
+	return (run);
+}
+
+static struct vmem__run *
+take(enum vmem__heap_kind kind, size_t size, size_t align, size_t room)
+{
+	struct vmem__run *run;
+
+	qr_mutex_enter(&run_lock);
+	run = room == 0 ? find(&idle, size, align)
+			: find_widest(&idle, size + room, align);
+	if (run == NULL)
+		run = find(&zero, size + room, align);
+	if (run != NULL)
+		run = take_from(run, kind, size, align);
+	qr_mutex_exit(&run_lock);
+	return (run != NULL ? run : take_new(kind, size, align, room));
+}
+
+struct vmem__run *
+vmem__run_alloc(enum vmem__heap_kind kind, size_t size, size_t align,
+    size_t room, bool *zeroed)
+{
+	struct vmem__run *run;
+
+	if (size > PTRDIFF_MAX / 4 || align > PTRDIFF_MAX / 4)
+		return (NULL);
+	run = take(kind, size, align, qr_min(room, PTRDIFF_MAX / 4));
+	if (run == NULL && room != 0)
+		run = take(kind, size, align, 0);
+	if (run == NULL && vmem__heap_purge(UINT64_MAX) != 0)
+		run = take(kind, size, align, 0);
+	if (run != NULL)
+		*zeroed = run->rn_zero;
+	return (run);
+}
+
+/* Take at most `most` bytes, in whole quanta, of the oldest idle run. */
+static struct vmem__run *
+take_oldest(uint64_t before, size_t most)
+{
+	struct vmem__run *run, *part = NULL;
+	struct qr_list *age;
+
+	if (qr_list_empty(&ages))
+		return (NULL);
+	run = QR_LIST_FIRST(&ages, struct vmem__run, rn_age);
+	if (run->rn_when >= before)
+		return (NULL);
+	if (run->rn_size > most)
+		part = meta_get(&run_pool);
+	age = run->rn_age.prev;
+	leave(run);
+	if (part != NULL) {
+		split(run, run->rn_size - most, part);
+		enter(run, age);
+		run = part;
+	}
+	totals.purged += run->rn_size;
+	return (run);
+}
+
+/* Purge at most `most` bytes of what was freed before `before`. */
+static size_t
+purge_oldest(uint64_t before, size_t most)
+{
+	struct vmem__run *run;
+	size_t size;
+	bool whole;
+
+	qr_mutex_enter(&run_lock);
+	run = take_oldest(before, most);
+	qr_mutex_exit(&run_lock);
+	if (run == NULL)
+		return (0);
+	size = run->rn_size;
+	if (!os_purge((void *)run->rn_addr, size))
+		memset((void *)run->rn_addr, 0, size);
+	run->rn_zero = true;
+	qr_mutex_enter(&run_lock);
+	join(run);
+	whole = run->rn_first && run->rn_last;
+	if (whole)
+		leave(run);
+	qr_mutex_exit(&run_lock);
+	if (whole) {
+		vmem__span_free((void *)run->rn_addr, run->rn_size);
+		meta_put(&run_pool, run);
+	}
+	return (size);
+}
+
+size_t
+vmem__heap_purge(uint64_t before)
+{
+	size_t total = 0, given;
+
+	while ((given = purge_oldest(before, SIZE_MAX)) != 0)
+		total += given;
+	return (total);
+}
+
+/* Whole quanta of idle memory beyond what may be kept. */
+static size_t
+idle_over(void)
+{
+	size_t keep = idle_max;
+
+	qr_mutex_assert_held(&run_lock);
+	if (keep != 0)
+		keep = qr_max(keep, totals.used / RUN_IDLE_SHARE);
+	return (idle.rs_bytes <= keep
+		? 0
+		: qr_roundup(idle.rs_bytes - keep, vmem__heap_quantum()));
+}
+
+static void
+purge_over(size_t over)
+{
+	while (over > 0) {
+		size_t given = purge_oldest(UINT64_MAX, over);
+
+		over -= qr_min(over, given == 0 ? over : given);
+	}
+}
+
+/* `run` has no owner any more: it is idle from now on. */
+static void
+retire(struct vmem__run *run, uint64_t now)
+{
+	count(run, 0, 0 - run->rn_size);
+	run->rn_zero = false;
+	run->rn_when = now;
+	join(run);
+}
+
+void
+vmem__run_free(struct vmem__run *run)
+{
+	uint64_t now = os_now_coarse();
+	size_t over;
+
+	pagemap_set((void *)run->rn_addr, PAGEMAP_PAGE, 0);
+	qr_mutex_enter(&run_lock);
+	count(run, (size_t)0 - 1, 0);
+	retire(run, now);
+	over = idle_over();
+	qr_mutex_exit(&run_lock);
+	purge_over(over);
+}
+
+/* Take the first `more` bytes behind a run; false unless all are free. */
+static bool
+grow(struct vmem__run *run, size_t more)
+{
+	size_t have = 0;
+
+	for (struct vmem__run *next = free_behind(run);
+	     next != NULL && have < more; next = free_behind(next))
+		have += next->rn_size;
+	if (have < more)
+		return (false);
+	count(run, 0, more);
+	while (more > 0) {
+		struct vmem__run *next = free_behind(run);
+		struct qr_list *age = next->rn_age.prev;
+		size_t part = qr_min(more, next->rn_size);
+
+		leave(next);
+		next->rn_addr += part;
+		next->rn_size -= part;
+		run->rn_size += part;
+		more -= part;
+		if (next->rn_size != 0) {
+			enter(next, age);
+		} else {
+			run->rn_last = next->rn_last;
+			meta_put(&run_pool, next);
+		}
+	}
+	return (true);
+}
+
+static bool
+shrink(struct vmem__run *run, size_t size, uint64_t now)
+{
+	struct vmem__run *rest = meta_get(&run_pool);
+
+	if (rest == NULL)
+		return (false);
+	split(run, size, rest);
+	rest->rn_kind = run->rn_kind;
+	retire(rest, now);
+	return (true);
+}
+
+bool
+vmem__run_resize(struct vmem__run *run, size_t size)
+{
+	uint64_t now = os_now_coarse();
+	bool done = true;
+	size_t over;
+
+	qr_mutex_enter(&run_lock);
+	if (size > run->rn_size)
+		done = grow(run, size - run->rn_size);
+	else if (size < run->rn_size)
+		done = shrink(run, size, now);
+	over = idle_over();
+	qr_mutex_exit(&run_lock);
+	purge_over(over);
+	return (done);
+}
+
+struct vmem__run *
+vmem__run_find(enum vmem__heap_kind kind, const void *addr)
+{
+	struct vmem__run *run = pagemap_descriptor(pagemap_get(addr));
+
+	return (run != NULL && run->rn_kind == kind &&
+		    run->rn_addr == (uintptr_t)addr
+		? run
+		: NULL);
+}
+
+void *
+vmem__heap_alloc(size_t size, size_t align)
+{
+	bool zeroed;
+	struct vmem__run *run =
+	    vmem__run_alloc(HEAP_LENT, size, align, 0, &zeroed);
+
+	return (run == NULL ? NULL : (void *)run->rn_addr);
+}
+
+void
+vmem__heap_free(void *addr)
+{
+	struct vmem__run *run = vmem__run_find(HEAP_LENT, addr);
+
+	QR_VERIFY(run != NULL);
+	vmem__run_free(run);
+}
+
+/* ---- settings, statistics, fork ---- */
+
+void
+vmem__heap_set_idle_max(size_t bytes)
+{
+	qr_mutex_enter(&run_lock);
+	idle_max = bytes;
+	qr_mutex_exit(&run_lock);
+}
+
+void
+vmem__heap_stat(struct vmem__heap_stat *st)
+{
+	qr_mutex_enter(&run_lock);
+	*st = totals;
+	st->idle_bytes = idle.rs_bytes;
+	qr_mutex_exit(&run_lock);
+}
+
+/* R1 to R5 for the runs of one set. */
+static void
+check_runs(struct runs *rs)
+{
+	size_t bytes = 0;
+
+	for (unsigned b = 0; b < RUN_BINS; b++) {
+		QR_VERIFY((rs->rs_some[b / 64] >> (b % 64) & 1) ==
+		    !qr_list_empty(&rs->rs_bin[b]));
+		QR_LIST_FOREACH (
+		    run, &rs->rs_bin[b], struct vmem__run, rn_bin) {
+			struct vmem__run *next = free_behind(run);
+
+			QR_VERIFY(run->rn_kind == HEAP_FREE);
+			QR_VERIFY(runs_of(run) == rs);
+			QR_VERIFY(bin_of(run->rn_size) == b);
+			QR_VERIFY(free_at(run->rn_addr) == run);
+			QR_VERIFY(free_at(run->rn_addr + run->rn_size -
+				      PAGEMAP_PAGE) == run);
+			QR_VERIFY(
+			    next == NULL || next->rn_zero != run->rn_zero);
+			QR_VERIFY(
+			    !run->rn_zero || !run->rn_first || !run->rn_last);
+			bytes += run->rn_size;
+		}
+	}
+	QR_VERIFY(bytes == rs->rs_bytes);
+}
+
+void
+vmem__heap_check(void)
+{
+	size_t bytes = 0;
+
+	qr_mutex_enter(&run_lock);
+	check_runs(&idle);
+	check_runs(&zero);
+	QR_LIST_FOREACH (run, &ages, struct vmem__run, rn_age)
+		bytes += run->rn_size;
+	QR_VERIFY(bytes == idle.rs_bytes);
+	qr_mutex_exit(&run_lock);
+}
+
+void
+vmem__heap_lock(void)
+{
+	qr_mutex_enter_nested(&run_lock);
+}
+
+void
+vmem__heap_unlock(void)
+{
+	qr_mutex_exit(&run_lock);
+}

@@ -1,0 +1,437 @@
+/*
+ * vmem_run_test.c - runs of the heap: what they hold, and whom they join.
+ *
+ * The model is a table of live runs with a stamp in each page; after each step
+ * the heap checks itself, and its account is compared with the table.
+ * QR_TEST_SEED=n repeats the run of one seed.
+ */
+#include "vmem/vmem_heap.h"
+
+#include "base/bits.h"
+#include "meta/pagemap.h"
+#include "os/os.h"
+#include "support/failsys.h"
+#include "support/umem_look.h"
+#include "umem/umem_impl.h"
+
+#include <quarry/quarry.h>
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#define KIB ((size_t)1 << 10)
+#define MIB ((size_t)1 << 20)
+
+enum { RUNS = 200, STEPS = 6000, STEPS_QUICK = 300 };
+
+static struct vmem__run *
+run_get(size_t size, size_t align, size_t room)
+{
+	bool zeroed;
+	struct vmem__run *run =
+	    vmem__run_alloc(HEAP_BLOCK, size, align, room, &zeroed);
+
+	assert_non_null(run);
+	assert_true(run->rn_size >= size);
+	assert_int_equal(run->rn_addr % align, 0);
+	return (run);
+}
+
+static struct vmem__heap_stat
+account(void)
+{
+	struct vmem__heap_stat st;
+
+	vmem__heap_stat(&st);
+	return (st);
+}
+
+/* A heap in which nothing is idle, and where a test may look at the change. */
+static int
+begin(void **state)
+{
+	(void)state;
+	(void)quarry_reap();
+	return (0);
+}
+
+static int
+end(void **state)
+{
+	(void)state;
+	failsys_reset();
+	vmem__heap_set_idle_max(16 * MIB);
+	look_check();
+	return (0);
+}
+
+/* ---- the model ---- */
+
+struct live {
+	struct vmem__run *l_run;
+	uintptr_t l_addr;
+	size_t l_size;
+	uint64_t l_stamp;
+};
+
+static struct live live[RUNS];
+static uint64_t seed;
+
+static uint64_t
+below(uint64_t n)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return (seed % n);
+}
+
+/* One to 500 quanta, small ones more often. */
+static size_t
+random_size(void)
+{
+	return ((1 + below(1 + below(500))) * vmem__heap_quantum());
+}
+
+static uint64_t *
+page(uintptr_t addr, size_t off)
+{
+	return ((uint64_t *)(addr + off));
+}
+
+static void
+stamp(struct live *l, size_t from)
+{
+	for (size_t off = from; off < l->l_size; off += os_page_size())
+		*page(l->l_addr, off) = l->l_stamp + off;
+}
+
+static void
+check_stamp(const struct live *l, size_t size)
+{
+	for (size_t off = 0; off < size; off += os_page_size())
+		assert_int_equal(*page(l->l_addr, off), l->l_stamp + off);
+}
+
+static void
+step_alloc(struct live *l)
+{
+	size_t size = random_size();
+	size_t align = vmem__heap_quantum() << (below(4) == 0 ? below(8) : 0);
+	bool zeroed;
+
+	l->l_run = vmem__run_alloc(
+	    HEAP_BLOCK, size, align, below(3) == 0 ? size : 0, &zeroed);
+	assert_non_null(l->l_run);
+	assert_int_equal(l->l_run->rn_size, size);
+	assert_int_equal(l->l_run->rn_addr % align, 0);
+	assert_ptr_equal(
+	    vmem__run_find(HEAP_BLOCK, (void *)l->l_run->rn_addr), l->l_run);
+	assert_null(vmem__run_find(HEAP_LENT, (void *)l->l_run->rn_addr));
+	l->l_addr = l->l_run->rn_addr;
+	l->l_size = size;
+	l->l_stamp = below(UINT64_MAX);
+	for (size_t off = 0; zeroed && off < size; off += os_page_size())
+		assert_int_equal(*page(l->l_addr, off), 0);
+	stamp(l, 0);
+}
+
+static void
+step_resize(struct live *l)
+{
+	size_t size =
+	    below(2) == 0 ? random_size() : l->l_size + vmem__heap_quantum();
+	bool done = vmem__run_resize(l->l_run, size);
+
+	if (size <= l->l_size)
+		assert_true(done);
+	if (!done)
+		size = l->l_size;
+	assert_int_equal(l->l_run->rn_addr, l->l_addr);
+	assert_int_equal(l->l_run->rn_size, size);
+	check_stamp(l, qr_min(size, l->l_size));
+	l->l_size = size;
+	stamp(l, 0);
+}
+
+static void
+step_free(struct live *l)
+{
+	check_stamp(l, l->l_size);
+	vmem__run_free(l->l_run);
+	assert_null(vmem__run_find(HEAP_BLOCK, (void *)l->l_addr));
+	l->l_run = NULL;
+}
+
+static void
+step(const struct vmem__heap_stat *before)
+{
+	struct live *l = &live[below(RUNS)];
+	struct vmem__heap_stat now;
+	size_t bytes = 0, n = 0;
+
+	if (l->l_run == NULL)
+		step_alloc(l);
+	else if (below(3) == 0)
+		step_resize(l);
+	else
+		step_free(l);
+	if (below(50) == 0)
+		(void)vmem__heap_purge(os_now_coarse() - below(10000000));
+	if (below(500) == 0)
+		vmem__heap_set_idle_max(below(32) * MIB);
+	vmem__heap_check();
+	for (size_t i = 0; i < RUNS; i++) {
+		bytes += live[i].l_run == NULL ? 0 : live[i].l_size;
+		n += live[i].l_run != NULL;
+	}
+	now = account();
+	assert_int_equal(now.blocks, before->blocks + n);
+	assert_int_equal(now.block_bytes, before->block_bytes + bytes);
+	assert_int_equal(now.used, before->used + bytes);
+}
+
+static void
+random_operations_agree_with_the_model(void **state)
+{
+	const char *given = getenv("QR_TEST_SEED");
+	unsigned steps = os_on_valgrind() ? STEPS_QUICK : STEPS;
+	struct vmem__heap_stat before = account();
+	(void)state;
+
+	seed = given != NULL ? strtoul(given, NULL, 0)
+			     : (uint64_t)time(NULL) * 2654435761u + 1;
+	print_message("QR_TEST_SEED=%llu\n", (unsigned long long)seed);
+	for (unsigned i = 0; i < steps; i++)
+		step(&before);
+	for (size_t i = 0; i < RUNS; i++)
+		if (live[i].l_run != NULL)
+			step_free(&live[i]);
+	assert_int_equal(account().used, before.used);
+}
+
+/* ---- sentences ---- */
+
+static void
+a_run_grows_into_what_is_free_behind_it(void **state)
+{
+	struct vmem__run *run = run_get(64 * KIB, 16 * KIB, 8 * MIB);
+	uintptr_t addr = run->rn_addr;
+	(void)state;
+
+	*page(addr, 0) = 1234;
+	assert_true(vmem__run_resize(run, 8 * MIB));
+	assert_int_equal(run->rn_addr, addr);
+	assert_int_equal(run->rn_size, 8 * MIB);
+	assert_int_equal(*page(addr, 0), 1234);
+	memset((void *)addr, 1, 8 * MIB);
+	vmem__run_free(run);
+}
+
+static void
+a_run_grows_over_idle_and_zero_runs_alike(void **state)
+{
+	struct vmem__run *run = run_get(64 * KIB, 16 * KIB, 4 * MIB);
+	(void)state;
+
+	/* What is behind: 1 MiB idle, then zero. */
+	assert_true(vmem__run_resize(run, MIB + 64 * KIB));
+	assert_true(vmem__run_resize(run, 64 * KIB));
+	assert_in_range(account().idle_bytes, MIB, SIZE_MAX);
+	assert_true(vmem__run_resize(run, 3 * MIB));
+	vmem__run_free(run);
+}
+
+static void
+a_run_with_a_neighbour_does_not_grow(void **state)
+{
+	struct vmem__run *run = run_get(64 * KIB, 16 * KIB, 0);
+	struct vmem__run *next = run_get(64 * KIB, 16 * KIB, 0);
+	(void)state;
+
+	while (next->rn_addr != run->rn_addr + run->rn_size) {
+		run = next;
+		next = run_get(64 * KIB, 16 * KIB, 0);
+	}
+	assert_false(vmem__run_resize(run, 128 * KIB));
+	assert_int_equal(run->rn_size, 64 * KIB);
+	vmem__run_free(next);
+	assert_true(vmem__run_resize(run, 128 * KIB));
+	vmem__run_free(run);
+}
+
+static void
+what_a_run_gives_up_is_idle_and_used_again(void **state)
+{
+	struct vmem__run *run = run_get(4 * MIB, 16 * KIB, 0), *part;
+	struct vmem__heap_stat st = account();
+	(void)state;
+
+	assert_true(vmem__run_resize(run, MIB));
+	assert_int_equal(account().idle_bytes, st.idle_bytes + 3 * MIB);
+	assert_int_equal(account().used, st.used - 3 * MIB);
+	part = run_get(3 * MIB, 16 * KIB, 0);
+	assert_int_equal(part->rn_addr, run->rn_addr + MIB);
+	vmem__run_free(part);
+	vmem__run_free(run);
+}
+
+static void
+neighbours_that_are_freed_become_one(void **state)
+{
+	struct vmem__run *run = run_get(MIB, 16 * KIB, 0), *parts[4];
+	uintptr_t addr = run->rn_addr;
+	(void)state;
+
+	vmem__run_free(run);
+	for (size_t i = 0; i < 4; i++) {
+		parts[i] = run_get(MIB / 4, 16 * KIB, 0);
+		assert_int_equal(parts[i]->rn_addr, addr + i * MIB / 4);
+	}
+	vmem__run_free(parts[0]);
+	vmem__run_free(parts[2]);
+	vmem__run_free(parts[1]);
+	vmem__run_free(parts[3]);
+	run = run_get(MIB, 16 * KIB, 0);
+	assert_int_equal(run->rn_addr, addr);
+	vmem__run_free(run);
+}
+
+static void
+pause_ms(long ms)
+{
+	struct timespec ts = {.tv_nsec = ms * 1000000};
+
+	(void)nanosleep(&ts, NULL);
+}
+
+static void
+what_joins_is_as_old_as_its_largest_part(void **state)
+{
+	struct vmem__run *large = run_get(MIB + 64 * KIB, 16 * KIB, 0);
+	struct vmem__run *wall = run_get(64 * KIB, 16 * KIB, 0), *other, *small;
+	uint64_t between;
+	(void)state;
+
+	assert_true(vmem__run_resize(large, MIB));
+	small = run_get(64 * KIB, 16 * KIB, 0);
+	assert_int_equal(small->rn_addr, large->rn_addr + MIB);
+	other = run_get(MIB / 2, 16 * KIB, 0);
+	vmem__run_free(large);
+	pause_ms(20);
+	between = os_now_coarse();
+	pause_ms(20);
+	vmem__run_free(other);
+	vmem__run_free(small);
+	assert_int_equal(account().idle_bytes, MIB + MIB / 2 + 64 * KIB);
+	assert_int_equal(vmem__heap_purge(between), MIB + 64 * KIB);
+	vmem__run_free(wall);
+}
+
+static void
+idle_memory_over_the_cap_is_purged_and_no_more(void **state)
+{
+	struct vmem__run *run = run_get(32 * MIB, 16 * KIB, 0);
+	size_t mapped = vmem_size(vmem__heap(), VMEM_ALLOC);
+	uint64_t purged = account().purged;
+	(void)state;
+
+	vmem__heap_set_idle_max(4 * MIB);
+	vmem__run_free(run);
+	assert_in_range(
+	    account().idle_bytes, 3 * MIB, 4 * MIB + account().used / 4);
+	assert_in_range(account().purged - purged, 26 * MIB, 32 * MIB);
+	assert_int_equal(vmem_size(vmem__heap(), VMEM_ALLOC), mapped);
+	(void)vmem__heap_purge(UINT64_MAX);
+	assert_int_equal(account().idle_bytes, 0);
+	/* The span it was in is the kernel's again. */
+	assert_in_range(
+	    vmem_size(vmem__heap(), VMEM_ALLOC), 0, mapped - 32 * MIB);
+}
+
+static void
+without_idle_memory_allowed_none_is_kept(void **state)
+{
+	struct vmem__run *run = run_get(MIB, 16 * KIB, 0);
+	(void)state;
+
+	memset((void *)run->rn_addr, 1, MIB);
+	vmem__heap_set_idle_max(0);
+	vmem__run_free(run);
+	assert_int_equal(account().idle_bytes, 0);
+}
+
+static void
+memory_that_the_kernel_will_not_purge_reads_as_zero_too(void **state)
+{
+	struct vmem__run *run = run_get(MIB, 16 * KIB, 0);
+	uintptr_t addr = run->rn_addr;
+	bool zeroed = false;
+	(void)state;
+
+	memset((void *)addr, 1, MIB);
+	/* Something of the span stays in use, so that it is not unmapped. */
+	assert_true(vmem__run_resize(run, 16 * KIB));
+	failsys_from(FAILSYS_MADVISE, 1, ENOMEM);
+	(void)vmem__heap_purge(UINT64_MAX);
+	failsys_reset();
+	assert_true(vmem__run_resize(run, MIB));
+	for (size_t off = 16 * KIB; off < MIB; off += 4 * KIB)
+		assert_int_equal(*page(addr, off), 0);
+	vmem__run_free(run);
+	run = vmem__run_alloc(HEAP_BLOCK, 64 * MIB, 16 * KIB, 0, &zeroed);
+	assert_non_null(run);
+	assert_true(zeroed);
+	vmem__run_free(run);
+}
+
+static void
+a_heap_without_memory_says_so_and_works_again(void **state)
+{
+	struct vmem__run *run = run_get(MIB, 16 * KIB, 0);
+	struct vmem__heap_stat st = account();
+	bool zeroed;
+	(void)state;
+
+	failsys_from(FAILSYS_MMAP, 1, ENOMEM);
+	assert_null(vmem__run_alloc(
+	    HEAP_BLOCK, 512 * MIB, 16 * KIB, 512 * MIB, &zeroed));
+	assert_null(
+	    vmem__run_alloc(HEAP_BLOCK, SIZE_MAX / 2, 16 * KIB, 0, &zeroed));
+	assert_null(vmem__run_alloc(
+	    HEAP_BLOCK, 16 * KIB, SIZE_MAX / 2 + 1, 0, &zeroed));
+	failsys_reset();
+	assert_int_equal(account().used, st.used);
+	vmem__run_free(run);
+	vmem__run_free(run_get(512 * MIB, 16 * KIB, 0));
+}
+
+int
+main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+	const struct CMUnitTest tests[] = {
+	    TEST(random_operations_agree_with_the_model),
+	    TEST(a_run_grows_into_what_is_free_behind_it),
+	    TEST(a_run_grows_over_idle_and_zero_runs_alike),
+	    TEST(a_run_with_a_neighbour_does_not_grow),
+	    TEST(what_a_run_gives_up_is_idle_and_used_again),
+	    TEST(neighbours_that_are_freed_become_one),
+	    TEST(what_joins_is_as_old_as_its_largest_part),
+	    TEST(idle_memory_over_the_cap_is_purged_and_no_more),
+	    TEST(without_idle_memory_allowed_none_is_kept),
+	    TEST(memory_that_the_kernel_will_not_purge_reads_as_zero_too),
+	    TEST(a_heap_without_memory_says_so_and_works_again),
+	};
+
+	if (!umem__init())
+		return (EXIT_FAILURE);
+	return (cmocka_run_group_tests(tests, NULL, NULL));
+}
