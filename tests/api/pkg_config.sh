@@ -38,6 +38,13 @@ consumer quarry cxx.cc c++ -std=c++17
 consumer quarry-compat ported.c "$cc" -std=gnu99
 consumer quarry-malloc malloc.c "$cc" -std=gnu17
 
+# A linker that drops what a program does not name keeps the library.
+echo "names_nothing.c with quarry-malloc, as needed"
+# shellcheck disable=SC2046
+"$cc" -Wl,--as-needed "$sources/names_nothing.c" -o "$work/program" \
+	$(pkg-config --cflags --libs quarry-malloc)
+QUARRY_OPTIONS=verbose "$work/program" 2>&1 | grep '^quarry: .* active'
+
 # Under the preload a program that is linked with libquarry has one engine: the
 # heap that it sees is the one malloc takes from.
 echo "malloc.c with quarry, preloaded"
