@@ -49,13 +49,19 @@ typedef int umem_nofail_callback_t(void);
 
 /*
  * `size` bytes, undefined (umem_alloc) or zero (umem_zalloc); NULL on failure
- * and for size 0.  Aligned to 8 up to 8 bytes, to 16 above, to 64 or the page
- * when the size is a multiple of that.  Does not block.
+ * and for size 0.  Aligned to 8 up to 8 bytes, above to 16 and to the largest
+ * power of two up to the page that divides the size.  Does not block.
  */
 void *umem_alloc(size_t size, int umflag);
 void *umem_zalloc(size_t size, int umflag);
 /* `size` as it was asked for.  umem_free(NULL, 0) does nothing. */
 void umem_free(void *buf, size_t size);
+
+/*
+ * Bytes that buf, a block of umem_alloc or umem_zalloc, has room for; it may be
+ * freed with this size too.  0 for what is certainly no such block.
+ */
+size_t umem_usable_size(const void *buf);
 
 /* As umem_alloc, at a multiple of `align` (a power of two, else NULL). */
 void *umem_alloc_align(size_t size, size_t align, int umflag);

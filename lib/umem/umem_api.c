@@ -7,6 +7,7 @@
 #include "umem/umem_report.h"
 
 #include "base/panic.h"
+#include "meta/pagemap.h"
 #include "os/os.h"
 #include "vmem/vmem_heap.h"
 
@@ -260,6 +261,21 @@ umem_free(void *buf, size_t size)
 		buf == NULL || ((uintptr_t)buf & 7) != 0 ||
 		!percpu_push(off_of(size), (uintptr_t)buf)))
 		free_miss(buf, size);
+}
+
+size_t
+umem_usable_size(const void *buf)
+{
+	const struct umem_slab *sl = pagemap_descriptor(pagemap_get(buf));
+	const struct vmem__run *run = vmem__run_find(HEAP_BLOCK, buf);
+
+	if (run != NULL)
+		return (run->rn_asked);
+	return (sl != NULL && sl->sl_kind == HEAP_SLAB &&
+		    (sl->sl_cache->cache_flags & UMF_CLASS) != 0 &&
+		    umem__slab_starts(sl, (uintptr_t)buf)
+		? sl->sl_cache->cache_bufsize
+		: 0);
 }
 
 /* ---- aligned: an arena of bytes, which knows the exact size of each ---- */

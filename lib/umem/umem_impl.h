@@ -196,6 +196,8 @@ void umem__slab_drain(struct umem_cache *cp, const uintptr_t *objs, size_t n);
 bool umem__slab_setup(struct umem_cache *cp, size_t slabsize);
 /* The slab of cp that holds addr, or NULL.  For heap caches lock-free. */
 struct umem_slab *umem__slab_lookup(struct umem_cache *cp, uintptr_t addr);
+/* Is obj the start of an object of the slab?  Takes no lock. */
+bool umem__slab_starts(const struct umem_slab *sl, uintptr_t obj);
 /* Is obj the start of an object of the slab that is handed out? */
 bool umem__slab_holds(struct umem_slab *sl, uintptr_t obj);
 /* Give wholly free slabs back; the number of objects that are handed out. */

@@ -7,6 +7,7 @@
 #include "umem/umem_options.h"
 
 #include "base/bits.h"
+#include "base/clients.h"
 #include "base/panic.h"
 #include "os/os.h"
 #include "os/percpu.h"
@@ -79,6 +80,8 @@ static const struct opt table[] = {
     FLAG(var_quarry, "harden", harden),
     {var_quarry, "idle_max", OPT_SIZE, &umem__opt.idle_max, SIZE_MAX / 2, NULL},
     FLAG(var_quarry, "nothread", nothread),
+    {var_quarry, "physpool_size", OPT_SIZE, &qr_clients.physpool_size,
+	SIZE_MAX / 8, NULL},
     {var_quarry, "percpu", OPT_CHOICE, &umem__opt.percpu, 0, forms},
     FLAG(var_quarry, "stats", stats),
     FLAG(var_quarry, "verbose", verbose),

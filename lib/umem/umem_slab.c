@@ -118,6 +118,12 @@ umem__slab_lookup(struct umem_cache *cp, uintptr_t addr)
 }
 
 bool
+umem__slab_starts(const struct umem_slab *sl, uintptr_t obj)
+{
+	return (slab_index(sl, obj) != SIZE_MAX);
+}
+
+bool
 umem__slab_holds(struct umem_slab *sl, uintptr_t obj)
 {
 	size_t i = slab_index(sl, obj);

@@ -20,7 +20,8 @@ same()
 
 # A page that names a function has its prototype, and the other way round; a
 # page without prototypes is about a subject.
-$api/map_symbols.sh lib/quarry.map >"$work/1"
+$api/data_symbols.sh . >"$work/data"
+$api/map_symbols.sh lib/quarry.map | comm -23 - "$work/data" >"$work/1"
 for page in man/*.3; do
 	grep -q '^\.Ft ' "$page" || continue
 	sed -n '/^\.Sh NAME/,/^\.Nd/s/^\.Nm \([a-z0-9_]*\).*/\1/p' "$page"

@@ -1,6 +1,7 @@
 /*
  * cxx.cc - a C++17 program over every public header.
  */
+#include <quarry/contigmalloc.h>
 #include <quarry/quarry.h>
 #include <quarry/umem.h>
 #include <quarry/vmem.h>
@@ -10,6 +11,8 @@
 
 namespace
 {
+
+MALLOC_DEFINE(M_WIDGET, "widget", "memory of widgets");
 
 struct widget {
 	std::string name;
@@ -40,6 +43,10 @@ main()
 	bool ok = w != nullptr && w->name == "a widget" &&
 	    std::string(quarry_version()) == EXPECT_VERSION;
 
+	void *p = contigmalloc(100, M_WIDGET, M_ZERO, 0, 1 << 22, 1, 0);
+
+	ok = ok && p != nullptr && vtophys(p) == (1 << 22) - 4096;
+	kfree(p, M_WIDGET);
 	umem_cache_free(cache, w);
 	umem_cache_destroy(cache);
 	return ok ? 0 : 1;

@@ -1,6 +1,11 @@
 /*
- * ported.c - a program written for libumem, which has never heard of Quarry.
+ * ported.c - a program written for libumem and for a BSD kernel, which has never
+ * heard of Quarry.
  */
+#define QUARRY_KERNEL_MALLOC_NAMES
+#include <sys/types.h>
+
+#include <sys/malloc.h>
 #include <sys/vmem.h>
 #include <umem.h>
 
@@ -15,6 +20,22 @@ ctor(void *buf, void *priv, int flags)
 	return (0);
 }
 
+static MALLOC_DEFINE(M_DRIVER, "driver", "memory of a driver");
+
+static int
+driver(void)
+{
+	char *p = contigmalloc(
+	    8192, M_DEVBUF, M_ZERO, 0, 1L << 22, 32 * 1024, 1024 * 1024);
+	char *q = malloc(100, M_DRIVER, M_WAITOK | M_ZERO);
+	int ok = p != NULL && p[8191] == 0 && q[99] == 0;
+
+	q = realloc(q, 1000, M_DRIVER, M_NOWAIT);
+	free(q, M_DRIVER);
+	contigfree(p, 8192, M_DEVBUF);
+	return (ok);
+}
+
 int
 main(void)
 {
@@ -24,7 +45,7 @@ main(void)
 	    VM_SLEEP | VMC_IDENTIFIER);
 	long *object = umem_cache_alloc(cp, UMEM_NOFAIL);
 	void *id = vmem_alloc(ids, 1, VM_SLEEP);
-	int ok = *object == 42 && id != NULL;
+	int ok = *object == 42 && id != NULL && driver();
 
 	vmem_free(ids, id, 1);
 	vmem_destroy(ids);

@@ -1,0 +1,3 @@
+/* Drop-in name for <quarry/malloc_type.h> and <quarry/contigmalloc.h>. */
+#include <quarry/contigmalloc.h>
+#include <quarry/malloc_type.h>

@@ -1,0 +1,106 @@
+/*
+ * malloc_type_impl.h - malloc types inside the library: theory, structures.
+ *
+ * A program's struct malloc_type is a name and a handle.  Behind the handle is
+ * a record of the library's, struct mtype, made when the type is registered or
+ * first used.  Blocks are charged to the record: it outlives the type, which
+ * lies in an object that can be unloaded, until the last block is freed.
+ *
+ * Why one counter for all CPUs and not one for each: a limit and a peak are
+ * about the sum, and have to be exact.  Everything that an allocation changes
+ * is on one cache line.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef QR_MALLOC_TYPE_IMPL_H
+#define QR_MALLOC_TYPE_IMPL_H
+
+#include "base/bits.h"
+#include "base/list.h"
+
+#include <quarry/malloc_type.h>
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <time.h>
+
+enum { MTYPE_NAME_MAX = 32 };
+
+/*
+ * Invariants, whenever nobody is inside a call:
+ *   T1  mt_refs is the number of blocks, and one more while registered; the
+ *       record is given up when it becomes 0.
+ *   T2  mt_use is the sum of what its blocks were charged, and at most mt_high.
+ *   T3  no charge takes mt_use beyond mt_limit, unless that is 0.
+ * Locking: (c) constant; (a) atomic; (t) the lock of all types; (t,a) written
+ * under it, read without.
+ */
+struct mtype {
+	_Atomic uint64_t mt_refs;     /* (a) */
+	_Atomic uint64_t mt_use;      /* (a) bytes */
+	_Atomic uint64_t mt_high;     /* (a) most of them so far */
+	_Atomic uint64_t mt_limit;    /* (t,a) 0 = none */
+	_Atomic uint64_t mt_requests; /* (a) */
+	_Atomic uint64_t mt_sizes;    /* (a) */
+	_Atomic uint64_t mt_failed;   /* (a) */
+	_Atomic unsigned mt_waiters;  /* (t,a) */
+	_Atomic bool mt_gone;         /* (t,a) unregistered */
+	struct malloc_type *mt_type;  /* (t) NULL: unregistered */
+	struct qr_list mt_link;       /* (t) all records */
+	uint64_t mt_id;               /* (c) 1, 2, ... */
+	struct malloc_type mt_own;    /* of kmalloc_create */
+	char mt_name[MTYPE_NAME_MAX]; /* (c) */
+} QR_ALIGNED(QR_CACHE_LINE);
+
+struct mtype *mtype__register(struct malloc_type *type, const char *who);
+
+/*
+ * The record of a type that was given to `who`; NULL and errno: ENOMEM, or
+ * EINVAL after a panic about what is no type.
+ */
+static inline struct mtype *
+mtype__of(struct malloc_type *type, const char *who)
+{
+	struct mtype *mt = type == NULL || type->ks_magic != M_MAGIC
+	    ? NULL
+	    : __atomic_load_n(&type->ks_handle, __ATOMIC_ACQUIRE);
+
+	return (QR_LIKELY(mt != NULL) ? mt : mtype__register(type, who));
+}
+
+/* Its name, for messages: "?" for what is no type. */
+const char *mtype__name(const struct malloc_type *type);
+
+/*
+ * A block of this many bytes, if the limit allows; `sizes` is its bit in the
+ * statistics, or 0.  Takes no lock.
+ */
+bool mtype__charge(struct mtype *mt, uint64_t bytes, uint64_t sizes);
+/*
+ * A block is no more; the record may be gone afterwards.  False, and nothing is
+ * changed, when the type has none.  Holds no lock of a client.
+ */
+bool mtype__uncharge(struct mtype *mt, uint64_t bytes);
+/*
+ * Wait until a charge may succeed that did not.  0; ENOMEM when the limit is
+ * below it; ETIMEDOUT at the deadline (absolute CLOCK_MONOTONIC, NULL = none).
+ */
+int mtype__wait(
+    struct mtype *mt, uint64_t bytes, const struct timespec *deadline);
+/* A request was not served. */
+static inline void
+mtype__failed(struct mtype *mt)
+{
+	atomic_fetch_add_explicit(&mt->mt_failed, 1, memory_order_relaxed);
+}
+
+/* The record after the one of this id, 0 for the first; false at the end. */
+struct mtype__row {
+	uint64_t mr_id;
+	bool mr_gone;
+	char mr_name[MTYPE_NAME_MAX];
+	struct malloc_type_stats mr_stats;
+};
+bool mtype__next(uint64_t id, struct mtype__row *row);
+
+#endif /* QR_MALLOC_TYPE_IMPL_H */
