@@ -98,6 +98,7 @@ fi
 		libcmocka-dev=/usr/include/cmocka.h \
 		valgrind=valgrind libc6-dbg=/usr/lib/debug/.build-id \
 		mandoc=mandoc python3=python3 \
+		python3-hypothesis=/usr/lib/python3/dist-packages/hypothesis \
 		libjemalloc2=libjemalloc.so.2 libmimalloc2.0=libmimalloc.so.2 \
 		libtcmalloc-minimal4=libtcmalloc_minimal.so.4
 ) || fail 'install packages'
