@@ -161,8 +161,8 @@ page '/^\.Fn pvalloc/d'
 refuses '^-pvalloc$' "$gates/documented.sh" tree
 page 's/^\(\.It Cm \)harden/\1soften/'
 refuses '^-QUARRY_OPTIONS harden$' "$gates/documented.sh" tree
-page 's/session_ctor, NULL/session_ctor, 0/'
-refuses '^+.*session_ctor, NULL' "$gates/documented.sh" tree
+page 's/umem_cache_free(cp, s)/umem_cache_free(s, cp)/'
+refuses '^+.*umem_cache_free(cp, s)' "$gates/documented.sh" tree
 
 page
 mkdir -p man/man3
