@@ -283,6 +283,17 @@ fits(size_t have, size_t want)
 	return (want <= have && (want > have / 2 || have <= MALLOC_ALIGN));
 }
 
+/* The common case of resize(): p is of a class that suits `size` too. */
+static inline bool
+suits(const void *p, size_t size)
+{
+	size_t off;
+
+	return ((uintptr_t)p % MALLOC_ALIGN == 0 && pagemap_off(p, &off) &&
+	    fits(
+		umem__classes.cl_size[off / sizeof(struct percpu_slot)], size));
+}
+
 /* Make the block another size where it is. */
 static bool
 resize(const struct block *bl, size_t size)
@@ -296,16 +307,14 @@ resize(const struct block *bl, size_t size)
 	    umem__large_resize(bl->bl_large, size));
 }
 
-void *
-realloc(void *p, size_t size)
+static QR_NOINLINE void *
+realloc_miss(void *p, size_t size)
 {
 	struct block bl;
 	bool zeroed;
 	size_t have;
 	void *q;
 
-	if (p == NULL)
-		return (malloc(size));
 	if (!block_check("realloc", p, &bl)) {
 		errno = EINVAL;
 		return (NULL);
@@ -317,11 +326,11 @@ realloc(void *p, size_t size)
 	if (resize(&bl, size))
 		return (p);
 	have = block_size(&bl);
-	/* What has grown will grow again: the next time it should not move. */
+	/* What has grown will grow again, and should not move the next time. */
 	if (size > have && size > MALLOC_GROWN)
 		q = umem__large_alloc(size, MALLOC_ALIGN, size, &zeroed);
 	else
-		q = malloc(size);
+		q = malloc(size > have ? qr_max(size, have + have / 4) : size);
 	if (q == NULL) {
 		errno = ENOMEM;
 		return (NULL);
@@ -329,6 +338,14 @@ realloc(void *p, size_t size)
 	memcpy(q, p, qr_min(have, size));
 	free(p);
 	return (q);
+}
+
+QR_HOT void *
+realloc(void *p, size_t size)
+{
+	if (QR_LIKELY(size != 0 && suits(p, size)))
+		return (p);
+	return (p == NULL ? malloc(size) : realloc_miss(p, size));
 }
 
 void *

@@ -208,7 +208,29 @@ a_block_that_grows_byte_by_byte_moves_seldom(void)
 		p = q;
 	}
 	free(p);
-	CHECK(moves < 120);
+	check_say(STDOUT_FILENO, "%zu moves\n", moves);
+	CHECK(moves < 35);
+}
+
+static void
+a_large_block_that_grows_in_steps_moves_seldom(void)
+{
+	enum { STEP = 64 << 10, LIMIT = 32 << 20 };
+	unsigned char *p = NULL;
+	size_t moves = 0;
+
+	for (size_t size = STEP; size <= LIMIT; size += STEP) {
+		unsigned char *q = realloc(p, size);
+
+		CHECK(q != NULL);
+		fill(q, size - STEP, size, 3);
+		moves += q != p;
+		p = q;
+	}
+	filled(p, LIMIT, 3);
+	free(p);
+	check_say(STDOUT_FILENO, "%zu moves\n", moves);
+	CHECK(moves < 12);
 }
 
 static const struct check table[] = {
@@ -221,6 +243,7 @@ static const struct check table[] = {
     CHECK_THAT(a_failure_leaves_the_block_as_it_is),
     CHECK_THAT(shrinking_gives_memory_back),
     CHECK_THAT(a_block_that_grows_byte_by_byte_moves_seldom),
+    CHECK_THAT(a_large_block_that_grows_in_steps_moves_seldom),
 };
 
 CHECK_MAIN(table)
