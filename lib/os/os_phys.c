@@ -273,8 +273,10 @@ os_page_frames(const void *addr, size_t n, uint64_t *frames)
 	bool hidden = false, absent = false;
 	int error;
 
-	if (fd < 0)
-		return (failure(saved));
+	if (fd < 0) {
+		error = failure(saved);
+		return (error == EACCES ? EPERM : error);
+	}
 	error = read_entries(fd, addr, n, frames);
 	os_file_close(fd);
 	errno = saved;
