@@ -178,9 +178,10 @@ vmem__seg_choose(struct vmem *vmp, const struct vmem_req *r, bool thorough,
 		return (choose_next(vmp, r, found));
 	if ((policy & VM_BESTFIT) != 0)
 		return (choose_best(vmp, r, found));
-	if ((policy & VM_FIRSTFIT) != 0)
-		return (choose_ordered(vmp, r, false, found));
-	return (choose_ordered(vmp, r, true, found));
+	/* Instant fit, but in a window that most segments lie outside of. */
+	if (policy == 0)
+		return (choose_ordered(vmp, r, true, found));
+	return (choose_ordered(vmp, r, false, found));
 }
 
 /* ---- carving ---- */

@@ -213,14 +213,10 @@ check_choice(struct world *w, const struct want *r, unsigned u)
 	}
 	if ((r->flags & VM_BESTFIT) != 0)
 		return (!bare || check_best(w, r, u));
-	if ((r->flags & VM_FIRSTFIT) != 0 || (r->flags & VM_ENDALLOC) != 0) {
-		bool any = (r->flags & VM_FIRSTFIT) == 0 && !bare;
-
-		return (any ||
-		    expect_unit(w, u,
-			(r->flags & VM_ENDALLOC) != 0 ? oracle_highest(w, r)
-						      : lowest));
-	}
+	if ((r->flags & (VM_FIRSTFIT | VM_ENDALLOC)) != 0)
+		return (expect_unit(w, u,
+		    (r->flags & VM_ENDALLOC) != 0 ? oracle_highest(w, r)
+						  : lowest));
 	return (!bare || check_instant(w, r, u));
 }
 
@@ -371,8 +367,7 @@ op_comb(struct world *w, const struct op *op)
 static inline bool
 op_hard(struct world *w, const struct op *op)
 {
-	static const int policies[] = {
-	    0, VM_FIRSTFIT, VM_FIRSTFIT | VM_ENDALLOC, VM_BESTFIT};
+	static const int policies[] = {0, VM_FIRSTFIT, VM_ENDALLOC, VM_BESTFIT};
 	struct want r = {.size = (1 + op->o_a % 3) * w->w_quantum,
 	    .align = w->w_quantum << (5 + op->o_a / 3 % 3),
 	    .phase = op->o_a / 9 % 2 * w->w_quantum,

@@ -142,8 +142,7 @@ class Model:
         if plain and flags & NEXTFIT:
             assert addr == min([place for place in places
                                 if place >= self.rotor] or places)
-        elif flags & FIRSTFIT or (plain and flags & ENDALLOC and
-                                  not flags & BESTFIT):
+        elif flags & FIRSTFIT or flags & (BESTFIT | ENDALLOC) == ENDALLOC:
             wanted = max if flags & ENDALLOC else min
             assert addr == wanted(places)
         elif plain and flags & BESTFIT:

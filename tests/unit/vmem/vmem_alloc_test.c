@@ -225,6 +225,12 @@ t14_after_a_big_request_next_fit_goes_on_behind_it(void **state)
 }
 
 static void
+do_free_quantum(void *arg)
+{
+	vmem_free(arg, P(Q), Q);
+}
+
+static void
 t19_a_size_is_recorded_exactly_and_occupies_whole_quanta(void **state)
 {
 	vmem_t *vm = plain_arena(Q, 2 * Q, Q);
@@ -236,8 +242,17 @@ t19_a_size_is_recorded_exactly_and_occupies_whole_quanta(void **state)
 	assert_int_equal(vmem_size(vm, VMEM_FREE), 2 * Q - 1);
 	assert_int_equal(vmem_size(vm, VMEM_ALLOC | VMEM_FREE), 2 * Q);
 	assert_null(vmem_alloc(vm, Q + 1, VM_NOSLEEP));
+	assert_int_equal(count_segments(vm, VMEM_ALLOC), 1);
+	child_expect_abort_like(do_free_quantum, vm,
+	    "vmem_hash_delete(0x*, 1000, 4096): wrong size (expect 1)");
 	vmem_free(vm, p, 1);
 	done(vm);
+}
+
+static void
+free_it(void *arg, void *start, size_t size)
+{
+	vmem_xfree(arg, start, size);
 }
 
 struct bad_free {
@@ -350,9 +365,10 @@ t34_impossible_parameters_are_fatal_and_all_printed(void **state)
 }
 
 static void
-t35_a_boundary_equal_to_size_and_alignment_is_legal(void **state)
+t35_a_boundary_equal_to_size_and_alignment_is_legal_a_smaller_not(void **state)
 {
 	vmem_t *vm = plain_arena(Q, 64 * Q, Q);
+	struct xalloc_args smaller = {4 * Q, 0, 0, 2 * Q};
 	void *p =
 	    vmem_xalloc(vm, 4 * Q, 4 * Q, 0, 4 * Q, NULL, NULL, VM_NOSLEEP);
 	(void)state;
@@ -361,6 +377,9 @@ t35_a_boundary_equal_to_size_and_alignment_is_legal(void **state)
 	assert_int_equal((uintptr_t)p % (4 * Q), 0);
 	vmem_xfree(vm, p, 4 * Q);
 	done(vm);
+	child_expect_abort_like(do_xalloc, &smaller,
+	    "vmem_xalloc(0x*, 16384, 0, 0, 8192, 0x40, 0x80, 1): "
+	    "overconstrained allocation");
 }
 
 static void
@@ -389,6 +408,35 @@ t36_endalloc_takes_the_highest_feasible_address(void **state)
 	vmem_xfree(vm, uncrossed, 3 * Q);
 	vmem_xfree(vm, aligned, 2 * Q);
 	vmem_free(vm, odd, Q + 1);
+	done(vm);
+}
+
+/*
+ * Many holes of three quanta, of which only one, below all the others, has
+ * room for two at a multiple of four; and below that one much is free.
+ */
+static void
+t36_endalloc_is_exact_where_hardly_any_segment_fits(void **state)
+{
+	enum { FIRST = 64, HOLES = 300 };
+	vmem_t *vm = plain_arena(Q, 32 * Q, Q);
+	uintptr_t p, top = (FIRST + 8 * HOLES) * Q;
+	(void)state;
+
+	assert_non_null(vmem_add(vm, P(FIRST * Q), 8 * HOLES * Q, VM_NOSLEEP));
+	for (p = FIRST * Q; p < top; p += Q)
+		assert_non_null(
+		    vmem_xalloc(vm, Q, 0, 0, 0, P(p), P(p + Q), VM_NOSLEEP));
+	for (p = FIRST * Q; p < top; p += 8 * Q) {
+		size_t offset = p == FIRST * Q ? 4 : 1;
+
+		for (size_t i = offset; i < offset + 3; i++)
+			vmem_xfree(vm, P(p + i * Q), Q);
+	}
+	p = (uintptr_t)vmem_xalloc(
+	    vm, 2 * Q, 4 * Q, 0, 0, NULL, NULL, VM_NOSLEEP | VM_ENDALLOC);
+	assert_int_equal(p, (FIRST + 4) * Q);
+	vmem_walk(vm, VMEM_ALLOC | (int)VMEM_REENTRANT, free_it, vm);
 	done(vm);
 }
 
@@ -578,8 +626,10 @@ main(void)
 	    cmocka_unit_test(
 		t34_impossible_parameters_are_fatal_and_all_printed),
 	    cmocka_unit_test(
-		t35_a_boundary_equal_to_size_and_alignment_is_legal),
+		t35_a_boundary_equal_to_size_and_alignment_is_legal_a_smaller_not),
 	    cmocka_unit_test(t36_endalloc_takes_the_highest_feasible_address),
+	    cmocka_unit_test(
+		t36_endalloc_is_exact_where_hardly_any_segment_fits),
 	    cmocka_unit_test(a_size_of_zero_is_fatal_whatever_the_policy),
 	    cmocka_unit_test(a_mandatory_request_that_fails_is_fatal),
 	    cmocka_unit_test(

@@ -226,10 +226,11 @@ t23_an_aligned_import_is_right_for_every_source_offset(void **state)
 	(void)state;
 
 	for (size_t offset = 1; offset < 40; offset++) {
-		for (size_t align = Q; align <= 16 * Q; align *= 2) {
+		for (size_t i = 0; i < 10; i++) {
+			size_t align = (size_t)Q << i / 2;
+			size_t phase = i % 2 * (align / 2 / Q * Q);
 			vmem_t *source = plain_arena(offset * Q, 64 * Q, Q);
 			vmem_t *vm = child_of(source, Q);
-			size_t phase = align / 2 / Q * Q;
 			void *p = vmem_xalloc(
 			    vm, 3 * Q, align, phase, 0, NULL, NULL, VM_NOSLEEP);
 
