@@ -104,6 +104,10 @@ arena_create(const char *name, void *base, size_t size, size_t quantum,
 {
 	struct vmem *vmp;
 
+	if (name == NULL) {
+		qr_panic("vmem_create(): no name");
+		return (NULL);
+	}
 	if (!qr_ispow2(quantum)) {
 		qr_panic("vmem_create('%s'): quantum %lu is not a power of two",
 		    name, quantum);
@@ -131,7 +135,7 @@ arena_create(const char *name, void *base, size_t size, size_t quantum,
 static void
 panic_if_mandatory(const vmem_t *vmp, const char *name, int vmflag)
 {
-	if (vmp == NULL && (vmflag & VM_PANIC) != 0)
+	if (vmp == NULL && name != NULL && (vmflag & VM_PANIC) != 0)
 		qr_panic("vmem_create('%s'): cannot satisfy mandatory creation",
 		    name);
 }
@@ -196,8 +200,9 @@ vmem_size(vmem_t *vmp, int typemask)
 
 	if ((typemask & VMEM_ALLOC) != 0)
 		size += inuse;
+	/* Two counters, and no lock: a span may have gone between them. */
 	if ((typemask & VMEM_FREE) != 0)
-		size += total - inuse;
+		size += total - qr_min(inuse, total);
 	return (size);
 }
 

@@ -200,6 +200,27 @@ import_call(struct vmem *vmp, size_t *sizep, size_t align, int vmflag,
 }
 
 /*
+ * Report an import function that broke its word: vmem_ximport_t may enlarge a
+ * request, never reduce it, and VMC_XALIGN promises the alignment.
+ */
+static bool
+import_invalid(const struct vmem *vmp, uintptr_t start, size_t size,
+    size_t want, size_t align)
+{
+	if (size < want) {
+		qr_panic("vmem_import(%p, %p, %lu): less than %lu",
+		    (const void *)vmp, (void *)start, size, want);
+		return (true);
+	}
+	if ((vmp->vm_cflags & VMC_XALIGN) != 0 && qr_phase(start, align) != 0) {
+		qr_panic("vmem_import(%p, %p, %lu): not aligned to %lu",
+		    (const void *)vmp, (void *)start, size, align);
+		return (true);
+	}
+	return (false);
+}
+
+/*
  * Nodes to have before the lock is dropped.  A span that cannot be handed back
  * must be kept whatever happens to the trees meanwhile.
  */
@@ -288,6 +309,10 @@ vmem__import(struct vmem *vmp, const struct vmem_req *r, uintptr_t *addrp)
 	qr_mutex_exit(&vmp->vm_lock);
 	came = import_call(vmp, &size, r->r_align, r->r_flags, &start);
 	came = came && !vmem__span_invalid(vmp, start, size);
+	if (came && import_invalid(vmp, start, size, want, r->r_align)) {
+		vmem__export(vmp, start, size);
+		came = false;
+	}
 	qr_mutex_enter(&vmp->vm_lock);
 	vmp->vm_importing -= want;
 

@@ -56,6 +56,20 @@ bad_quanta_and_spans_are_fatal_and_named(void **state)
 }
 
 static void
+do_create_nameless(void *arg)
+{
+	(void)arg;
+	(void)vmem_create(NULL, P(Q), Q, Q, NULL, NULL, NULL, 0, VM_PANIC);
+}
+
+static void
+an_arena_without_a_name_is_fatal(void **state)
+{
+	(void)state;
+	child_expect_abort(do_create_nameless, NULL, "vmem_create(): no name");
+}
+
+static void
 do_overlap(void *arg)
 {
 	const struct create_args *c = arg;
@@ -260,6 +274,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(t01_a_base_of_null_with_a_size_is_fatal),
 	    cmocka_unit_test(bad_quanta_and_spans_are_fatal_and_named),
+	    cmocka_unit_test(an_arena_without_a_name_is_fatal),
 	    cmocka_unit_test(overlapping_spans_are_fatal_and_named),
 	    cmocka_unit_test(t15_touching_spans_stay_two),
 	    cmocka_unit_test(contains_is_exact_at_the_ends),

@@ -4,6 +4,7 @@
 #include "unit/vmem/vmem_test.h"
 
 #include "base/bits.h"
+#include "base/panic.h"
 #include "support/child.h"
 
 #include <stdlib.h>
@@ -429,6 +430,73 @@ an_import_that_overlaps_is_fatal_and_a_source_may_be_null(void **state)
 	    "vmem_add(0x*, 0x40000000, 4096): overlaps a span of 'twice'");
 }
 
+static size_t ximport_less;
+
+static void *
+ximport_that_lies(vmem_t *source, size_t *sizep, size_t align, int flags)
+{
+	(void)align;
+	*sizep -= ximport_less;
+	return (vmem_alloc(source, *sizep, flags));
+}
+
+static vmem_t *
+liar(void)
+{
+	vmem_t *source = plain_arena(Q, 64 * Q, Q);
+
+	return (vmem_xcreate("liar", NULL, 0, Q, ximport_that_lies, vmem_free,
+	    source, 0, VM_NOSLEEP | VMC_XALIGN));
+}
+
+static void
+do_import_less(void *arg)
+{
+	(void)arg;
+	ximport_less = Q;
+	(void)vmem_alloc(liar(), 2 * Q, VM_NOSLEEP);
+}
+
+static void
+do_import_unaligned(void *arg)
+{
+	(void)arg;
+	(void)vmem_xalloc(liar(), Q, 4 * Q, 0, 0, NULL, NULL, VM_NOSLEEP);
+}
+
+static void
+ignore(const char *message)
+{
+	(void)message;
+}
+
+static void
+do_import_less_with_a_hook(void *arg)
+{
+	vmem_t *source = plain_arena(Q, 64 * Q, Q);
+	vmem_t *vm = vmem_xcreate("liar", NULL, 0, Q, ximport_that_lies,
+	    vmem_free, source, 0, VM_NOSLEEP);
+
+	(void)arg;
+	ximport_less = Q;
+	(void)qr_set_panic_hook(ignore);
+	CHILD_CHECK(vmem_alloc(vm, 2 * Q, VM_NOSLEEP) == NULL);
+	CHILD_CHECK(vmem_size(source, VMEM_ALLOC) == 0);
+	CHILD_CHECK(vmem_size(vm, VMEM_ALLOC | VMEM_FREE) == 0);
+}
+
+static void
+an_import_function_that_breaks_its_word_is_fatal(void **state)
+{
+	(void)state;
+
+	child_expect_abort_like(do_import_less, NULL,
+	    "vmem_import(0x*, 0x1000, 4096): less than 8192");
+	child_expect_abort_like(do_import_unaligned, NULL,
+	    "vmem_import(0x*, 0x1000, 4096): not aligned to 16384");
+	child_expect_exit(do_import_less_with_a_hook, NULL, 0);
+}
+
 /* ---- three arenas, at random ---- */
 
 struct held {
@@ -517,6 +585,7 @@ main(void)
 	    cmocka_unit_test(next_fit_that_imports_leaves_the_rotor),
 	    cmocka_unit_test(
 		an_import_that_overlaps_is_fatal_and_a_source_may_be_null),
+	    cmocka_unit_test(an_import_function_that_breaks_its_word_is_fatal),
 	    cmocka_unit_test(random_work_in_a_hierarchy_gives_everything_back),
 	};
 	struct CMUnitTest with_reset[sizeof(tests) / sizeof(tests[0])];

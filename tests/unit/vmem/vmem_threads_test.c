@@ -4,12 +4,23 @@
  */
 #include "unit/vmem/vmem_test.h"
 
+#include <quarry/quarry.h>
+
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 
-enum { UNITS = 256, THREADS = 4, HELD = 16, STEPS = 4000, QUICK = 300 };
+enum {
+	UNITS = 256,
+	THREADS = 4,
+	HELD = 16,
+	STEPS = 4000,
+	QUICK = 300,
+	LOOKS = 100
+};
 
 static unsigned steps = STEPS;
 static _Atomic unsigned char owner[UNITS + 1];
@@ -107,6 +118,9 @@ ignore_segment(void *arg, void *start, size_t size)
 static void
 look_around(vmem_t *vm, unsigned workers)
 {
+	static const char *const formats[] = {"svg", "text", "json"};
+	int null = open("/dev/null", O_WRONLY);
+	unsigned round = 0;
 	size_t sink = 0;
 
 	while (atomic_load(&finished) < workers) {
@@ -115,11 +129,13 @@ look_around(vmem_t *vm, unsigned workers)
 		    &sink);
 		vmem__foreach(ignore_row, &sink);
 		sink += vmem_size(vm, VMEM_ALLOC);
+		(void)vmem_map_write(vm, null, formats[round++ % 3]);
 		(void)vmem__check(vm);
 		vmem__lock_all();
 		vmem__unlock_all();
 		(void)sched_yield();
 	}
+	(void)close(null);
 }
 
 static void
