@@ -12,9 +12,6 @@
 #include <limits.h>
 #include <stdatomic.h>
 #include <stddef.h>
-#include <sys/single_threaded.h>
-
-enum { FREE = 0, HELD = 1, CONTENDED = 2 };
 
 /* Looks at a held mutex before its waiter goes to sleep. */
 enum { SPIN_LIMIT = 100 };
@@ -127,16 +124,25 @@ qr_mutex_assert_held(struct qr_mutex *m)
 		    m->m_rank);
 }
 
+void
+qr_mutex_enter(struct qr_mutex *m)
+{
+	check_order(m);
+	qr_mutex__lock(m);
+	note_enter(m);
+}
+
+void
+qr_mutex_exit(struct qr_mutex *m)
+{
+	note_exit(m);
+	qr_mutex__unlock(m);
+}
+
 #else
 
 static inline void
 check_not_mine(struct qr_mutex *m)
-{
-	(void)m;
-}
-
-static inline void
-check_order(struct qr_mutex *m)
 {
 	(void)m;
 }
@@ -153,47 +159,14 @@ note_enter(struct qr_mutex *m)
 	(void)m;
 }
 
-static inline void
-note_exit(struct qr_mutex *m)
-{
-	(void)m;
-}
-
-void
-qr_mutex_assert_held(struct qr_mutex *m)
-{
-	(void)m;
-}
-
 #endif
 
 void
 qr_mutex_init(struct qr_mutex *m, enum qr_rank rank)
 {
-	atomic_store_explicit(&m->m_word, FREE, memory_order_relaxed);
+	atomic_store_explicit(&m->m_word, QR_MUTEX_FREE, memory_order_relaxed);
 	atomic_store_explicit(&m->m_owner, 0, memory_order_relaxed);
 	m->m_rank = rank;
-}
-
-/*
- * A process of one thread needs no atomic instructions, which cost more than
- * all else that most holders of a lock do.  The word means the same either way,
- * so that the thread may hold any number of locks while it makes a second one.
- */
-static inline bool
-try_lock(struct qr_mutex *m)
-{
-	uint32_t expected = FREE;
-
-	if (__libc_single_threaded) {
-		if (atomic_load_explicit(&m->m_word, memory_order_relaxed) !=
-		    FREE)
-			return (false);
-		atomic_store_explicit(&m->m_word, HELD, memory_order_relaxed);
-		return (true);
-	}
-	return (atomic_compare_exchange_strong_explicit(&m->m_word, &expected,
-	    HELD, memory_order_acquire, memory_order_relaxed));
 }
 
 /* On a single CPU the holder cannot make progress while we look. */
@@ -218,9 +191,9 @@ spin(struct qr_mutex *m)
 		uint32_t word =
 		    atomic_load_explicit(&m->m_word, memory_order_relaxed);
 
-		if (word == FREE && try_lock(m))
+		if (word == QR_MUTEX_FREE && qr_mutex__try(m))
 			return (true);
-		if (word == CONTENDED)
+		if (word == QR_MUTEX_CONTENDED)
 			return (false);
 		cpu_pause();
 	}
@@ -228,60 +201,40 @@ spin(struct qr_mutex *m)
 }
 
 /*
- * Who has slept takes the mutex as CONTENDED, since it cannot know whether
+ * Who has slept takes the mutex as QR_MUTEX_CONTENDED, since it cannot know whether
  * more sleep: at worst one wake-up too many.
  */
-static QR_NOINLINE void
-lock_slow(struct qr_mutex *m)
+void
+qr_mutex__wait(struct qr_mutex *m)
 {
 	if (spin(m))
 		return;
-	while (atomic_exchange_explicit(
-		   &m->m_word, CONTENDED, memory_order_acquire) != FREE)
-		(void)os_park(&m->m_word, CONTENDED, NULL);
-}
-
-static inline void
-lock(struct qr_mutex *m)
-{
-	if (QR_UNLIKELY(!try_lock(m)))
-		lock_slow(m);
+	while (atomic_exchange_explicit(&m->m_word, QR_MUTEX_CONTENDED,
+		   memory_order_acquire) != QR_MUTEX_FREE)
+		(void)os_park(&m->m_word, QR_MUTEX_CONTENDED, NULL);
 }
 
 void
-qr_mutex_enter(struct qr_mutex *m)
+qr_mutex__wake(struct qr_mutex *m)
 {
-	check_order(m);
-	lock(m);
-	note_enter(m);
+	os_unpark(&m->m_word, 1);
 }
 
 void
 qr_mutex_enter_nested(struct qr_mutex *m)
 {
 	check_not_mine(m);
-	lock(m);
+	qr_mutex__lock(m);
 	note_owner(m);
 }
 
 bool
 qr_mutex_tryenter(struct qr_mutex *m)
 {
-	if (!try_lock(m))
+	if (!qr_mutex__try(m))
 		return (false);
 	note_enter(m);
 	return (true);
-}
-
-void
-qr_mutex_exit(struct qr_mutex *m)
-{
-	note_exit(m);
-	if (__libc_single_threaded)
-		atomic_store_explicit(&m->m_word, FREE, memory_order_release);
-	else if (QR_UNLIKELY(atomic_exchange_explicit(&m->m_word, FREE,
-				 memory_order_release) == CONTENDED))
-		os_unpark(&m->m_word, 1);
 }
 
 void

@@ -9,8 +9,10 @@
 
 #include "base/compiler.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/single_threaded.h>
 #include <time.h>
 
 /*
@@ -36,8 +38,10 @@ enum qr_rank {
 	QR_RANK_LOG,
 };
 
+enum { QR_MUTEX_FREE = 0, QR_MUTEX_HELD = 1, QR_MUTEX_CONTENDED = 2 };
+
 struct qr_mutex {
-	_Atomic uint32_t m_word;  /* 0 free, 1 held, 2 held and waited for */
+	_Atomic uint32_t m_word;  /* QR_MUTEX_*; if contended, held as well */
 	_Atomic uint32_t m_owner; /* debug builds: token of the holder, or 0 */
 	uint32_t m_rank;          /* enum qr_rank */
 };
@@ -52,7 +56,6 @@ struct qr_mutex {
  * another thread of its parent held.
  */
 void qr_mutex_init(struct qr_mutex *m, enum qr_rank rank);
-void qr_mutex_enter(struct qr_mutex *m);
 /*
  * As qr_mutex_enter, neither checked for order nor remembered for the checks
  * of others: for the fork handlers, which may hold any number.  The child of
@@ -61,9 +64,76 @@ void qr_mutex_enter(struct qr_mutex *m);
 void qr_mutex_enter_nested(struct qr_mutex *m);
 /* True when taken; never waits, so it may be out of order. */
 bool qr_mutex_tryenter(struct qr_mutex *m);
+
+/* Another thread holds m: wait for it; or waits for m: wake it. */
+void qr_mutex__wait(struct qr_mutex *m);
+void qr_mutex__wake(struct qr_mutex *m);
+
+/*
+ * A process of one thread needs no atomic instructions, which cost more than
+ * all else that most holders of a lock do.  The word means the same either way,
+ * so that the thread may hold any number of locks while it makes a second one.
+ */
+static inline bool
+qr_mutex__try(struct qr_mutex *m)
+{
+	uint32_t expected = QR_MUTEX_FREE;
+
+	if (__libc_single_threaded) {
+		if (atomic_load_explicit(&m->m_word, memory_order_relaxed) !=
+		    QR_MUTEX_FREE)
+			return (false);
+		atomic_store_explicit(
+		    &m->m_word, QR_MUTEX_HELD, memory_order_relaxed);
+		return (true);
+	}
+	return (atomic_compare_exchange_strong_explicit(&m->m_word, &expected,
+	    QR_MUTEX_HELD, memory_order_acquire, memory_order_relaxed));
+}
+
+static inline void
+qr_mutex__lock(struct qr_mutex *m)
+{
+	if (QR_UNLIKELY(!qr_mutex__try(m)))
+		qr_mutex__wait(m);
+}
+
+static inline void
+qr_mutex__unlock(struct qr_mutex *m)
+{
+	if (__libc_single_threaded)
+		atomic_store_explicit(
+		    &m->m_word, QR_MUTEX_FREE, memory_order_release);
+	else if (QR_UNLIKELY(atomic_exchange_explicit(&m->m_word, QR_MUTEX_FREE,
+				 memory_order_release) == QR_MUTEX_CONTENDED))
+		qr_mutex__wake(m);
+}
+
+/* Debug builds verify the order, and that who exits m holds it. */
+#ifdef QR_DEBUG
+void qr_mutex_enter(struct qr_mutex *m);
 void qr_mutex_exit(struct qr_mutex *m);
-/* Debug builds verify that the caller holds m. */
+/* Verify that the caller holds m. */
 void qr_mutex_assert_held(struct qr_mutex *m);
+#else
+static inline void
+qr_mutex_enter(struct qr_mutex *m)
+{
+	qr_mutex__lock(m);
+}
+
+static inline void
+qr_mutex_exit(struct qr_mutex *m)
+{
+	qr_mutex__unlock(m);
+}
+
+static inline void
+qr_mutex_assert_held(struct qr_mutex *m)
+{
+	(void)m;
+}
+#endif
 
 struct qr_cond {
 	_Atomic uint32_t c_seq;     /* bumped by each wake-up */
