@@ -7,9 +7,11 @@
 
 #include "os/os.h"
 
-/* Policy bits for every vmem_alloc; see vmem__set_default_policy. */
-static _Atomic int default_policy;
-/* Fault injection; see vmem__set_mtbf. */
+/*
+ * Flags for every vmem_alloc: the policy of vmem__set_default_policy, and MTBF
+ * when vmem__set_mtbf asked for faults.
+ */
+static _Atomic int default_flags;
 static _Atomic uint32_t mtbf;
 
 enum {
@@ -20,19 +22,24 @@ enum {
 	LOOK_AGAIN_NS = 100 * 1000 * 1000,
 
 	POLICIES = VM_BESTFIT | VM_FIRSTFIT | VM_NEXTFIT | VM_ENDALLOC,
+	MTBF = 1 << 16, /* no VM_* flag of an allocation */
 };
 
 void
 vmem__set_default_policy(int vmflag)
 {
-	atomic_store_explicit(
-	    &default_policy, vmflag & POLICIES, memory_order_relaxed);
+	(void)atomic_fetch_and(&default_flags, ~POLICIES);
+	(void)atomic_fetch_or(&default_flags, vmflag & POLICIES);
 }
 
 void
 vmem__set_mtbf(uint32_t value)
 {
 	atomic_store_explicit(&mtbf, value, memory_order_relaxed);
+	if (value != 0)
+		(void)atomic_fetch_or(&default_flags, MTBF);
+	else
+		(void)atomic_fetch_and(&default_flags, ~MTBF);
 }
 
 /* ---- waking and waiting ---- */
@@ -79,7 +86,7 @@ time_before(const struct timespec *a, const struct timespec *b)
 }
 
 /*
- * Sleep until vm_gen is not `gen` any more, or, with `poll`, it is time to
+ * Sleep until vmem__gen is not `gen` any more, or, with `poll`, it is time to
  * look again.  False once the deadline has passed.
  */
 static bool
@@ -96,7 +103,7 @@ wait_for_change(
 		until = &look;
 	vmp->vm_nwait++;
 	vmp->vm_sleepers++;
-	while (in_time && vmp->vm_gen == gen)
+	while (in_time && vmem__gen(vmp) == gen)
 		in_time =
 		    qr_cond_timedwait(&vmp->vm_cond, &vmp->vm_lock, until);
 	vmp->vm_sleepers--;
@@ -111,7 +118,7 @@ vmem__pause(struct vmem *vmp, int vmflag, const struct timespec *deadline)
 	if (!vmem__may_sleep(vmflag))
 		return (ENOMEM);
 	qr_mutex_enter(&vmp->vm_lock);
-	in_time = wait_for_change(vmp, vmp->vm_gen, true, deadline);
+	in_time = wait_for_change(vmp, vmem__gen(vmp), true, deadline);
 	qr_mutex_exit(&vmp->vm_lock);
 	return (in_time ? 0 : ETIMEDOUT);
 }
@@ -152,7 +159,7 @@ take_patiently(struct vmem *vmp, const struct vmem_req *r,
 	int error;
 
 	for (;;) {
-		uint64_t gen = vmp->vm_gen;
+		uint64_t gen = vmem__gen(vmp);
 		bool first = !wanting;
 
 		error = take_or_import(vmp, r, addrp);
@@ -166,7 +173,7 @@ take_patiently(struct vmem *vmp, const struct vmem_req *r,
 		qr_mutex_exit(&vmp->vm_lock);
 		vmem__reap(vmp);
 		qr_mutex_enter(&vmp->vm_lock);
-		if (first && !sleeps && vmp->vm_gen == gen)
+		if (first && !sleeps && vmem__gen(vmp) == gen)
 			break;
 		if (!first &&
 		    !wait_for_change(vmp, gen,
@@ -253,8 +260,23 @@ injected(int vmflag)
 {
 	uint32_t m = atomic_load_explicit(&mtbf, memory_order_relaxed);
 
-	return (QR_UNLIKELY(m != 0) && (vmflag & VM_NOSLEEP) != 0 &&
+	return (m != 0 && (vmflag & VM_NOSLEEP) != 0 &&
 	    (vmflag & VM_PANIC) == 0 && os_now() % m == 0);
+}
+
+static inline int
+flags_of(int vmflag)
+{
+	return (vmflag |
+	    atomic_load_explicit(&default_flags, memory_order_relaxed));
+}
+
+static void
+panic_if_mandatory(const struct vmem *vmp, size_t size, int vmflag)
+{
+	if ((vmflag & VM_PANIC) != 0)
+		vmem__panic_request(vmp, size, vmp->vm_quantum, 0, 0, 0, 0,
+		    vmflag, "cannot satisfy mandatory allocation");
 }
 
 int
@@ -267,16 +289,11 @@ vmem__alloc(vmem_t *vmp, size_t size, int vmflag,
 		return (EINVAL);
 	if (size <= vmp->vm_qcache_max)
 		return (vmem__qcache_alloc(vmp, size, vmflag, deadline, addrp));
-	if (injected(vmflag))
+	vmflag = flags_of(vmflag);
+	if (QR_UNLIKELY((vmflag & MTBF) != 0) && injected(vmflag))
 		return (ENOMEM);
-	vmflag |= atomic_load_explicit(&default_policy, memory_order_relaxed);
+	r = request_make(vmp, size, vmflag & ~MTBF);
 	qr_mutex_enter(&vmp->vm_lock);
-	if (QR_LIKELY((vmflag & POLICIES) == 0 &&
-		vmem__seg_take_simply(vmp, size, addrp))) {
-		vmem__exit(vmp);
-		return (0);
-	}
-	r = request_make(vmp, size, vmflag);
 	return (request(vmp, &r, deadline, addrp));
 }
 
@@ -305,21 +322,47 @@ vmem__xalloc(vmem_t *vmp, size_t size, size_t align, size_t phase,
 	return (request(vmp, &r, deadline, addrp));
 }
 
+/* As vmem_alloc, which looked in the dense span; vm_lock is held, and left. */
+static QR_NOINLINE void *
+alloc_on(vmem_t *vmp, size_t size, int vmflag)
+{
+	struct vmem_req r = request_make(vmp, size, vmflag);
+	uintptr_t addr;
+
+	if (QR_LIKELY(request(vmp, &r, NULL, &addr) == 0))
+		return ((void *)addr);
+	panic_if_mandatory(vmp, size, vmflag);
+	return (NULL);
+}
+
+static QR_NOINLINE void *
+alloc_slowly(vmem_t *vmp, size_t size, int vmflag)
+{
+	uintptr_t addr;
+
+	if (size == 0) {
+		qr_panic("vmem_xalloc(): size == 0");
+		return (NULL);
+	}
+	if (vmem__alloc(vmp, size, vmflag, NULL, &addr) == 0)
+		return ((void *)addr);
+	panic_if_mandatory(vmp, size, vmflag);
+	return (NULL);
+}
+
 void *
 vmem_alloc(vmem_t *vmp, size_t size, int vmflag)
 {
 	uintptr_t addr;
 
-	if (QR_UNLIKELY(size == 0)) {
-		qr_panic("vmem_xalloc(): size == 0");
-		return (NULL);
-	}
-	if (QR_LIKELY(vmem__alloc(vmp, size, vmflag, NULL, &addr) == 0))
-		return ((void *)addr);
-	if ((vmflag & VM_PANIC) != 0)
-		vmem__panic_request(vmp, size, vmp->vm_quantum, 0, 0, 0, 0,
-		    vmflag, "cannot satisfy mandatory allocation");
-	return (NULL);
+	if (QR_UNLIKELY(size <= vmp->vm_qcache_max ||
+		(flags_of(vmflag) & (POLICIES | MTBF)) != 0))
+		return (alloc_slowly(vmp, size, vmflag));
+	qr_mutex_enter(&vmp->vm_lock);
+	if (QR_UNLIKELY(!vmem__dense_take(vmp, size, &addr)))
+		return (alloc_on(vmp, size, vmflag));
+	qr_mutex_exit(&vmp->vm_lock);
+	return ((void *)addr);
 }
 
 void *
@@ -377,35 +420,41 @@ panic_free(const struct vmem *vmp, uintptr_t addr, size_t size, size_t expect)
 		    (const void *)vmp, addr, size, expect);
 }
 
-void
-vmem_xfree_addr(vmem_t *vmp, uintptr_t addr, size_t size)
+/* vm_lock is held on entry, and left. */
+static QR_NOINLINE void
+free_slowly(vmem_t *vmp, uintptr_t addr, size_t size)
 {
-	struct vmem_tag **slot;
-	uintptr_t start;
-	size_t whole;
-	bool retired;
+	struct vmem_freed freed;
 
-	qr_mutex_enter(&vmp->vm_lock);
-	slot = vmem__hash_find(vmp, addr);
-	if (QR_UNLIKELY(*slot == NULL || (*slot)->g_size != size)) {
-		size_t expect = *slot == NULL ? 0 : (*slot)->g_size;
-
+	if (QR_UNLIKELY(!vmem__seg_free(vmp, addr, size, &freed))) {
 		qr_mutex_exit(&vmp->vm_lock);
-		panic_free(vmp, addr, size, expect);
+		panic_free(vmp, addr, size, freed.fr_expect);
 		return;
 	}
-	retired = vmem__seg_free(vmp, slot, &start, &whole);
-	if (QR_LIKELY(!retired))
-		vmem__changed(vmp);
+	if (QR_LIKELY(freed.fr_size == 0))
+		vmem__wake(vmp);
 	qr_mutex_exit(&vmp->vm_lock);
 
-	if (QR_UNLIKELY(retired)) {
-		vmem__export(vmp, start, whole);
+	if (QR_UNLIKELY(freed.fr_size != 0)) {
+		vmem__export(vmp, freed.fr_start, freed.fr_size);
 		/* Only now is there something for a sleeper to import. */
 		qr_mutex_enter(&vmp->vm_lock);
 		vmem__changed(vmp);
 		qr_mutex_exit(&vmp->vm_lock);
 	}
+	vmem__wake_importers(vmp);
+}
+
+void
+vmem_xfree_addr(vmem_t *vmp, uintptr_t addr, size_t size)
+{
+	qr_mutex_enter(&vmp->vm_lock);
+	if (QR_UNLIKELY(!vmem__dense_give(vmp, addr, size))) {
+		free_slowly(vmp, addr, size);
+		return;
+	}
+	vmem__wake(vmp);
+	qr_mutex_exit(&vmp->vm_lock);
 	vmem__wake_importers(vmp);
 }
 

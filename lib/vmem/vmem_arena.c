@@ -49,6 +49,7 @@ arena_init(struct vmem *vmp, const char *name, size_t quantum)
 	vmp->vm_quantum = quantum;
 	vmp->vm_qshift = qr_log2(quantum);
 	vmp->vm_sizes.t_pairs = true;
+	vmem__dense_init(vmp);
 	vmp->vm_hash = vmp->vm_hash_first;
 	vmp->vm_hash_bits = VMEM_HASH_BITS;
 	qr_list_init(&vmp->vm_link);
@@ -93,6 +94,7 @@ arena_drop(struct vmem *vmp)
 	vmem__nodes_drain(&vmp->vm_nodes);
 	vmem__tags_drain(&vmp->vm_tags);
 	vmem__hash_fini(vmp);
+	vmem__dense_fini(vmp);
 	meta_put(&arena_pool, vmp);
 }
 
@@ -249,7 +251,15 @@ arena_depth(const struct vmem *vmp)
 	return (depth);
 }
 
-/* Tags of segments and spans, those in reserve, nodes, and the hash table. */
+/* Segments, allocated and free. */
+static size_t
+arena_segments(const struct vmem *vmp)
+{
+	return (vmp->vm_nalloc - vmp->vm_nfree + vmp->vm_bins_used +
+	    vmp->vm_dense_free);
+}
+
+/* Descriptors, tags in use and in reserve, nodes, and the hash table. */
 static size_t
 arena_metadata(const struct vmem *vmp)
 {
@@ -258,7 +268,8 @@ arena_metadata(const struct vmem *vmp)
 	size_t size = sizeof(struct vmem_node) * nodes +
 	    sizeof(struct vmem_tag) *
 		(vmp->vm_hash_used + vmp->vm_bins_used + vmp->vm_spans.t_count +
-		    vmp->vm_tags.r_count);
+		    vmp->vm_tags.r_count) +
+	    vmem__dense_bytes(vmp);
 
 	if (vmp->vm_hash != vmp->vm_hash_first)
 		size += sizeof(struct vmem_tag *) << vmp->vm_hash_bits;
@@ -287,7 +298,7 @@ arena_stat(struct vmem *vmp, struct vmem__stat *vs)
 	vs->vs_import = vmp->vm_import;
 	vs->vs_total = vmp->vm_total;
 	vs->vs_spans = vmp->vm_spans.t_count;
-	vs->vs_segments = vmp->vm_hash_used + vmp->vm_bins_used;
+	vs->vs_segments = arena_segments(vmp);
 	vs->vs_metadata = arena_metadata(vmp);
 	vs->vs_alloc = vmp->vm_nalloc;
 	vs->vs_free = vmp->vm_nfree;

@@ -21,15 +21,19 @@ vmem__bin_exact(const struct vmem *vmp, size_t size)
 	return (size >> vmp->vm_qshift <= VMEM_EXACT);
 }
 
-/* The list of free segments of this size; the last one has all larger ones. */
+/* The list of free segments of n quanta; the last one has all larger ones. */
 static inline unsigned
-vmem__bin_of(const struct vmem *vmp, size_t size)
+vmem__bin_of_quanta(size_t n)
 {
-	size_t n = size >> vmp->vm_qshift;
-
 	if (QR_LIKELY(n <= VMEM_EXACT))
 		return ((unsigned)n - 1);
 	return ((unsigned)qr_min(VMEM_BIN_SHIFT + qr_log2(n), VMEM_BINS - 1));
+}
+
+static inline unsigned
+vmem__bin_of(const struct vmem *vmp, size_t size)
+{
+	return (vmem__bin_of_quanta(size >> vmp->vm_qshift));
 }
 
 /*

@@ -131,65 +131,131 @@ check_shapes(const struct vmem *vmp, const struct vmem_node *n)
 
 struct tally {
 	size_t inuse, allocated, frees;
-	size_t large; /* of frees: more than VMEM_EXACT quanta */
+	size_t tagged; /* of allocated */
+	size_t large;  /* of frees: more than VMEM_EXACT quanta */
 };
 
-/* A4 to A6 for one segment. */
+/* A4 and A6 for one free segment. */
 static void
-check_segment(struct vmem *vmp, struct vmem_tag *tag)
+check_free(struct vmem *vmp, const struct vmem_run *run, struct tally *tally)
 {
 	struct vmem_pos pos;
 
-	if (tag->g_kind == VMEM_K_ALLOC) {
-		QR_VERIFY(*vmem__hash_find(vmp, tag->g_start) == tag);
-		return;
-	}
-	QR_VERIFY(tag->g_kind == VMEM_K_FREE);
-	QR_VERIFY(*tag->g_back == tag);
-	QR_VERIFY((vmp->vm_bins >> vmem__bin_of(vmp, tag->g_size) & 1) != 0);
+	QR_VERIFY(
+	    run->u_size != 0 && qr_phase(run->u_size, vmp->vm_quantum) == 0);
+	QR_VERIFY((vmp->vm_bins >> vmem__bin_of(vmp, run->u_size) & 1) != 0);
+	tally->frees++;
 	if ((vmp->vm_indexed & VMEM_BY_ADDR) != 0) {
 		pos =
-		    vmem__tree_floor(&vmp->vm_addrs, tag->g_start, UINTPTR_MAX);
-		QR_VERIFY(pos.p_leaf != NULL && vmem__pos_tag(pos) == tag);
-		QR_VERIFY(pos.p_leaf->n_ent[pos.p_i].e_key == tag->g_start);
-		QR_VERIFY(pos.p_leaf->n_ent[pos.p_i].e_val == tag->g_size);
+		    vmem__tree_floor(&vmp->vm_addrs, run->u_start, UINTPTR_MAX);
+		QR_VERIFY(
+		    pos.p_leaf != NULL && vmem__pos_tag(pos) == run->u_tag);
+		QR_VERIFY(pos.p_leaf->n_ent[pos.p_i].e_key == run->u_start);
+		QR_VERIFY(pos.p_leaf->n_ent[pos.p_i].e_val == run->u_size);
 	}
-	if ((vmp->vm_indexed & VMEM_BY_SIZE) != 0 &&
-	    !vmem__bin_exact(vmp, tag->g_size)) {
+	if (vmem__bin_exact(vmp, run->u_size))
+		return;
+	tally->large++;
+	if ((vmp->vm_indexed & VMEM_BY_SIZE) != 0) {
 		pos =
-		    vmem__tree_floor(&vmp->vm_sizes, tag->g_size, tag->g_start);
-		QR_VERIFY(pos.p_leaf != NULL && vmem__pos_tag(pos) == tag);
+		    vmem__tree_floor(&vmp->vm_sizes, run->u_size, run->u_start);
+		QR_VERIFY(
+		    pos.p_leaf != NULL && vmem__pos_tag(pos) == run->u_tag);
+		QR_VERIFY(pos.p_leaf->n_ent[pos.p_i].e_key == run->u_size);
+		QR_VERIFY(pos.p_leaf->n_ent[pos.p_i].e_val == run->u_start);
 	}
 }
 
-/* A1 and A2 for one span. */
 static void
-check_span(struct vmem *vmp, struct vmem_tag *span, struct tally *tally)
+check_allocated(size_t size, struct tally *tally)
+{
+	tally->inuse += size;
+	tally->allocated++;
+}
+
+/* A1, A2 and A5 for one span. */
+static void
+check_tags(struct vmem *vmp, struct vmem_tag *span, struct tally *tally)
 {
 	struct vmem_tag *prev = span;
 	size_t done = 0;
 
 	for (struct vmem_tag *tag = span->g_next; tag != span;
 	     prev = tag, tag = tag->g_next) {
+		struct vmem_run run = vmem__tag_run(tag);
 		size_t extent = qr_roundup(tag->g_size, vmp->vm_quantum);
 
 		QR_VERIFY(tag->g_prev == prev);
 		QR_VERIFY(tag->g_start == span->g_start + done);
 		QR_VERIFY(extent != 0 && extent <= span->g_size - done);
-		check_segment(vmp, tag);
 		if (tag->g_kind == VMEM_K_FREE) {
-			QR_VERIFY(tag->g_size == extent);
 			QR_VERIFY(prev->g_kind != VMEM_K_FREE);
-			tally->frees++;
-			tally->large += !vmem__bin_exact(vmp, extent);
+			QR_VERIFY(*tag->g_back == tag);
+			check_free(vmp, &run, tally);
 		} else {
-			tally->inuse += tag->g_size;
-			tally->allocated++;
+			QR_VERIFY(tag->g_kind == VMEM_K_ALLOC);
+			QR_VERIFY(*vmem__hash_find(vmp, tag->g_start) == tag);
+			check_allocated(tag->g_size, tally);
+			tally->tagged++;
 		}
 		done += extent;
 	}
 	QR_VERIFY(span->g_prev == prev);
 	QR_VERIFY(done == span->g_size);
+}
+
+/* A1, A2 and A7 for the dense span. */
+static void
+check_dense(struct vmem *vmp, struct vmem_tag *span, struct tally *tally)
+{
+	const struct vmem_desc *d = vmp->vm_desc;
+	uint32_t end = VMEM_DESC_FIRST + (uint32_t)vmp->vm_dense_quanta;
+	bool after_free = false;
+
+	QR_VERIFY(vmp->vm_dense == span->g_start);
+	QR_VERIFY(vmp->vm_dense_quanta << vmp->vm_qshift == span->g_size);
+	QR_VERIFY(d[VMEM_DESC_LEFT].d_tail == 1 && d[end].d_head == 1);
+	for (uint32_t i = VMEM_DESC_FIRST; i < end;) {
+		uint32_t n = vmem__desc_quanta(vmp, i);
+		struct vmem_run run = vmem__desc_run(vmp, i);
+
+		QR_VERIFY(n != 0 && n <= end - i);
+		QR_VERIFY(d[i + (n - 1)].d_tail == d[i].d_head);
+		for (uint32_t k = 1; k < n; k++)
+			QR_VERIFY(d[i + k].d_head == 0);
+		if (vmem__desc_is_free(vmp, i)) {
+			QR_VERIFY(!after_free);
+			QR_VERIFY(d[d[i].d_next].d_prev == i);
+			QR_VERIFY(d[d[i].d_prev].d_next == i);
+			check_free(vmp, &run, tally);
+		} else {
+			QR_VERIFY(d[i].d_next < vmp->vm_quantum);
+			check_allocated(vmem__desc_size(vmp, i), tally);
+		}
+		after_free = vmem__desc_is_free(vmp, i);
+		i += n;
+	}
+}
+
+/* The members of one list, which are all free and of that size. */
+static size_t
+check_list(const struct vmem *vmp, unsigned bin)
+{
+	size_t listed = 0;
+
+	for (uint32_t i = vmem__desc_first(vmp, bin); i != 0;
+	     i = vmem__desc_next(vmp, i), listed++) {
+		QR_VERIFY(vmem__desc_is_free(vmp, i));
+		QR_VERIFY(
+		    vmem__bin_of_quanta(vmem__desc_quanta(vmp, i)) == bin);
+	}
+	for (const struct vmem_tag *tag = vmp->vm_bin[bin]; tag != NULL;
+	     tag = tag->g_link, listed++) {
+		QR_VERIFY(tag->g_kind == VMEM_K_FREE);
+		QR_VERIFY(vmem__bin_of(vmp, tag->g_size) == bin);
+	}
+	QR_VERIFY((vmp->vm_bins >> bin & 1) == (listed != 0));
+	return (listed);
 }
 
 /* The counts of A3 to A6, and that the lists hold nothing else. */
@@ -199,22 +265,15 @@ check_counts(const struct vmem *vmp, const struct tally *tally)
 	size_t listed = 0;
 
 	QR_VERIFY(tally->inuse == vmp->vm_inuse);
-	QR_VERIFY(tally->allocated == vmp->vm_hash_used);
-	QR_VERIFY(tally->frees == vmp->vm_bins_used);
+	QR_VERIFY(tally->allocated == vmp->vm_nalloc - vmp->vm_nfree);
+	QR_VERIFY(tally->tagged == vmp->vm_hash_used);
+	QR_VERIFY(tally->frees == vmp->vm_bins_used + vmp->vm_dense_free);
 	if ((vmp->vm_indexed & VMEM_BY_ADDR) != 0)
 		QR_VERIFY(vmp->vm_addrs.t_count == tally->frees);
 	if ((vmp->vm_indexed & VMEM_BY_SIZE) != 0)
 		QR_VERIFY(vmp->vm_sizes.t_count == tally->large);
-	for (unsigned bin = 0; bin < VMEM_BINS; bin++) {
-		const struct vmem_tag *tag = vmp->vm_bin[bin];
-
-		QR_VERIFY((vmp->vm_bins >> bin & 1) == (tag != NULL));
-		for (; tag != NULL; tag = tag->g_link) {
-			QR_VERIFY(tag->g_kind == VMEM_K_FREE);
-			QR_VERIFY(vmem__bin_of(vmp, tag->g_size) == bin);
-			listed++;
-		}
-	}
+	for (unsigned bin = 0; bin < VMEM_BINS; bin++)
+		listed += check_list(vmp, bin);
 	QR_VERIFY(listed == tally->frees);
 }
 
@@ -222,7 +281,7 @@ check_counts(const struct vmem *vmp, const struct tally *tally)
 static void
 check_spans(struct vmem *vmp)
 {
-	struct tally tally = {0, 0, 0, 0};
+	struct tally tally = {0, 0, 0, 0, 0};
 	struct vmem_pos pos = {vmp->vm_spans.t_first, 0};
 	size_t total = 0, import = 0;
 
@@ -230,7 +289,10 @@ check_spans(struct vmem *vmp)
 		struct vmem_tag *span = vmem__pos_tag(pos);
 
 		QR_VERIFY(pos.p_leaf->n_ent[pos.p_i].e_key == span->g_start);
-		check_span(vmp, span, &tally);
+		if (span->g_kind == VMEM_K_DENSE)
+			check_dense(vmp, span, &tally);
+		else
+			check_tags(vmp, span, &tally);
 		total += span->g_size;
 		if (span->g_kind == VMEM_K_IMPORT)
 			import += span->g_size;

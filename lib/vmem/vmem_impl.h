@@ -8,26 +8,45 @@
  *	span   |-------------------------------|      |---------------|
  *	       | alloc |  free  | alloc | free |      |     alloc     |
  *
- * A segment is described by a boundary tag outside the span.  The tags of a
- * span are a ring in order of address, headed by the tag of the span:
+ * What describes a segment is outside the span, in one of two forms.
+ *
+ * Tags are the general one.  A segment has a boundary tag; the tags of a span
+ * are a ring in order of address, headed by the tag of the span:
  *
  *	[span] <-> [alloc] <-> [free] <-> [alloc] <-> [free] <-> (the span again)
  *
- *  - free segments are on 64 lists by their size: one for each number of quanta
- *    up to 32, then one for each power of two.  Instant fit takes the head of
- *    the lowest list all of whose members surely fit: a bit scan, whatever the
- *    number of segments.  Lists of one size are what makes most requests find
- *    a segment to the quantum: nothing is split, little coalesces, and after
- *    a long random trace of one to eight quanta less than 1 % of what is
- *    between the used segments is free; with powers of two alone, a quarter.
- *    They also make best fit of a small size the same bit scan;
- *  - allocated segments are in a hash table by address, which checks a free in
- *    constant time.  It grows a few buckets at a time as segments are
- *    inserted, so that no operation pays for all of it;
- *  - coalescing looks at the two neighbours in the ring.
+ * Coalescing looks at the two neighbours in the ring.  The tags of allocated
+ * segments are in a hash table by address, which finds the tag of a free in
+ * constant time.  It grows a few buckets at a time as segments are inserted, so
+ * that no operation pays for all of it.
  *
- * Alloc and free therefore cost a handful of cache lines.  That is all that an
- * arena needs which is never asked for an order.
+ * Descriptors are for one span of an arena, the dense one: the first that is
+ * added, not imported, and whose quanta are few or large enough for 16 bytes
+ * each to be little.  They are an array, one descriptor for each quantum, of
+ * which only those at the ends of a segment say something:
+ *
+ *	quantum      0     1     2     3     4     5     6
+ *	segment    |     3 used      |   2 free  |  1  |  ...
+ *	d_head       3     0     0   2 free   0     1
+ *	d_tail       -     -     3     -   2 free   1
+ *
+ * An address is an index, and the neighbours of a segment are the descriptors
+ * before its head and after its tail: no table, no ring, and in a large arena
+ * no cache line but those of the segment itself and of its list, where tags
+ * take some ten.  With a million segments that is a third of the time of tags
+ * and hash; with few, most of a pair is taking and leaving the lock.
+ *
+ * In either form free segments are on 64 lists by their size: one for each
+ * number of quanta up to 32, then one for each power of two.  Instant fit takes
+ * the head of the lowest list all of whose members surely fit: a bit scan,
+ * whatever the number of segments.  Lists of one size are what makes most
+ * requests find a segment to the quantum: nothing is split, little coalesces,
+ * and after a long random trace of one to eight quanta less than 1 % of what is
+ * between the used segments is free; with powers of two alone, a quarter.  They
+ * make best fit of a small size the same bit scan.  And they are last in, first
+ * out: what was freed is taken again while its descriptors are in the cache.
+ *
+ * That is all that an arena needs which is never asked for an order.
  *
  * The other requests - lowest or highest address, next fit, a specific address,
  * any constraint, and best fit of a large size - want the free segments in an
@@ -69,9 +88,10 @@
  * Layers, each calling only those before it:
  *	vmem_fit.c    pure: where in [first, last] does a request fit?
  *	vmem_tree.c   the ordered tree
- *	vmem_tag.c    tags, lists by size, the hash table
+ *	vmem_dense.c  descriptors: lists by size, carve, coalesce
+ *	vmem_tag.c    tags: the same, and the hash table
  *	vmem_index.c  the two indexes: upkeep and search
- *	vmem_seg.c    segments: choose, carve, coalesce
+ *	vmem_seg.c    segments of both forms: choose, take, free
  *	vmem_span.c   add, import, release
  *	vmem_alloc.c  the public allocations and frees, waiting
  *	vmem_qcache.c quantum caches
@@ -141,6 +161,7 @@ enum vmem_kind {
 	VMEM_K_FREE,
 	VMEM_K_SPAN,   /* a span that its owner added */
 	VMEM_K_IMPORT, /* a span that was imported */
+	VMEM_K_DENSE,  /* a span that its owner added, without tags inside */
 };
 
 /* A boundary tag: one cache line. */
@@ -158,7 +179,7 @@ struct vmem_tag {
 struct vmem_run {
 	uintptr_t u_start;
 	size_t u_size;
-	struct vmem_tag *u_tag;
+	struct vmem_tag *u_tag; /* NULL: it is in the dense span */
 };
 
 /* Tags obtained and not yet used. */
@@ -179,49 +200,56 @@ struct vmem_shape {
 /* A walk in progress, on its caller's stack: vmem_walk.c. */
 struct vmem_walker {
 	struct vmem_walker *wk_next;
-	struct vmem_tag *wk_at; /* visited last; NULL: its span has gone */
-	const void *wk_thread;  /* differs between threads, survives fork */
+	const void *wk_at;     /* tag or descriptor; NULL: its span has gone */
+	const void *wk_thread; /* differs between threads, survives fork */
 };
 
 /*
  * Invariants, whenever vm_lock is free:
- *   A1  the tags between a span's are its segments: they tile it, and no two
- *       free ones touch.
+ *   A1  the tags between a span's, or the descriptors of the dense span, are
+ *       its segments: they tile it, and no two free ones touch.
  *   A2  a free segment's size is a multiple of the quantum; an allocated one
  *       occupies its size rounded up.
  *   A3  vm_inuse is the sum of the sizes of allocated segments, vm_total of
  *       spans, vm_import of imported spans; vm_spans has all spans.
  *   A4  a free segment, and nothing else, is on list vmem__bin_of(size), and
- *       vm_bins has the bits of the lists that are not empty; there are
- *       vm_bins_used.
- *   A5  an allocated segment, and nothing else, is found by its address in the
- *       hash table, and there are vm_hash_used.
+ *       vm_bins has the bits of the lists that are not empty; vm_bins_used
+ *       have a tag and vm_dense_free a descriptor.
+ *   A5  an allocated segment that has a tag, and nothing else, is found by its
+ *       address in the hash table, and there are vm_hash_used.
  *   A6  an index whose bit is in vm_indexed holds exactly the free segments;
  *       vm_sizes only those of more than VMEM_EXACT quanta.
+ *   A7  in the dense span d_head is 0 wherever no segment begins, and d_tail
+ *       where one ends is d_head where it begins.
  *
  * Locking: (c) constant after creation; (l) vm_lock; (l,r) written under
  * vm_lock, read without; (g) the list lock; (a) atomic.
  */
 struct vmem {
-	struct qr_mutex vm_lock;      /* rank QR_RANK_ARENA */
-	unsigned vm_qshift;           /* (c) log2 of the quantum */
-	size_t vm_quantum;            /* (c) */
-	size_t vm_qcache_max;         /* (c) sizes up to this have a cache */
-	uint64_t vm_bins;             /* (l) bit b: vm_bin[b] is not empty */
-	struct vmem_tags vm_tags;     /* (l) reserve */
-	struct vmem_tag **vm_hash;    /* (l) */
-	unsigned vm_hash_bits;        /* (l) log2 of its buckets */
-	unsigned vm_indexed;          /* (l) VMEM_BY_* that are up to date */
-	size_t vm_hash_used;          /* (l) allocated segments */
-	size_t vm_bins_used;          /* (l) free segments */
-	_Atomic size_t vm_inuse;      /* (l,r) */
+	struct qr_mutex vm_lock;   /* rank QR_RANK_ARENA */
+	unsigned vm_qshift;        /* (c) log2 of the quantum */
+	size_t vm_quantum;         /* (c) */
+	size_t vm_qcache_max;      /* (c) sizes up to this have a cache */
+	uint64_t vm_bins;          /* (l) bit b: list b is not empty */
+	struct vmem_desc *vm_desc; /* (l) of the dense span */
+	uintptr_t vm_dense;        /* (l) where it begins */
+	size_t vm_dense_quanta;    /* (l) 0: there is none */
+	size_t vm_dense_free;      /* (l) free segments in it */
+	struct vmem_tags vm_tags;  /* (l) reserve */
+	struct vmem_tag **vm_hash; /* (l) */
+	unsigned vm_hash_bits;     /* (l) log2 of its buckets */
+	unsigned vm_indexed;       /* (l) VMEM_BY_* that are up to date */
+	size_t vm_hash_used;       /* (l) allocated segments that have tags */
+	size_t vm_bins_used;       /* (l) free segments that have tags */
+	_Atomic size_t vm_inuse;   /* (l,r) */
 	uint64_t vm_nalloc, vm_nfree; /* (l) */
-	uint64_t vm_gen; /* (l) bumped when a failed request may now succeed */
+	/* (l) with vm_nfree: moves when a failed request may now succeed */
+	uint64_t vm_gen;
 	unsigned vm_sleepers; /* (l) threads in vm_cond */
 	/* (a) sleepers in arenas that import, directly or not, from this one */
 	_Atomic unsigned vm_wanted;
 	struct vmem_walker *vm_walkers; /* (l) reentrant walks in progress */
-	/* (l) free segments by size */
+	/* (l) free segments by size, those of the dense span aside */
 	struct vmem_tag *vm_bin[VMEM_BINS];
 
 	struct vmem_tag **vm_hash_old; /* (l) being emptied into vm_hash */
@@ -266,6 +294,21 @@ vmem__count(_Atomic size_t *counter, size_t change)
 	atomic_store_explicit(counter,
 	    atomic_load_explicit(counter, memory_order_relaxed) + change,
 	    memory_order_relaxed);
+}
+
+/* vm_lock is held: something was allocated, or freed. */
+static inline void
+vmem__count_alloc(struct vmem *vmp, size_t size)
+{
+	vmem__count(&vmp->vm_inuse, size);
+	vmp->vm_nalloc++;
+}
+
+static inline void
+vmem__count_free(struct vmem *vmp, size_t size)
+{
+	vmem__count(&vmp->vm_inuse, -size);
+	vmp->vm_nfree++;
 }
 
 /* The tag that an entry is about. */
@@ -337,31 +380,31 @@ bool vmem__fit_run(
 int vmem__seg_choose(struct vmem *vmp, const struct vmem_req *r, bool thorough,
     struct vmem_search *found);
 
-/*
- * Instant fit without a constraint, when that is as simple as it mostly is.
- * False says nothing: take the long way.
- */
-bool vmem__seg_take_simply(struct vmem *vmp, size_t size, uintptr_t *addrp);
-
 /* Choose and carve. */
 int vmem__seg_take(struct vmem *vmp, const struct vmem_req *r, bool thorough,
     uintptr_t *addrp);
 
 /*
- * Carve [addr, addr + r_extent) from a free segment.  The reserve has two
- * tags.  Cannot fail.
+ * Carve [addr, addr + r_extent) from a free segment.  The reserve has two tags,
+ * unless the segment is in the dense span.  Cannot fail.
  */
-void vmem__seg_carve(struct vmem *vmp, struct vmem_tag *tag, uintptr_t addr,
-    const struct vmem_req *r, struct vmem_tags *reserve);
+void vmem__seg_carve(struct vmem *vmp, const struct vmem_run *run,
+    uintptr_t addr, const struct vmem_req *r, struct vmem_tags *reserve);
+
+/* What became of a free. */
+struct vmem_freed {
+	size_t fr_expect;   /* the size that is allocated there, or 0 */
+	uintptr_t fr_start; /* an imported span that is to be released, */
+	size_t fr_size;     /* and its size, or 0 */
+};
 
 /*
- * Free the allocated segment that *slot, a chain of the hash table, points to,
+ * Free the segment of `size` integers at addr, which vmem__dense_give did not,
  * and coalesce.  When that leaves an imported span empty and the arena can
- * release it, the span is removed, *startp and *sizep name it, and the result
- * is true.
+ * release it, the span is removed.  False when there is no such segment.
  */
 bool vmem__seg_free(
-    struct vmem *vmp, struct vmem_tag **slot, uintptr_t *startp, size_t *sizep);
+    struct vmem *vmp, uintptr_t addr, size_t size, struct vmem_freed *freed);
 
 /* ---- vmem_span.c ---- */
 
@@ -408,14 +451,28 @@ vmem__may_sleep(int vmflag)
 	return ((vmflag & (VM_NOSLEEP | VM_PANIC | VM_ABORT)) == 0);
 }
 
-/* vm_lock is held: what failed may succeed now. */
+/* Moves when what failed may succeed now; vm_lock is held. */
+static inline uint64_t
+vmem__gen(const struct vmem *vmp)
+{
+	return (vmp->vm_gen + vmp->vm_nfree);
+}
+
+/* vm_lock is held, and vmem__gen has moved: let sleepers look. */
+static inline void
+vmem__wake(struct vmem *vmp)
+{
+	qr_mutex_assert_held(&vmp->vm_lock);
+	if (QR_UNLIKELY(vmp->vm_sleepers != 0))
+		qr_cond_broadcast(&vmp->vm_cond);
+}
+
+/* vm_lock is held: what failed may succeed now, and nothing was freed here. */
 static inline void
 vmem__changed(struct vmem *vmp)
 {
-	qr_mutex_assert_held(&vmp->vm_lock);
 	vmp->vm_gen++;
-	if (QR_UNLIKELY(vmp->vm_sleepers != 0))
-		qr_cond_broadcast(&vmp->vm_cond);
+	vmem__wake(vmp);
 }
 
 /*
@@ -456,8 +513,11 @@ void vmem__reap(struct vmem *vmp);
 
 /* ---- vmem_walk.c ---- */
 
-/* This tag, of a segment or of a span with none, is about to vanish. */
-void vmem__walk_leave(struct vmem *vmp, struct vmem_tag *tag);
+/*
+ * The segment of this tag or descriptor is about to become part of another one,
+ * or, with NULL, its span about to vanish.
+ */
+void vmem__walk_leave(struct vmem *vmp, const void *at, const void *into);
 /* In the child of fork: the walks of other threads are no more. */
 void vmem__walk_fork(struct vmem *vmp);
 

@@ -4,7 +4,7 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "vmem/vmem_bin.h"
+#include "vmem/vmem_tag.h"
 
 #include <string.h>
 
@@ -112,25 +112,53 @@ vmem__index_stock(struct vmem *vmp)
 
 /* ---- building one ---- */
 
+/* One free segment; false when memory is short. */
+static bool
+build_run(struct vmem *vmp, unsigned which, struct vmem_tree *t,
+    const struct vmem_run *run)
+{
+	if (which == VMEM_BY_SIZE && vmem__bin_exact(vmp, run->u_size))
+		return (true);
+	if (!vmem__nodes_fill(&vmp->vm_nodes, vmem__tree_need(t)))
+		return (false);
+	vmem__tree_put(t, which == VMEM_BY_ADDR ? ent_addr(run) : ent_size(run),
+	    &vmp->vm_nodes);
+	return (true);
+}
+
+static bool
+build_dense(struct vmem *vmp, unsigned which, struct vmem_tree *t)
+{
+	uint32_t end = VMEM_DESC_FIRST + (uint32_t)vmp->vm_dense_quanta;
+	bool done = true;
+
+	for (uint32_t i = VMEM_DESC_FIRST; done && i < end;
+	     i += vmem__desc_quanta(vmp, i)) {
+		struct vmem_run run = vmem__desc_run(vmp, i);
+
+		if (vmem__desc_is_free(vmp, i))
+			done = build_run(vmp, which, t, &run);
+	}
+	return (done);
+}
+
 /* Free segments of one span; false when memory is short. */
 static bool
 build_span(struct vmem *vmp, unsigned which, struct vmem_tree *t,
     struct vmem_tag *span)
 {
-	for (struct vmem_tag *tag = span->g_next; tag != span;
-	     tag = tag->g_next) {
-		struct vmem_run run = {tag->g_start, tag->g_size, tag};
+	bool done = true;
 
-		if (tag->g_kind != VMEM_K_FREE ||
-		    (which == VMEM_BY_SIZE && vmem__bin_exact(vmp, run.u_size)))
-			continue;
-		if (!vmem__nodes_fill(&vmp->vm_nodes, vmem__tree_need(t)))
-			return (false);
-		vmem__tree_put(t,
-		    which == VMEM_BY_ADDR ? ent_addr(&run) : ent_size(&run),
-		    &vmp->vm_nodes);
+	if (span->g_kind == VMEM_K_DENSE)
+		return (build_dense(vmp, which, t));
+	for (struct vmem_tag *tag = span->g_next; done && tag != span;
+	     tag = tag->g_next) {
+		struct vmem_run run = vmem__tag_run(tag);
+
+		if (tag->g_kind == VMEM_K_FREE)
+			done = build_run(vmp, which, t, &run);
 	}
-	return (true);
+	return (done);
 }
 
 bool

@@ -17,6 +17,43 @@ enum {
 	PATIENCE = 64,
 };
 
+/* ---- lists of both forms ---- */
+
+static bool
+run_of_tag(struct vmem_tag *tag, struct vmem_run *run)
+{
+	if (tag == NULL)
+		return (false);
+	*run = vmem__tag_run(tag);
+	return (true);
+}
+
+static bool
+run_of_desc(
+    const struct vmem *vmp, unsigned bin, uint32_t i, struct vmem_run *run)
+{
+	if (i == 0)
+		return (run_of_tag(vmp->vm_bin[bin], run));
+	*run = vmem__desc_run(vmp, i);
+	return (true);
+}
+
+/* The free segments of a list, those of the dense span first. */
+static bool
+list_first(const struct vmem *vmp, unsigned bin, struct vmem_run *run)
+{
+	return (run_of_desc(vmp, bin, vmem__desc_first(vmp, bin), run));
+}
+
+static bool
+list_next(const struct vmem *vmp, unsigned bin, struct vmem_run *run)
+{
+	if (run->u_tag != NULL)
+		return (run_of_tag(run->u_tag->g_link, run));
+	return (run_of_desc(vmp, bin,
+	    vmem__desc_next(vmp, vmem__desc_index(vmp, run->u_start)), run));
+}
+
 /* ---- choosing ---- */
 
 static void
@@ -59,11 +96,11 @@ choose_ordered(struct vmem *vmp, const struct vmem_req *r, bool any,
 
 /* Has this free segment a place?  Whether or not, it is what was found last. */
 static bool
-try_run(
-    const struct vmem_req *r, struct vmem_run run, struct vmem_search *found)
+try_run(const struct vmem_req *r, const struct vmem_run *run,
+    struct vmem_search *found)
 {
-	found->f_run = run;
-	return (vmem__fit_run(r, &run, &found->f_addr));
+	found->f_run = *run;
+	return (vmem__fit_run(r, run, &found->f_addr));
 }
 
 /* The same, of the large ones. */
@@ -81,7 +118,7 @@ choose_best_large(struct vmem *vmp, const struct vmem_req *r, unsigned looks,
 
 		if (looks++ == PATIENCE)
 			return (choose_ordered(vmp, r, true, found));
-		if (try_run(r, (struct vmem_run){e->e_val, e->e_key, e->e_ptr},
+		if (try_run(r, &(struct vmem_run){e->e_val, e->e_key, e->e_ptr},
 			found))
 			return (0);
 	}
@@ -100,12 +137,14 @@ choose_best(
 	unsigned looks = 0;
 
 	for (; bins != 0; bins &= bins - 1) {
-		struct vmem_tag *tag = vmp->vm_bin[qr_ctz(bins)];
+		unsigned bin = qr_ctz(bins);
+		struct vmem_run run;
+		bool more = list_first(vmp, bin, &run);
 
-		for (; tag != NULL; tag = tag->g_link) {
+		for (; more; more = list_next(vmp, bin, &run)) {
 			if (looks++ == PATIENCE)
 				return (choose_ordered(vmp, r, true, found));
-			if (try_run(r, vmem__tag_run(tag), found))
+			if (try_run(r, &run, found))
 				return (0);
 		}
 	}
@@ -140,14 +179,14 @@ choose_instant(
 {
 	size_t surely = vmem__fit_surely(r, vmp->vm_quantum);
 	uint64_t bins = surely == SIZE_MAX ? 0 : vmem__bins_surely(vmp, surely);
-	struct vmem_tag *tag;
+	unsigned bin =
+	    bins != 0 ? qr_ctz(bins) : vmem__bin_of(vmp, r->r_extent);
+	unsigned looks = bins != 0 ? 1 : GLANCES;
+	struct vmem_run run;
+	bool more = list_first(vmp, bin, &run);
 
-	if (QR_LIKELY(bins != 0))
-		return (try_run(
-		    r, vmem__tag_run(vmp->vm_bin[qr_ctz(bins)]), found));
-	tag = vmp->vm_bin[vmem__bin_of(vmp, r->r_extent)];
-	for (unsigned n = 0; tag != NULL && n < GLANCES; tag = tag->g_link, n++)
-		if (try_run(r, vmem__tag_run(tag), found))
+	for (; more && looks > 0; more = list_next(vmp, bin, &run), looks--)
+		if (try_run(r, &run, found))
 			return (true);
 	return (false);
 }
@@ -184,145 +223,25 @@ vmem__seg_choose(struct vmem *vmp, const struct vmem_req *r, bool thorough,
 	return (choose_ordered(vmp, r, false, found));
 }
 
-/* ---- carving ---- */
-
-static void
-insert_after(struct vmem_tag *pos, struct vmem_tag *tag)
-{
-	tag->g_prev = pos;
-	tag->g_next = pos->g_next;
-	pos->g_next->g_prev = tag;
-	pos->g_next = tag;
-}
-
-/* A free segment gets other bounds; inside the old or coalescing others. */
-static void
-free_resize(
-    struct vmem *vmp, struct vmem_tag *tag, uintptr_t start, size_t size)
-{
-	bool moves = vmem__bin_of(vmp, size) != vmem__bin_of(vmp, tag->g_size);
-	struct vmem_run run = vmem__tag_run(tag);
-
-	if (QR_UNLIKELY(vmp->vm_indexed != 0))
-		vmem__index_change(vmp, &run, start, size);
-	if (moves)
-		vmem__bin_leave(vmp, tag);
-	tag->g_start = start;
-	tag->g_size = size;
-	if (moves)
-		vmem__bin_enter(vmp, tag);
-}
-
-static void
-free_enter(struct vmem *vmp, struct vmem_tag *tag)
-{
-	struct vmem_run run = vmem__tag_run(tag);
-
-	vmem__bin_enter(vmp, tag);
-	if (QR_UNLIKELY(vmp->vm_indexed != 0))
-		vmem__index_enter(vmp, &run);
-}
-
-static void
-free_leave(struct vmem *vmp, struct vmem_tag *tag)
-{
-	struct vmem_run run = vmem__tag_run(tag);
-
-	vmem__bin_leave(vmp, tag);
-	if (QR_UNLIKELY(vmp->vm_indexed != 0))
-		vmem__index_leave(vmp, &run);
-}
-
-/* `tag` has the bounds of a segment that is now allocated. */
-static void
-allocated(struct vmem *vmp, struct vmem_tag *tag, uintptr_t addr, size_t size)
-{
-	tag->g_start = addr;
-	tag->g_size = size;
-	vmem__hash_enter(vmp, tag);
-	vmem__count(&vmp->vm_inuse, size);
-	vmp->vm_nalloc++;
-}
-
-/*
- * Carve the low end.  The remainder keeps the tag of the free segment, and its
- * place on its list while it stays in its size class.
- */
-static inline void
-carve_low(struct vmem *vmp, struct vmem_tag *tag, size_t size, size_t extent,
-    struct vmem_tags *reserve)
-{
-	uintptr_t addr = tag->g_start;
-	struct vmem_tag *got = tag;
-
-	if (tag->g_size == extent) {
-		free_leave(vmp, tag);
-	} else {
-		got = vmem__tag_take(reserve);
-		insert_after(tag->g_prev, got);
-		free_resize(vmp, tag, addr + extent, tag->g_size - extent);
-	}
-	allocated(vmp, got, addr, size);
-}
-
-/* Carve at addr, which is not the low end. */
-static void
-carve_high(struct vmem *vmp, struct vmem_tag *tag, uintptr_t addr,
-    const struct vmem_req *r, struct vmem_tags *reserve)
-{
-	size_t left = addr - tag->g_start;
-	size_t right = tag->g_size - left - r->r_extent;
-	struct vmem_tag *got = vmem__tag_take(reserve);
-
-	insert_after(tag, got);
-	free_resize(vmp, tag, tag->g_start, left);
-	if (right != 0) {
-		struct vmem_tag *rest = vmem__tag_take(reserve);
-
-		rest->g_start = addr + r->r_extent;
-		rest->g_size = right;
-		insert_after(got, rest);
-		free_enter(vmp, rest);
-	}
-	allocated(vmp, got, addr, r->r_size);
-}
+/* ---- taking ---- */
 
 void
-vmem__seg_carve(struct vmem *vmp, struct vmem_tag *tag, uintptr_t addr,
+vmem__seg_carve(struct vmem *vmp, const struct vmem_run *run, uintptr_t addr,
     const struct vmem_req *r, struct vmem_tags *reserve)
 {
-	QR_ASSERT(tag->g_kind == VMEM_K_FREE);
-	QR_ASSERT(addr - tag->g_start <= tag->g_size - r->r_extent &&
-	    r->r_extent <= tag->g_size);
+	QR_ASSERT(addr - run->u_start <= run->u_size - r->r_extent &&
+	    r->r_extent <= run->u_size);
 
-	if (addr == tag->g_start)
-		carve_low(vmp, tag, r->r_size, r->r_extent, reserve);
+	if (run->u_tag != NULL)
+		vmem__tag_carve(
+		    vmp, run->u_tag, addr, r->r_size, r->r_extent, reserve);
 	else
-		carve_high(vmp, tag, addr, r, reserve);
+		vmem__desc_carve(vmp, vmem__desc_index(vmp, run->u_start),
+		    vmem__desc_index(vmp, addr),
+		    (uint32_t)(r->r_extent >> vmp->vm_qshift), r->r_size);
+	vmem__count_alloc(vmp, r->r_size);
 	if ((r->r_flags & VM_NEXTFIT) != 0)
 		vmp->vm_rotor = addr + r->r_extent;
-}
-
-bool
-vmem__seg_take_simply(struct vmem *vmp, size_t size, uintptr_t *addrp)
-{
-	size_t extent = qr_roundup(size, vmp->vm_quantum);
-	struct vmem_tag *tag;
-	uint64_t bins;
-
-	qr_mutex_assert_held(&vmp->vm_lock);
-
-	/* An extent of 0 is one that wrapped. */
-	if (QR_UNLIKELY(extent == 0))
-		return (false);
-	bins = vmem__bins_surely(vmp, extent);
-	if (QR_UNLIKELY(bins == 0 || vmp->vm_tags.r_list == NULL ||
-		vmp->vm_indexed != 0))
-		return (false);
-	tag = vmp->vm_bin[qr_ctz(bins)];
-	*addrp = tag->g_start;
-	carve_low(vmp, tag, size, extent, &vmp->vm_tags);
-	return (true);
 }
 
 int
@@ -339,74 +258,63 @@ vmem__seg_take(
 	error = vmem__seg_choose(vmp, r, thorough, &found);
 	if (QR_UNLIKELY(error != 0))
 		return (error);
-	if (QR_UNLIKELY(vmp->vm_tags.r_count < 2) &&
+	if (found.f_run.u_tag != NULL &&
+	    QR_UNLIKELY(vmp->vm_tags.r_count < 2) &&
 	    !vmem__tags_fill(&vmp->vm_tags, 2))
 		return (ENOMEM);
-	vmem__seg_carve(vmp, found.f_run.u_tag, found.f_addr, r, &vmp->vm_tags);
+	vmem__seg_carve(vmp, &found.f_run, found.f_addr, r, &vmp->vm_tags);
 	*addrp = found.f_addr;
 	return (0);
 }
 
 /* ---- freeing ---- */
 
-/* Take `tag` out of the ring for good. */
-static void
-absorb(struct vmem *vmp, struct vmem_tag *tag)
+/* 0: no segment begins there, or a free one. */
+static size_t
+dense_expect(const struct vmem *vmp, uintptr_t addr)
 {
-	if (QR_UNLIKELY(vmp->vm_walkers != NULL))
-		vmem__walk_leave(vmp, tag);
-	tag->g_prev->g_next = tag->g_next;
-	tag->g_next->g_prev = tag->g_prev;
-	vmem__tag_give(vmp, tag);
+	uint32_t i = vmem__desc_index(vmp, addr);
+
+	if (qr_phase(addr - vmp->vm_dense, vmp->vm_quantum) != 0 ||
+	    vmp->vm_desc[i].d_head == 0 || vmem__desc_is_free(vmp, i))
+		return (0);
+	return (vmem__desc_size(vmp, i));
 }
 
-/*
- * The segment of `tag`, which is neither free nor in use, becomes free.
- * Returns the tag of the free segment that it is now part of.
- */
-static struct vmem_tag *
-coalesce(struct vmem *vmp, struct vmem_tag *tag)
+/* The last segment of an imported span became free: must the span go? */
+static void
+release_if_whole(
+    struct vmem *vmp, struct vmem_tag *tag, struct vmem_freed *freed)
 {
-	struct vmem_tag *prev = tag->g_prev;
-	struct vmem_tag *next = tag->g_next;
+	struct vmem_tag *span = tag->g_prev;
 
-	if (next->g_kind == VMEM_K_FREE) {
-		tag->g_size += next->g_size;
-		free_leave(vmp, next);
-		absorb(vmp, next);
-	}
-	if (prev->g_kind == VMEM_K_FREE) {
-		free_resize(
-		    vmp, prev, prev->g_start, prev->g_size + tag->g_size);
-		absorb(vmp, tag);
-		return (prev);
-	}
-	free_enter(vmp, tag);
-	return (tag);
+	if (QR_LIKELY(span != tag->g_next || span->g_kind != VMEM_K_IMPORT ||
+		vmp->vm_ffunc == NULL))
+		return;
+	freed->fr_start = span->g_start;
+	freed->fr_size = span->g_size;
+	vmem__tag_remove(vmp, tag);
+	vmem__span_remove(vmp, span);
 }
 
 bool
 vmem__seg_free(
-    struct vmem *vmp, struct vmem_tag **slot, uintptr_t *startp, size_t *sizep)
+    struct vmem *vmp, uintptr_t addr, size_t size, struct vmem_freed *freed)
 {
-	struct vmem_tag *tag = *slot;
-	struct vmem_tag *span;
+	struct vmem_tag **slot;
 
-	*slot = tag->g_link;
-	vmp->vm_hash_used--;
-	vmem__count(&vmp->vm_inuse, -tag->g_size);
-	vmp->vm_nfree++;
-	tag->g_size = qr_roundup(tag->g_size, vmp->vm_quantum);
-	tag = coalesce(vmp, tag);
+	qr_mutex_assert_held(&vmp->vm_lock);
 
-	span = tag->g_prev;
-	if (QR_LIKELY(span != tag->g_next || span->g_kind != VMEM_K_IMPORT ||
-		vmp->vm_ffunc == NULL))
+	freed->fr_size = 0;
+	if (vmem__in_dense(vmp, addr)) {
+		freed->fr_expect = dense_expect(vmp, addr);
 		return (false);
-	*startp = span->g_start;
-	*sizep = span->g_size;
-	free_leave(vmp, tag);
-	absorb(vmp, tag);
-	vmem__span_remove(vmp, span);
+	}
+	slot = vmem__hash_find(vmp, addr);
+	freed->fr_expect = *slot == NULL ? 0 : (*slot)->g_size;
+	if (QR_UNLIKELY(*slot == NULL || freed->fr_expect != size))
+		return (false);
+	release_if_whole(vmp, vmem__tag_free(vmp, slot), freed);
+	vmem__count_free(vmp, size);
 	return (true);
 }

@@ -35,12 +35,36 @@ span_overlaps(const struct vmem *vmp, uintptr_t start, uintptr_t last)
 	return (span->g_start + (span->g_size - 1) >= start);
 }
 
+/* The tags of a new span; returns that of its only segment, if it has one. */
+static struct vmem_tag *
+span_new(struct vmem *vmp, const struct vmem_run *run, enum vmem_kind kind,
+    struct vmem_spare *spare)
+{
+	struct vmem_tag *span = vmem__tag_take(&spare->sp_tags);
+	struct vmem_tag *seg = span;
+
+	span->g_start = run->u_start;
+	span->g_size = run->u_size;
+	span->g_kind = kind;
+	vmem__tree_put(&vmp->vm_spans,
+	    (struct vmem_ent){run->u_start, run->u_size, span},
+	    &spare->sp_nodes);
+	if (kind != VMEM_K_DENSE) {
+		seg = vmem__tag_take(&spare->sp_tags);
+		seg->g_start = run->u_start;
+		seg->g_size = run->u_size;
+		vmem__bin_enter(vmp, seg);
+	}
+	span->g_prev = span->g_next = seg;
+	seg->g_prev = seg->g_next = span;
+	return (seg != span ? seg : NULL);
+}
+
 int
 vmem__span_add(struct vmem *vmp, uintptr_t start, size_t size,
     enum vmem_kind kind, struct vmem_spare *spare)
 {
-	struct vmem_tag *span, *seg;
-	struct vmem_run run;
+	struct vmem_run run = {start, size, NULL};
 
 	qr_mutex_assert_held(&vmp->vm_lock);
 
@@ -48,21 +72,9 @@ vmem__span_add(struct vmem *vmp, uintptr_t start, size_t size,
 		return (EINVAL);
 	if (!spare_fill(spare, vmem__tree_need(&vmp->vm_spans)))
 		return (ENOMEM);
-	span = vmem__tag_take(&spare->sp_tags);
-	span->g_start = start;
-	span->g_size = size;
-	span->g_kind = kind;
-	vmem__tree_put(&vmp->vm_spans, (struct vmem_ent){start, size, span},
-	    &spare->sp_nodes);
-	seg = vmem__tag_take(&spare->sp_tags);
-	seg->g_start = start;
-	seg->g_size = size;
-	seg->g_prev = span;
-	seg->g_next = span;
-	span->g_prev = seg;
-	span->g_next = seg;
-	vmem__bin_enter(vmp, seg);
-	run = vmem__tag_run(seg);
+	if (kind == VMEM_K_SPAN && vmem__dense_add(vmp, start, size))
+		kind = VMEM_K_DENSE;
+	run.u_tag = span_new(vmp, &run, kind, spare);
 	vmem__index_enter(vmp, &run);
 	vmem__count(&vmp->vm_total, size);
 	if (kind == VMEM_K_IMPORT)
@@ -81,7 +93,7 @@ vmem__span_remove(struct vmem *vmp, struct vmem_tag *span)
 	if (span->g_kind == VMEM_K_IMPORT)
 		vmp->vm_import -= span->g_size;
 	if (vmp->vm_walkers != NULL)
-		vmem__walk_leave(vmp, span);
+		vmem__walk_leave(vmp, span, NULL);
 	vmem__tag_give(vmp, span);
 }
 
@@ -252,7 +264,6 @@ import_use(struct vmem *vmp, const struct vmem_req *r, uintptr_t start,
 {
 	struct vmem_run run = {start, size, NULL};
 	struct vmem_req use = *r;
-	struct vmem_pos pos;
 	int error;
 
 	/* Like any request that bypasses the rotor, it does not move it. */
@@ -262,9 +273,10 @@ import_use(struct vmem *vmp, const struct vmem_req *r, uintptr_t start,
 	error = vmem__span_add(vmp, start, size, VMEM_K_IMPORT, spare);
 	if (error != 0)
 		return (error);
-	pos = vmem__tree_floor(&vmp->vm_spans, start, UINTPTR_MAX);
-	vmem__seg_carve(
-	    vmp, vmem__pos_tag(pos)->g_next, *addrp, &use, &spare->sp_tags);
+	run.u_tag =
+	    vmem__pos_tag(vmem__tree_floor(&vmp->vm_spans, start, UINTPTR_MAX))
+		->g_next;
+	vmem__seg_carve(vmp, &run, *addrp, &use, &spare->sp_tags);
 	return (0);
 }
 

@@ -1,6 +1,6 @@
 /*
- * vmem_tag.c - boundary tags: where they come from and go to, and the growth of
- * the table of allocated segments.
+ * vmem_tag.c - boundary tags: where they come from and go to, carving and
+ * coalescing, and the growth of the table of allocated segments.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -134,4 +134,161 @@ vmem__hash_fini(struct vmem *vmp)
 	if (vmp->vm_hash != vmp->vm_hash_first)
 		meta_block_put(vmp->vm_hash,
 		    sizeof(struct vmem_tag *) << vmp->vm_hash_bits);
+}
+
+/* ---- carving ---- */
+
+static void
+insert_after(struct vmem_tag *pos, struct vmem_tag *tag)
+{
+	tag->g_prev = pos;
+	tag->g_next = pos->g_next;
+	pos->g_next->g_prev = tag;
+	pos->g_next = tag;
+}
+
+/* A free segment gets other bounds; inside the old or coalescing others. */
+static void
+free_resize(
+    struct vmem *vmp, struct vmem_tag *tag, uintptr_t start, size_t size)
+{
+	bool moves = vmem__bin_of(vmp, size) != vmem__bin_of(vmp, tag->g_size);
+	struct vmem_run run = vmem__tag_run(tag);
+
+	if (QR_UNLIKELY(vmp->vm_indexed != 0))
+		vmem__index_change(vmp, &run, start, size);
+	if (moves)
+		vmem__bin_leave(vmp, tag);
+	tag->g_start = start;
+	tag->g_size = size;
+	if (moves)
+		vmem__bin_enter(vmp, tag);
+}
+
+static void
+free_enter(struct vmem *vmp, struct vmem_tag *tag)
+{
+	struct vmem_run run = vmem__tag_run(tag);
+
+	vmem__bin_enter(vmp, tag);
+	if (QR_UNLIKELY(vmp->vm_indexed != 0))
+		vmem__index_enter(vmp, &run);
+}
+
+static void
+free_leave(struct vmem *vmp, struct vmem_tag *tag)
+{
+	struct vmem_run run = vmem__tag_run(tag);
+
+	vmem__bin_leave(vmp, tag);
+	if (QR_UNLIKELY(vmp->vm_indexed != 0))
+		vmem__index_leave(vmp, &run);
+}
+
+static void
+allocated(struct vmem *vmp, struct vmem_tag *tag, uintptr_t addr, size_t size)
+{
+	tag->g_start = addr;
+	tag->g_size = size;
+	vmem__hash_enter(vmp, tag);
+}
+
+/*
+ * Carve the low end.  The remainder keeps the tag of the free segment, and its
+ * place on its list while it stays on it.
+ */
+static void
+carve_low(struct vmem *vmp, struct vmem_tag *tag, size_t size, size_t extent,
+    struct vmem_tags *reserve)
+{
+	uintptr_t addr = tag->g_start;
+	struct vmem_tag *got = tag;
+
+	if (tag->g_size == extent) {
+		free_leave(vmp, tag);
+	} else {
+		got = vmem__tag_take(reserve);
+		insert_after(tag->g_prev, got);
+		free_resize(vmp, tag, addr + extent, tag->g_size - extent);
+	}
+	allocated(vmp, got, addr, size);
+}
+
+/* Carve at addr, which is not the low end. */
+static void
+carve_high(struct vmem *vmp, struct vmem_tag *tag, uintptr_t addr, size_t size,
+    size_t extent, struct vmem_tags *reserve)
+{
+	size_t left = addr - tag->g_start;
+	size_t right = tag->g_size - left - extent;
+	struct vmem_tag *got = vmem__tag_take(reserve);
+
+	insert_after(tag, got);
+	free_resize(vmp, tag, tag->g_start, left);
+	if (right != 0) {
+		struct vmem_tag *rest = vmem__tag_take(reserve);
+
+		rest->g_start = addr + extent;
+		rest->g_size = right;
+		insert_after(got, rest);
+		free_enter(vmp, rest);
+	}
+	allocated(vmp, got, addr, size);
+}
+
+void
+vmem__tag_carve(struct vmem *vmp, struct vmem_tag *tag, uintptr_t addr,
+    size_t size, size_t extent, struct vmem_tags *reserve)
+{
+	QR_ASSERT(tag->g_kind == VMEM_K_FREE);
+
+	if (QR_LIKELY(addr == tag->g_start))
+		carve_low(vmp, tag, size, extent, reserve);
+	else
+		carve_high(vmp, tag, addr, size, extent, reserve);
+}
+
+/* ---- freeing ---- */
+
+/* Take `tag` out of the ring for good: its segment becomes part of `into`. */
+static void
+absorb(struct vmem *vmp, struct vmem_tag *tag, const struct vmem_tag *into)
+{
+	if (QR_UNLIKELY(vmp->vm_walkers != NULL))
+		vmem__walk_leave(vmp, tag, into);
+	tag->g_prev->g_next = tag->g_next;
+	tag->g_next->g_prev = tag->g_prev;
+	vmem__tag_give(vmp, tag);
+}
+
+struct vmem_tag *
+vmem__tag_free(struct vmem *vmp, struct vmem_tag **slot)
+{
+	struct vmem_tag *tag = *slot;
+	struct vmem_tag *prev = tag->g_prev;
+	struct vmem_tag *next = tag->g_next;
+
+	*slot = tag->g_link;
+	vmp->vm_hash_used--;
+	tag->g_size = qr_roundup(tag->g_size, vmp->vm_quantum);
+	if (next->g_kind == VMEM_K_FREE) {
+		tag->g_size += next->g_size;
+		free_leave(vmp, next);
+		absorb(vmp, next, tag);
+	}
+	if (prev->g_kind == VMEM_K_FREE) {
+		free_resize(
+		    vmp, prev, prev->g_start, prev->g_size + tag->g_size);
+		absorb(vmp, tag, prev);
+		return (prev);
+	}
+	free_enter(vmp, tag);
+	return (tag);
+}
+
+void
+vmem__tag_remove(struct vmem *vmp, struct vmem_tag *tag)
+{
+	free_leave(vmp, tag);
+	absorb(vmp, tag, tag->g_prev);
 }

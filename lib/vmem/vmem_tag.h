@@ -1,14 +1,14 @@
 /*
  * vmem_tag.h - boundary tags: their reserve, the lists of free segments by
- * size, and the table of allocated segments by address.  vm_lock is held around
- * everything here.
+ * size, the table of allocated segments by address, carving and coalescing.
+ * vm_lock is held around everything here.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #ifndef QR_VMEM_TAG_H
 #define QR_VMEM_TAG_H
 
-#include "vmem/vmem_bin.h"
+#include "vmem/vmem_dense.h"
 
 /* Tags an arena keeps from coalescing for its next splits. */
 enum { VMEM_TAGS_KEPT = 64 };
@@ -79,7 +79,7 @@ vmem__bin_leave(struct vmem *vmp, struct vmem_tag *tag)
 	*tag->g_back = tag->g_link;
 	if (tag->g_link != NULL)
 		tag->g_link->g_back = tag->g_back;
-	if (vmp->vm_bin[bin] == NULL)
+	if (vmp->vm_bin[bin] == NULL && vmem__desc_first(vmp, bin) == 0)
 		vmp->vm_bins &= ~((uint64_t)1 << bin);
 	vmp->vm_bins_used--;
 }
@@ -141,5 +141,21 @@ vmem__hash_find(struct vmem *vmp, uintptr_t start)
 		slot = &(*slot)->g_link;
 	return (slot);
 }
+
+/* ---- segments ---- */
+
+/*
+ * Carve [addr, addr + extent) off a free segment: `size` is what was asked for.
+ * Needs at most two tags.
+ */
+void vmem__tag_carve(struct vmem *vmp, struct vmem_tag *tag, uintptr_t addr,
+    size_t size, size_t extent, struct vmem_tags *reserve);
+/*
+ * The segment that *slot, a chain of the hash table, points to becomes free, and
+ * coalesces.  Returns the tag of the free segment that it is now part of.
+ */
+struct vmem_tag *vmem__tag_free(struct vmem *vmp, struct vmem_tag **slot);
+/* The free segment that is all of its span goes. */
+void vmem__tag_remove(struct vmem *vmp, struct vmem_tag *tag);
 
 #endif /* QR_VMEM_TAG_H */

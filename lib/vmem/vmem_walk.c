@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "vmem/vmem_impl.h"
+#include "vmem/vmem_dense.h"
 
 struct walk {
 	struct vmem *w_vmp;
@@ -15,14 +15,12 @@ struct walk {
 
 /* The next segment is then the one after what absorbed this one. */
 void
-vmem__walk_leave(struct vmem *vmp, struct vmem_tag *tag)
+vmem__walk_leave(struct vmem *vmp, const void *at, const void *into)
 {
-	bool span = tag->g_kind == VMEM_K_SPAN || tag->g_kind == VMEM_K_IMPORT;
-
 	for (struct vmem_walker *wk = vmp->vm_walkers; wk != NULL;
 	     wk = wk->wk_next)
-		if (wk->wk_at == tag)
-			wk->wk_at = span ? NULL : tag->g_prev;
+		if (wk->wk_at == at)
+			wk->wk_at = into;
 }
 
 void
@@ -70,18 +68,56 @@ walk_call(struct walk *w, int type, uintptr_t start, size_t size)
 
 /* The span may vanish meanwhile; its tag is then not looked at again. */
 static void
-walk_span(struct walk *w, struct vmem_tag *span)
+walk_tags(struct walk *w, struct vmem_tag *span)
 {
 	w->w_walker.wk_at = span;
 	walk_call(w, VMEM_SPAN, span->g_start, span->g_size);
-	while (w->w_walker.wk_at != NULL && w->w_walker.wk_at->g_next != span) {
-		struct vmem_tag *tag = w->w_walker.wk_at->g_next;
+	while (w->w_walker.wk_at != NULL) {
+		const struct vmem_tag *at = w->w_walker.wk_at;
+		struct vmem_tag *tag = at->g_next;
 
+		if (tag == span)
+			break;
 		w->w_walker.wk_at = tag;
 		walk_call(w,
 		    tag->g_kind == VMEM_K_FREE ? VMEM_FREE : VMEM_ALLOC,
 		    tag->g_start, tag->g_size);
 	}
+}
+
+static void
+walk_dense(struct walk *w, const struct vmem_tag *span)
+{
+	const struct vmem *vmp = w->w_vmp;
+	uint32_t end = VMEM_DESC_FIRST + (uint32_t)vmp->vm_dense_quanta;
+	uint32_t i;
+
+	w->w_walker.wk_at = &vmp->vm_desc[VMEM_DESC_LEFT];
+	walk_call(w, VMEM_SPAN, span->g_start, span->g_size);
+	for (;;) {
+		const struct vmem_desc *at = w->w_walker.wk_at;
+
+		i = (uint32_t)(at - vmp->vm_desc);
+		i += vmem__desc_quanta(vmp, i);
+		if (i == end)
+			break;
+		w->w_walker.wk_at = &vmp->vm_desc[i];
+		if (vmem__desc_is_free(vmp, i))
+			walk_call(w, VMEM_FREE, vmem__desc_addr(vmp, i),
+			    vmem__desc_run(vmp, i).u_size);
+		else
+			walk_call(w, VMEM_ALLOC, vmem__desc_addr(vmp, i),
+			    vmem__desc_size(vmp, i));
+	}
+}
+
+static void
+walk_span(struct walk *w, struct vmem_tag *span)
+{
+	if (span->g_kind == VMEM_K_DENSE)
+		walk_dense(w, span);
+	else
+		walk_tags(w, span);
 }
 
 /* The rotor is a position and not among the segments: it comes first. */

@@ -119,7 +119,7 @@ an_arena_answers_random_requests_as_the_oracle_does(void **state)
 	    "%u runs of %zu steps, seeds from %lu\n", runs, steps, first_seed);
 	for (unsigned run = 0; run < runs && ok; run++) {
 		uint64_t seed = first_seed + run;
-		unsigned shape = run % 18;
+		unsigned shape = run % ORACLE_SHAPES;
 		struct op *ops = calloc(steps, sizeof(*ops));
 
 		assert_non_null(ops);

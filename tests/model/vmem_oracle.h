@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { UNITS = 1024 };
+enum { UNITS = 1024, ORACLE_SHAPES = 36 };
 
 enum unit { OUTSIDE, FREE, USED };
 
@@ -525,7 +525,10 @@ oracle_step(struct world *w, const struct op *op)
 	}
 }
 
-/* The arena: quantum and place are taken from `shape`. */
+/*
+ * The arena: quantum and place are taken from `shape`, and whether descriptors
+ * may be used where the quantum is small.
+ */
 static inline void
 oracle_begin(struct world *w, unsigned shape)
 {
@@ -545,7 +548,7 @@ oracle_begin(struct world *w, unsigned shape)
 		break;
 	}
 	w->w_vm = vmem_create("model", NULL, 0, w->w_quantum, NULL, NULL, NULL,
-	    0, VM_NOSLEEP | VMC_IDENTIFIER);
+	    0, VM_NOSLEEP | (shape / 18 % 2 == 0 ? VMC_IDENTIFIER : 0));
 	if (w->w_vm == NULL)
 		abort();
 }

@@ -188,11 +188,12 @@ best_fit_with_a_constraint_takes_the_smallest_that_has_a_place(void **state)
 }
 
 static void
-grow_and_decay(size_t slots, size_t check_every)
+grow_and_decay(size_t slots, size_t check_every, int form)
 {
 	static const int policies[] = {0, VM_BESTFIT, VM_FIRSTFIT, VM_NEXTFIT,
 	    VM_BESTFIT | VM_ENDALLOC, VM_FIRSTFIT | VM_ENDALLOC};
-	vmem_t *vm = plain_arena(64, slots * 64, 1);
+	vmem_t *vm = vmem_create("indexes", P(64), slots * 64, 1, NULL, NULL,
+	    NULL, 0, VM_NOSLEEP | form);
 	void **p = calloc(slots, sizeof(*p));
 	size_t *size = calloc(slots, sizeof(*size));
 
@@ -232,8 +233,10 @@ static void
 both_indexes_stay_true_through_growth_and_decay(void **state)
 {
 	(void)state;
-	grow_and_decay(n, n / 8);
-	grow_and_decay(1000, 4);
+	/* By tags, and by descriptors. */
+	grow_and_decay(n, n / 8, 0);
+	grow_and_decay(n, n / 8, VMC_IDENTIFIER);
+	grow_and_decay(1000, 4, VMC_IDENTIFIER);
 }
 
 /* In an arena whose odd units are free: number i of them. */

@@ -65,19 +65,33 @@ free_it(void *arg, void *start, size_t size)
 	vmem_free(seen.vm, start, size);
 }
 
+/* n used quanta.  With DENSE of them, the span has descriptors. */
+enum { TAGS = 16, DENSE = 64 };
+
+static vmem_t *
+full_arena(unsigned n)
+{
+	vmem_t *vm = plain_arena(Q, n * Q, Q);
+
+	for (unsigned i = 0; i < n; i++)
+		assert_non_null(vmem_alloc(vm, Q, VM_NOSLEEP));
+	return (vm);
+}
+
 static void
 t28_a_reentrant_walk_may_free_what_it_is_given(void **state)
 {
-	vmem_t *vm = plain_arena(Q, 16 * Q, Q);
 	(void)state;
 
-	for (unsigned i = 0; i < 16; i++)
-		assert_non_null(vmem_alloc(vm, Q, VM_NOSLEEP));
-	walk(vm, VMEM_ALLOC | (int)VMEM_REENTRANT, free_it);
-	assert_int_equal(seen.n, 16);
-	for (unsigned i = 0; i < 16; i++)
-		assert_int_equal(seen.visit[i].start, (i + 1) * Q);
-	done(vm);
+	for (unsigned n = TAGS; n <= DENSE; n += DENSE - TAGS) {
+		vmem_t *vm = full_arena(n);
+
+		walk(vm, VMEM_ALLOC | (int)VMEM_REENTRANT, free_it);
+		assert_int_equal(seen.n, n);
+		for (unsigned i = 0; i < n; i++)
+			assert_int_equal(seen.visit[i].start, (i + 1) * Q);
+		done(vm);
+	}
 }
 
 static void
@@ -134,14 +148,15 @@ free_left_and_it(void *arg, void *start, size_t size)
 static void
 a_reentrant_walk_survives_any_coalescing(void **state)
 {
-	vmem_t *vm = plain_arena(Q, 16 * Q, Q);
 	(void)state;
 
-	for (unsigned i = 0; i < 16; i++)
-		assert_non_null(vmem_alloc(vm, Q, VM_NOSLEEP));
-	walk(vm, VMEM_ALLOC | (int)VMEM_REENTRANT, free_left_and_it);
-	assert_int_equal(seen.n, 16);
-	done(vm);
+	for (unsigned n = TAGS; n <= DENSE; n += DENSE - TAGS) {
+		vmem_t *vm = full_arena(n);
+
+		walk(vm, VMEM_ALLOC | (int)VMEM_REENTRANT, free_left_and_it);
+		assert_int_equal(seen.n, n);
+		done(vm);
+	}
 }
 
 static void

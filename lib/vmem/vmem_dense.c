@@ -1,0 +1,184 @@
+/*
+ * vmem_dense.c - the dense span: its descriptors as a whole, carving from the
+ * middle, coalescing.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "vmem/vmem_dense.h"
+
+#include "os/os.h"
+
+enum {
+	/* Memory: descriptors take at most one part in 64 of what they tell. */
+	DENSE_QUANTUM_MIN = 1024,
+	/* Descriptors are mapped by the page, and indexes have 31 bits. */
+	DENSE_QUANTA_MIN = 64,
+	DENSE_QUANTA_MAX = 1 << 26,
+};
+
+/* ---- the whole ---- */
+
+/* The lists of an arena without a dense span: all are empty. */
+static struct vmem_desc no_lists[VMEM_BINS];
+
+void
+vmem__dense_init(struct vmem *vmp)
+{
+	vmp->vm_desc = no_lists;
+}
+
+static bool
+dense_pays(const struct vmem *vmp, size_t size)
+{
+	size_t n = size >> vmp->vm_qshift;
+
+	return (n >= DENSE_QUANTA_MIN && n <= DENSE_QUANTA_MAX &&
+	    vmp->vm_quantum <= (size_t)1 << 32 &&
+	    (vmp->vm_quantum >= DENSE_QUANTUM_MIN ||
+		(vmp->vm_cflags & VMC_IDENTIFIER) != 0));
+}
+
+static size_t
+dense_bytes(size_t n)
+{
+	return (qr_roundup((VMEM_DESC_FIRST + n + 1) * sizeof(struct vmem_desc),
+	    os_page_size()));
+}
+
+size_t
+vmem__dense_bytes(const struct vmem *vmp)
+{
+	return (
+	    vmp->vm_dense_quanta == 0 ? 0 : dense_bytes(vmp->vm_dense_quanta));
+}
+
+/* Mapping with vm_lock held is deliberate: an arena does it once. */
+bool
+vmem__dense_add(struct vmem *vmp, uintptr_t start, size_t size)
+{
+	uint32_t n = (uint32_t)(size >> vmp->vm_qshift);
+	struct vmem_desc *d;
+
+	qr_mutex_assert_held(&vmp->vm_lock);
+
+	if (vmp->vm_dense_quanta != 0 || !dense_pays(vmp, size))
+		return (false);
+	d = os_map_sparse(dense_bytes(n));
+	if (d == NULL)
+		return (false);
+	for (unsigned bin = 0; bin < VMEM_BINS; bin++)
+		d[bin].d_next = d[bin].d_prev = bin;
+	d[VMEM_DESC_LEFT].d_head = 1;
+	d[VMEM_DESC_LEFT].d_tail = 1;
+	d[VMEM_DESC_FIRST + n].d_head = 1;
+	vmp->vm_desc = d;
+	vmp->vm_dense = start;
+	vmp->vm_dense_quanta = n;
+	vmem__desc_enter(vmp, VMEM_DESC_FIRST, n);
+	return (true);
+}
+
+void
+vmem__dense_fini(struct vmem *vmp)
+{
+	if (vmp->vm_dense_quanta != 0)
+		(void)os_unmap(vmp->vm_desc, vmem__dense_bytes(vmp));
+}
+
+/* ---- carving ---- */
+
+/* The indexes had `run`, of which only its ends are left. */
+static void
+index_carved(struct vmem *vmp, const struct vmem_run *run, size_t left,
+    const struct vmem_run *right)
+{
+	if (left != 0) {
+		vmem__index_change(vmp, run, run->u_start, left);
+		if (right->u_size != 0)
+			vmem__index_enter(vmp, right);
+	} else if (right->u_size != 0) {
+		vmem__index_change(vmp, run, right->u_start, right->u_size);
+	} else {
+		vmem__index_leave(vmp, run);
+	}
+}
+
+void
+vmem__desc_carve(
+    struct vmem *vmp, uint32_t i, uint32_t j, uint32_t n, size_t size)
+{
+	struct vmem_run run = vmem__desc_run(vmp, i);
+	uint32_t whole = vmem__desc_quanta(vmp, i);
+	uint32_t right = whole - (j - i) - n;
+
+	vmem__desc_leave(vmp, i, whole);
+	if (right != 0)
+		vmem__desc_enter(vmp, j + n, right);
+	if (j != i)
+		vmem__desc_enter(vmp, i, j - i);
+	vmem__desc_allocated(vmp, j, n, size);
+	if (QR_UNLIKELY(vmp->vm_indexed != 0))
+		index_carved(vmp, &run, (size_t)(j - i) << vmp->vm_qshift,
+		    &(struct vmem_run){vmem__desc_addr(vmp, j + n),
+			(size_t)right << vmp->vm_qshift, NULL});
+}
+
+/* ---- freeing ---- */
+
+/* The segment at `gone` becomes part of the one at `into`. */
+static inline void
+absorb(struct vmem *vmp, uint32_t gone, uint32_t into)
+{
+	vmp->vm_desc[gone].d_head = 0;
+	if (QR_UNLIKELY(vmp->vm_walkers != NULL))
+		vmem__walk_leave(vmp, &vmp->vm_desc[gone], &vmp->vm_desc[into]);
+}
+
+/* The quanta of a free segment, by the word that describes it; 0: it is not. */
+static inline uint32_t
+free_quanta(uint32_t word)
+{
+	return ((word & VMEM_DESC_FREE) != 0 ? word & ~VMEM_DESC_FREE : 0);
+}
+
+/* The segment of n quanta at i becomes free, between `left` and `right` more. */
+static void
+index_freed(
+    struct vmem *vmp, uint32_t i, uint32_t n, uint32_t left, uint32_t right)
+{
+	unsigned shift = vmp->vm_qshift;
+	uintptr_t addr = vmem__desc_addr(vmp, i);
+	struct vmem_run before = {
+	    addr - ((uintptr_t)left << shift), (size_t)left << shift, NULL};
+	struct vmem_run it = {addr, ((size_t)n + right) << shift, NULL};
+
+	if (right != 0)
+		vmem__index_leave(vmp,
+		    &(struct vmem_run){addr + ((uintptr_t)n << shift),
+			(size_t)right << shift, NULL});
+	if (left != 0)
+		vmem__index_change(
+		    vmp, &before, before.u_start, before.u_size + it.u_size);
+	else
+		vmem__index_enter(vmp, &it);
+}
+
+void
+vmem__desc_free(struct vmem *vmp, uint32_t i)
+{
+	uint32_t n = vmp->vm_desc[i].d_head;
+	uint32_t left = free_quanta(vmp->vm_desc[i - 1].d_tail);
+	uint32_t right = free_quanta(vmp->vm_desc[i + n].d_head);
+
+	if (QR_UNLIKELY(vmp->vm_indexed != 0))
+		index_freed(vmp, i, n, left, right);
+	if (right != 0) {
+		vmem__desc_leave(vmp, i + n, right);
+		absorb(vmp, i + n, i);
+	}
+	if (left != 0) {
+		vmem__desc_leave(vmp, i - left, left);
+		absorb(vmp, i, i - left);
+	}
+	vmem__desc_enter(vmp, i - left, left + n + right);
+}
