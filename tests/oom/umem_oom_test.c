@@ -1,13 +1,10 @@
 /*
- * umem_oom_test.c - each system call of each operation fails in turn.
- *
- * Every attempt has a process of its own, a child of one in which nothing was
- * allocated yet: so it is the first of its kind, with nothing to fall back on.
- * The operation fails or not; then nothing may be lost, and all must work.
+ * umem_oom_test.c - each system call of each operation of umem fails in turn.
  */
 #include "support/again.h"
 #include "support/child.h"
 #include "support/failsys.h"
+#include "support/survive.h"
 #include "support/umem_look.h"
 #include "umem/umem_impl.h"
 
@@ -26,105 +23,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-/* What a child exits with when none of its system calls was to fail. */
-enum { UNTOUCHED = 42 };
-
-/*
- * An operation: o_do says whether it succeeded, and o_undo gives everything
- * back if so.  o_setup makes what it needs, before anything fails.
- */
-struct op {
-	void (*o_setup)(void);
-	bool (*o_do)(void);
-	void (*o_undo)(void);
-	bool o_must; /* it cannot fail */
-};
-
-struct attempt {
-	const struct op *a_op;
-	enum failsys a_call;
-	unsigned long a_n;
-	bool a_for_good; /* the n-th and all later ones */
-};
-
-static void
-attempt(void *arg)
-{
-	const struct attempt *a = arg;
-	const struct op *op = a->a_op;
-	unsigned long calls;
-	size_t before;
-	bool ok;
-
-	if (op->o_setup != NULL)
-		op->o_setup();
-	before = look_heap();
-	failsys_reset();
-	if (a->a_for_good)
-		failsys_from(a->a_call, a->a_n, ENOMEM);
-	else
-		failsys_nth(a->a_call, a->a_n, ENOMEM);
-	errno = 0;
-	ok = op->o_do();
-	calls = failsys_calls(a->a_call);
-	failsys_reset();
-
-	CHILD_CHECK(ok || (!op->o_must && calls >= a->a_n));
-	look_check();
-	for (int again = 0; again < 2; again++) {
-		if (ok)
-			op->o_undo();
-		look_check();
-		ok = op->o_do();
-		CHILD_CHECK(ok);
-	}
-	op->o_undo();
-	(void)quarry_reap();
-	look_check();
-	CHILD_CHECK(look_heap() <= before);
-	if (calls < a->a_n)
-		_exit(UNTOUCHED);
-}
-
-static void
-survives_each(const struct op *op, enum failsys call, bool for_good)
-{
-	unsigned long most = look_quick() ? 1 : 500;
-	struct child c = {0};
-
-	/* The later ones are all alike. */
-	for (unsigned long n = 1; n <= most && c.c_status != UNTOUCHED;
-	     n += 1 + n / 16) {
-		struct attempt a = {op, call, n, for_good};
-
-		child_run(&c, attempt, &a);
-		if (c.c_signal != 0 ||
-		    (c.c_status != 0 && c.c_status != UNTOUCHED))
-			fail_msg("call %d, the %lu-th%s: signal %d, status %d,"
-				 " %s",
-			    call, n, for_good ? " and all others" : "",
-			    c.c_signal, c.c_status, c.c_stderr);
-	}
-	assert_true(look_quick() || c.c_status == UNTOUCHED);
-}
-
-static void
-survives(const struct op *op)
-{
-	survives_each(op, FAILSYS_MMAP, true);
-	if (look_quick())
-		return;
-	survives_each(op, FAILSYS_MMAP, false);
-	survives_each(op, FAILSYS_MUNMAP, true);
-	if (look_shadowed())
-		return;
-	survives_each(op, FAILSYS_MADVISE, true);
-	survives_each(op, FAILSYS_MUNMAP, false);
-	survives_each(op, FAILSYS_MADVISE, false);
-	survives_each(op, FAILSYS_MPROTECT, true);
-	survives_each(op, FAILSYS_OPEN, true);
-}
 
 /* ---- memory of any size ---- */
 
@@ -147,7 +45,7 @@ static void
 a_small_block_is_had_or_not(void **state)
 {
 	(void)state;
-	survives(&(struct op){NULL, alloc_100, free_100, false});
+	survive(&(struct survive_op){NULL, alloc_100, free_100, false});
 }
 
 static bool
@@ -169,7 +67,7 @@ static void
 a_zeroed_block_is_had_or_not(void **state)
 {
 	(void)state;
-	survives(&(struct op){NULL, zalloc_70000, free_70000, false});
+	survive(&(struct survive_op){NULL, zalloc_70000, free_70000, false});
 }
 
 enum { LARGE = 50 << 20 };
@@ -191,7 +89,7 @@ static void
 a_large_block_is_had_or_not(void **state)
 {
 	(void)state;
-	survives(&(struct op){NULL, alloc_large, free_large, false});
+	survive(&(struct survive_op){NULL, alloc_large, free_large, false});
 }
 
 /* One block of every class there is: all their caches are made. */
@@ -230,7 +128,7 @@ static void
 blocks_of_every_class_are_had_or_not(void **state)
 {
 	(void)state;
-	survives(&(struct op){NULL, alloc_classes, free_classes, false});
+	survive(&(struct survive_op){NULL, alloc_classes, free_classes, false});
 }
 
 static void
@@ -258,8 +156,8 @@ static void
 a_free_never_fails(void **state)
 {
 	(void)state;
-	survives(
-	    &(struct op){must_alloc_classes, free_classes_now, nothing, true});
+	survive(&(struct survive_op){
+	    must_alloc_classes, free_classes_now, nothing, true});
 }
 
 static bool
@@ -279,7 +177,7 @@ static void
 an_aligned_block_is_had_or_not(void **state)
 {
 	(void)state;
-	survives(&(struct op){NULL, alloc_aligned, free_aligned, false});
+	survive(&(struct survive_op){NULL, alloc_aligned, free_aligned, false});
 }
 
 /* ---- caches ---- */
@@ -304,7 +202,7 @@ static void
 a_cache_is_made_or_not(void **state)
 {
 	(void)state;
-	survives(&(struct op){NULL, create, destroy, false});
+	survive(&(struct survive_op){NULL, create, destroy, false});
 }
 
 static void
@@ -339,7 +237,8 @@ static void
 objects_are_had_or_not(void **state)
 {
 	(void)state;
-	survives(&(struct op){must_create, alloc_batch, free_batch, false});
+	survive(
+	    &(struct survive_op){must_create, alloc_batch, free_batch, false});
 }
 
 static bool
@@ -358,7 +257,8 @@ static void
 the_whole_life_of_a_cache_is_had_or_not(void **state)
 {
 	(void)state;
-	survives(&(struct op){NULL, create_use_and_destroy, nothing, false});
+	survive(
+	    &(struct survive_op){NULL, create_use_and_destroy, nothing, false});
 }
 
 /* ---- caches over arenas ---- */
@@ -391,8 +291,8 @@ static void
 a_cache_over_an_arena_is_made_or_not(void **state)
 {
 	(void)state;
-	survives(
-	    &(struct op){NULL, create_over_arena, destroy_over_arena, false});
+	survive(&(struct survive_op){
+	    NULL, create_over_arena, destroy_over_arena, false});
 }
 
 static void
@@ -441,8 +341,8 @@ static void
 integers_are_had_or_not(void **state)
 {
 	(void)state;
-	survives(&(struct op){must_create_over_arena, alloc_integers_or_none,
-	    free_integers, false});
+	survive(&(struct survive_op){must_create_over_arena,
+	    alloc_integers_or_none, free_integers, false});
 }
 
 /* ---- the heap arena ---- */
@@ -478,7 +378,8 @@ static void
 an_arena_over_the_heap_is_had_or_not(void **state)
 {
 	(void)state;
-	survives(&(struct op){NULL, use_heap_arena, leave_heap_arena, false});
+	survive(&(struct survive_op){
+	    NULL, use_heap_arena, leave_heap_arena, false});
 }
 
 /* ---- giving back, and looking ---- */
@@ -503,7 +404,7 @@ static void
 a_reap_never_fails(void **state)
 {
 	(void)state;
-	survives(&(struct op){be_idle, reap, nothing, true});
+	survive(&(struct survive_op){be_idle, reap, nothing, true});
 }
 
 static bool
@@ -521,10 +422,10 @@ look(void)
 static void
 statistics_never_fail(void **state)
 {
-	const struct op op = {be_idle, look, nothing, true};
+	const struct survive_op op = {be_idle, look, nothing, true};
 	(void)state;
 
-	survives_each(&op, FAILSYS_MMAP, true);
+	survive_each(&op, FAILSYS_MMAP, true);
 }
 
 /* ---- the fence ---- */
@@ -545,13 +446,13 @@ static void
 a_cache_reaped_without_a_fence_keeps_what_cpus_hold(void **state)
 {
 	struct child c;
-	const struct op op = {must_create, reap_batch, nothing, true};
-	struct attempt a = {&op, FAILSYS_MMAP, 1000, true};
+	const struct survive_op op = {must_create, reap_batch, nothing, true};
+	struct survive_attempt a = {&op, FAILSYS_MMAP, 1000, true};
 	(void)state;
 
-	child_run(&c, attempt, &a);
+	child_run(&c, survive_attempt, &a);
 	assert_int_equal(c.c_signal, 0);
-	assert_int_equal(c.c_status, UNTOUCHED);
+	assert_int_equal(c.c_status, SURVIVE_UNTOUCHED);
 }
 
 /* ---- initialisation ---- */

@@ -39,6 +39,11 @@ long __real_syscall(
     long number, long a, long b, long c, long d, long e, long f);
 int __real_open(const char *path, int flags, mode_t mode);
 unsigned long __real_getauxval(unsigned long type);
+int __real_memfd_create(const char *name, unsigned flags);
+int __real_ftruncate(int fd, off_t size);
+int __real_fallocate(int fd, int mode, off_t at, off_t size);
+int __real_mlock(const void *addr, size_t len);
+ssize_t __real_pread(int fd, void *buf, size_t len, off_t at);
 
 void *__wrap_mmap(
     void *addr, size_t len, int prot, int flags, int fd, off_t off);
@@ -49,6 +54,11 @@ long __wrap_syscall(
     long number, long a, long b, long c, long d, long e, long f);
 int __wrap_open(const char *path, int flags, ...);
 unsigned long __wrap_getauxval(unsigned long type);
+int __wrap_memfd_create(const char *name, unsigned flags);
+int __wrap_ftruncate(int fd, off_t size);
+int __wrap_fallocate(int fd, int mode, off_t at, off_t size);
+int __wrap_mlock(const void *addr, size_t len);
+ssize_t __wrap_pread(int fd, void *buf, size_t len, off_t at);
 
 void
 failsys_reset(void)
@@ -207,4 +217,36 @@ __wrap_getauxval(unsigned long type)
 	if (type == AT_SECURE && looks_secure)
 		return (1);
 	return (__real_getauxval(type));
+}
+
+int
+__wrap_memfd_create(const char *name, unsigned flags)
+{
+	return (fails(FAILSYS_MEMFD) ? -1 : __real_memfd_create(name, flags));
+}
+
+int
+__wrap_ftruncate(int fd, off_t size)
+{
+	return (fails(FAILSYS_TRUNCATE) ? -1 : __real_ftruncate(fd, size));
+}
+
+int
+__wrap_fallocate(int fd, int mode, off_t at, off_t size)
+{
+	return (fails(FAILSYS_FALLOCATE)
+		? -1
+		: __real_fallocate(fd, mode, at, size));
+}
+
+int
+__wrap_mlock(const void *addr, size_t len)
+{
+	return (fails(FAILSYS_MLOCK) ? -1 : __real_mlock(addr, len));
+}
+
+ssize_t
+__wrap_pread(int fd, void *buf, size_t len, off_t at)
+{
+	return (fails(FAILSYS_PREAD) ? -1 : __real_pread(fd, buf, len, at));
 }

@@ -1,11 +1,9 @@
 /*
  * failsys.h - make the system calls of the library fail, and count them.
  *
- * Link with
- *   -Wl,--wrap=mmap -Wl,--wrap=munmap -Wl,--wrap=madvise -Wl,--wrap=mprotect
- *   -Wl,--wrap=syscall -Wl,--wrap=open -Wl,--wrap=getauxval
- * and the library as a static one: what is wrapped are the calls from all
- * objects of the executable, none from shared libraries.
+ * Link with -Wl,--wrap=CALL for every __wrap_CALL in failsys.c, and the library
+ * as a static one: what is wrapped are the calls from all objects of the
+ * executable, none from shared libraries.
  */
 #ifndef QR_TEST_FAILSYS_H
 #define QR_TEST_FAILSYS_H
@@ -19,6 +17,11 @@ enum failsys {
 	FAILSYS_MPROTECT,
 	FAILSYS_SYSCALL, /* syscall(2): futexes, membarrier, CPU masks, ids */
 	FAILSYS_OPEN,
+	FAILSYS_MEMFD,    /* memfd_create(2) */
+	FAILSYS_TRUNCATE, /* ftruncate(2) */
+	FAILSYS_FALLOCATE,
+	FAILSYS_MLOCK,
+	FAILSYS_PREAD,
 	FAILSYS_KINDS
 };
 

@@ -1,0 +1,111 @@
+/*
+ * survive.c - each system call of an operation fails in turn.
+ */
+#include "support/survive.h"
+
+#include "support/child.h"
+#include "support/umem_look.h"
+
+#include <quarry/quarry.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static int
+open_descriptors(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return (n);
+}
+
+void
+survive_attempt(void *attempt)
+{
+	const struct survive_attempt *a = attempt;
+	const struct survive_op *op = a->a_op;
+	unsigned long calls;
+	size_t before;
+	bool ok;
+	int descriptors;
+
+	if (op->o_setup != NULL)
+		op->o_setup();
+	before = look_heap();
+	descriptors = open_descriptors();
+	failsys_reset();
+	if (a->a_for_good)
+		failsys_from(a->a_call, a->a_n, ENOMEM);
+	else
+		failsys_nth(a->a_call, a->a_n, ENOMEM);
+	errno = 0;
+	ok = op->o_do();
+	calls = failsys_calls(a->a_call);
+	failsys_reset();
+
+	CHILD_CHECK(ok || (!op->o_must && calls >= a->a_n));
+	CHILD_CHECK(ok || open_descriptors() == descriptors);
+	look_check();
+	for (int again = 0; again < 2; again++) {
+		if (ok)
+			op->o_undo();
+		look_check();
+		ok = op->o_do();
+		CHILD_CHECK(ok);
+	}
+	op->o_undo();
+	(void)quarry_reap();
+	look_check();
+	CHILD_CHECK(look_heap() <= before);
+	CHILD_CHECK(open_descriptors() == descriptors);
+	if (calls < a->a_n)
+		_exit(SURVIVE_UNTOUCHED);
+}
+
+void
+survive_each(const struct survive_op *op, enum failsys call, bool for_good)
+{
+	unsigned long most = look_quick() ? 1 : 500;
+	struct child c = {0};
+
+	/* The later ones are all alike. */
+	for (unsigned long n = 1; n <= most && c.c_status != SURVIVE_UNTOUCHED;
+	     n += 1 + n / 16) {
+		struct survive_attempt a = {op, call, n, for_good};
+
+		child_run(&c, survive_attempt, &a);
+		if (c.c_signal != 0 ||
+		    (c.c_status != 0 && c.c_status != SURVIVE_UNTOUCHED))
+			fail_msg("call %d, the %lu-th%s: signal %d, status %d,"
+				 " %s",
+			    call, n, for_good ? " and all others" : "",
+			    c.c_signal, c.c_status, c.c_stderr);
+	}
+	assert_true(look_quick() || c.c_status == SURVIVE_UNTOUCHED);
+}
+
+void
+survive(const struct survive_op *op)
+{
+	survive_each(op, FAILSYS_MMAP, true);
+	if (look_quick())
+		return;
+	survive_each(op, FAILSYS_MMAP, false);
+	survive_each(op, FAILSYS_MUNMAP, true);
+	if (look_shadowed())
+		return;
+	survive_each(op, FAILSYS_MADVISE, true);
+	survive_each(op, FAILSYS_MUNMAP, false);
+	survive_each(op, FAILSYS_MADVISE, false);
+	survive_each(op, FAILSYS_MPROTECT, true);
+	survive_each(op, FAILSYS_OPEN, true);
+}
