@@ -32,6 +32,7 @@ struct runs {
 
 /*
  * Invariants, whenever run_lock is free:
+ *   R0  a run is whole quanta.
  *   R1  a free run is on the list of its size in idle or zero, as rn_zero says;
  *       an idle one also on ages.
  *   R2  rs_bytes is the sum of the sizes on the lists.
@@ -364,7 +365,8 @@ vmem__run_alloc(enum vmem__heap_kind kind, size_t size, size_t align,
 
 	if (size > PTRDIFF_MAX / 4 || align > PTRDIFF_MAX / 4)
 		return (NULL);
-	run = take(kind, size, align, qr_min(room, PTRDIFF_MAX / 4));
+	room = qr_roundup(qr_min(room, PTRDIFF_MAX / 4), vmem__heap_quantum());
+	run = take(kind, size, align, room);
 	if (run == NULL && room != 0)
 		run = take(kind, size, align, 0);
 	if (run == NULL && vmem__heap_purge(UINT64_MAX) != 0)
@@ -600,7 +602,7 @@ vmem__heap_stat(struct vmem__heap_stat *st)
 	qr_mutex_exit(&run_lock);
 }
 
-/* R1 to R5 for the runs of one set. */
+/* R0 to R5 for the runs of one set. */
 static void
 check_runs(struct runs *rs)
 {
@@ -614,6 +616,9 @@ check_runs(struct runs *rs)
 			struct vmem__run *next = free_behind(run);
 
 			QR_VERIFY(run->rn_kind == HEAP_FREE);
+			QR_VERIFY(run->rn_size != 0 &&
+			    qr_phase(run->rn_addr | run->rn_size,
+				vmem__heap_quantum()) == 0);
 			QR_VERIFY(runs_of(run) == rs);
 			QR_VERIFY(bin_of(run->rn_size) == b);
 			QR_VERIFY(free_at(run->rn_addr) == run);

@@ -393,6 +393,24 @@ memory_that_the_kernel_will_not_purge_reads_as_zero_too(void **state)
 }
 
 static void
+room_of_any_size_may_be_asked_for(void **state)
+{
+	(void)state;
+
+	/* Refused as a large span, it is tried exactly. */
+	for (size_t room = 1; room < MIB; room = room * 3 + 1) {
+		struct vmem__run *run;
+
+		failsys_nth(FAILSYS_MMAP, 1, ENOMEM);
+		run = run_get(8 * MIB, 16 * KIB, room);
+		vmem__heap_check();
+		vmem__run_free(run);
+		vmem__heap_check();
+		(void)vmem__heap_purge(UINT64_MAX);
+	}
+}
+
+static void
 a_heap_without_memory_says_so_and_works_again(void **state)
 {
 	struct vmem__run *run = run_get(MIB, 16 * KIB, 0);
@@ -428,6 +446,7 @@ main(void)
 	    TEST(idle_memory_over_the_cap_is_purged_and_no_more),
 	    TEST(without_idle_memory_allowed_none_is_kept),
 	    TEST(memory_that_the_kernel_will_not_purge_reads_as_zero_too),
+	    TEST(room_of_any_size_may_be_asked_for),
 	    TEST(a_heap_without_memory_says_so_and_works_again),
 	};
 
