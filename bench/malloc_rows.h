@@ -40,6 +40,15 @@ uint64_t larson_unit(struct bench_worker *w);
 uint64_t threads_unit(struct bench_worker *w);
 uint64_t start_unit(struct bench_worker *w);
 
+/* malloc_classic.c: the workloads of the literature. */
+void scratch_setup(struct bench_worker *w);
+uint64_t scratch_unit(struct bench_worker *w);
+void heap_setup(struct bench_worker *w);
+uint64_t mix_unit(struct bench_worker *w);
+uint64_t stress_unit(struct bench_worker *w);
+uint64_t drift_unit(struct bench_worker *w);
+uint64_t aligned_unit(struct bench_worker *w);
+
 /* malloc_memory.c: what stays resident afterwards. */
 uint64_t idle_unit(struct bench_worker *w);
 uint64_t handround_unit(struct bench_worker *w);
