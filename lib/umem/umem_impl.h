@@ -71,10 +71,13 @@ struct umem_slab {
 	uint32_t sl_nfree;           /* (s) */
 	struct umem_cache *sl_cache; /* (c) */
 	uintptr_t sl_base;           /* (c) first object */
-	struct vmem__run *sl_run;    /* (c) what it is in, if from the heap */
-	struct qr_list sl_link;      /* (s) bin */
-	struct umem_slab *sl_hash;   /* (s) chain, if not from the heap */
-	uint64_t sl_free[];          /* (s) bit i: object i is free */
+	union {
+		struct vmem__run *sl_run;  /* (c) if from the heap */
+		struct umem_slab *sl_hash; /* (s) chain, if not */
+	};
+	struct qr_list sl_link; /* (s) bin */
+	uint32_t sl_purged;     /* (s) sl_nfree when it was purged last */
+	uint64_t sl_free[];     /* (s) bit i: object i is free */
 };
 
 /* Slabs by address.  Locking: slab lock of the cache. */
@@ -202,6 +205,11 @@ bool umem__slab_starts(const struct umem_slab *sl, uintptr_t obj);
 bool umem__slab_holds(struct umem_slab *sl, uintptr_t obj);
 /* Give wholly free slabs back; the number of objects that are handed out. */
 size_t umem__slab_trim(struct umem_cache *cp);
+/*
+ * Give the pages that only free objects touch back to the system; bytes given.
+ * For a cache that is idle: what is handed out next may fault.
+ */
+size_t umem__slab_purge(struct umem_cache *cp);
 /* The numbered invariants of the slabs and lists of cp; aborts if broken. */
 void umem__slab_check(struct umem_cache *cp);
 

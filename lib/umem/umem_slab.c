@@ -271,6 +271,7 @@ slab_take(
 		sl->sl_free[w] = bits;
 	}
 	sl->sl_nfree -= (uint32_t)got;
+	sl->sl_purged = 0;
 	slab_file(cp, sl);
 	return (got);
 }

@@ -82,6 +82,8 @@ maintain(struct umem_cache *cp)
 	cp->cache_misses_at = misses;
 	umem__cache_reap(cp, idle && !cp->cache_drained);
 	cp->cache_drained = idle;
+	if (idle)
+		(void)umem__slab_purge(cp);
 	return (idle);
 }
 
@@ -215,10 +217,13 @@ umem__tick(bool may_start)
 
 /* ---- on request ---- */
 
+static _Atomic size_t slab_bytes; /* purged by reap_everything() so far */
+
 static bool
 reap_everything(struct umem_cache *cp)
 {
 	umem_cache_reap_now(cp);
+	atomic_fetch_add(&slab_bytes, umem__slab_purge(cp));
 	return (true);
 }
 
@@ -247,11 +252,13 @@ umem_reap(void)
 size_t
 umem__reap_all(void)
 {
+	size_t slabs = atomic_load(&slab_bytes);
 	struct vmem__heap_stat before, after;
 
 	vmem__heap_stat(&before);
 	(void)for_each_unlocked(reap_everything);
 	(void)vmem__heap_purge(UINT64_MAX);
 	vmem__heap_stat(&after);
-	return (after.purged - before.purged);
+	return (
+	    after.purged - before.purged + atomic_load(&slab_bytes) - slabs);
 }
