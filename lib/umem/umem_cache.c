@@ -3,6 +3,7 @@
  */
 #include "umem/umem_impl.h"
 #include "umem/umem_options.h"
+#include "umem/umem_report.h"
 
 #include "base/fmt.h"
 #include "base/panic.h"
@@ -267,7 +268,7 @@ umem_cache_reap_now(umem_cache_t *cp)
 
 static void *
 qcache_create(const char *name, size_t size, size_t align, vmem_t *arena,
-    size_t slabsize, int flags)
+    size_t slabsize, int flags, struct vmem__qcache_hit *hit)
 {
 	struct cache_attr ca = {
 	    .ca_name = name,
@@ -281,8 +282,11 @@ qcache_create(const char *name, size_t size, size_t align, vmem_t *arena,
 	struct umem_cache *cp = cache_make(&ca, &error);
 
 	(void)flags;
-	if (cp != NULL)
-		cache_list(cp);
+	if (cp == NULL)
+		return (NULL);
+	hit->qh_off = (uint32_t)cp->cache_off;
+	hit->qh_shift = cp->cache_shift;
+	cache_list(cp);
 	return (cp);
 }
 
@@ -296,11 +300,9 @@ static bool
 qcache_alloc(void *cache, int vmflag, uintptr_t *addr)
 {
 	struct umem_cache *cp = cache;
-	uintptr_t word = percpu_pop(cp->cache_off);
+	uintptr_t word = umem__cpu_alloc(cp);
 
 	(void)vmflag;
-	if (QR_UNLIKELY(word == 0))
-		word = umem__cpu_alloc(cp);
 	*addr = umem__word_addr(cp, word);
 	return (word != 0);
 }
@@ -309,10 +311,12 @@ static void
 qcache_free(void *cache, uintptr_t addr)
 {
 	struct umem_cache *cp = cache;
-	uintptr_t word = umem__word(cp, addr);
 
-	if (QR_UNLIKELY((word & 1) != 0 || !percpu_push(cp->cache_off, word)))
-		umem__cpu_free(cp, word);
+	/* No slab begins at 0, and no stack can hold it. */
+	if (addr == 0)
+		umem__report_free(cp, addr, umem__slab_judge(cp, addr));
+	else
+		umem__cpu_free(cp, umem__word(cp, addr));
 }
 
 static void

@@ -350,19 +350,36 @@ alloc_slowly(vmem_t *vmp, size_t size, int vmflag)
 	return (NULL);
 }
 
-void *
-vmem_alloc(vmem_t *vmp, size_t size, int vmflag)
+/*
+ * Apart from vmem_alloc, or a hit in a quantum cache would save and restore the
+ * registers that are used here.
+ */
+static QR_NOINLINE void *
+alloc_uncached(vmem_t *vmp, size_t size, int vmflag)
 {
 	uintptr_t addr;
 
-	if (QR_UNLIKELY(size <= vmp->vm_qcache_max ||
-		(flags_of(vmflag) & (POLICIES | MTBF)) != 0))
+	if (QR_UNLIKELY(
+		size == 0 || (flags_of(vmflag) & (POLICIES | MTBF)) != 0))
 		return (alloc_slowly(vmp, size, vmflag));
 	qr_mutex_enter(&vmp->vm_lock);
 	if (QR_UNLIKELY(!vmem__dense_take(vmp, size, &addr)))
 		return (alloc_on(vmp, size, vmflag));
 	qr_mutex_exit(&vmp->vm_lock);
 	return ((void *)addr);
+}
+
+QR_HOT void *
+vmem_alloc(vmem_t *vmp, size_t size, int vmflag)
+{
+	uintptr_t addr;
+
+	if (size - 1 >= vmp->vm_qcache_max)
+		return (alloc_uncached(vmp, size, vmflag));
+	addr = vmem__qcache_pop(vmp, size);
+	if (QR_LIKELY(addr != 0))
+		return ((void *)addr);
+	return (alloc_slowly(vmp, size, vmflag));
 }
 
 void *
@@ -464,11 +481,11 @@ vmem_xfree(vmem_t *vmp, void *addr, size_t size)
 	vmem_xfree_addr(vmp, (uintptr_t)addr, size);
 }
 
-void
+QR_HOT void
 vmem_free(vmem_t *vmp, void *addr, size_t size)
 {
-	if (size - 1 < vmp->vm_qcache_max)
-		vmem__qcache_free(vmp, (uintptr_t)addr, size);
-	else
+	if (size - 1 >= vmp->vm_qcache_max)
 		vmem_xfree_addr(vmp, (uintptr_t)addr, size);
+	else if (QR_UNLIKELY(!vmem__qcache_push(vmp, (uintptr_t)addr, size)))
+		vmem__qcache_free(vmp, (uintptr_t)addr, size);
 }

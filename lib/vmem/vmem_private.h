@@ -19,15 +19,25 @@
  * Quantum caches are object caches, and those live above.  The table is
  * filled in at start-up; an arena created before that has no caches.
  *
+ * create tells how a hit is made without a call: percpu_pop(qh_off), and
+ * percpu_push() of an integer, which are kept turned left by qh_shift.  It finds
+ * 0 there, the slot that always misses.  alloc and free are for misses.
+ *
  * No lock of vmem is held around any call.  alloc and free are given integers
  * that may name no memory.  alloc honours the VM_KMFLAGS bits; 0 is an
  * ordinary address.  reap gives one cache's idle objects back to its arena;
  * reap_all asks every cache in the process, and is called whenever an arena
  * of memory is about to fail or to sleep: it limits its own rate.
  */
+struct vmem__qcache_hit {
+	uint32_t qh_off;
+	uint32_t qh_shift;
+};
+
 struct vmem__qcache_ops {
 	void *(*create)(const char *name, size_t size, size_t align,
-	    vmem_t *arena, size_t slabsize, int flags);
+	    vmem_t *arena, size_t slabsize, int flags,
+	    struct vmem__qcache_hit *hit);
 	void (*destroy)(void *cache);
 	bool (*alloc)(void *cache, int vmflag, uintptr_t *addr);
 	void (*free)(void *cache, uintptr_t addr);

@@ -65,7 +65,7 @@ vmem__qcache_setup(struct vmem *vmp, size_t qcache_max, int vmflag)
 
 		qr_snprintf(name, sizeof(name), "%s_%lu", vmp->vm_name, size);
 		vmp->vm_qcache[made] = ops->create(name, size, vmp->vm_quantum,
-		    vmp, slab, vmflag & VM_KMFLAGS);
+		    vmp, slab, vmflag & VM_KMFLAGS, &vmp->vm_qhit[made]);
 		if (vmp->vm_qcache[made] == NULL)
 			break;
 		made++;
@@ -91,19 +91,29 @@ int
 vmem__qcache_alloc(struct vmem *vmp, size_t size, int vmflag,
     const struct timespec *deadline, uintptr_t *addrp)
 {
-	void *cache = vmp->vm_qcache[(size - 1) >> vmp->vm_qshift];
+	size_t i = (size - 1) >> vmp->vm_qshift;
 	int flags = (vmflag & VM_KMFLAGS & ~VM_PANIC) | VM_NOSLEEP;
 	int error = 0;
 
-	while (error == 0 && !ops_get()->alloc(cache, flags, addrp))
+	*addrp = percpu_pop(vmp->vm_qhit[i].qh_off) >> vmp->vm_qhit[i].qh_shift;
+	if (QR_LIKELY(*addrp != 0))
+		return (0);
+	while (error == 0 && !ops_get()->alloc(vmp->vm_qcache[i], flags, addrp))
 		error = vmem__pause(vmp, vmflag, deadline);
 	return (error);
 }
 
+/* Turned or not, what is odd is not for stacks, nor is 0: vmem__qcache_push. */
 void
 vmem__qcache_free(struct vmem *vmp, uintptr_t addr, size_t size)
 {
-	ops_get()->free(vmp->vm_qcache[(size - 1) >> vmp->vm_qshift], addr);
+	size_t i = (size - 1) >> vmp->vm_qshift;
+	unsigned shift = vmp->vm_qhit[i].qh_shift;
+	uintptr_t word = addr << shift | addr >> (-shift & 63);
+
+	if (QR_UNLIKELY((word & 1) != 0 || word == 0 ||
+		!percpu_push(vmp->vm_qhit[i].qh_off, word)))
+		ops_get()->free(vmp->vm_qcache[i], addr);
 }
 
 static void

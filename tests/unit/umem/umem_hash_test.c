@@ -410,6 +410,68 @@ quantum_caches_are_of_at_most_16_quanta(void **state)
 	assert_false(look_cache("integers_16", &us));
 }
 
+struct qcache_free {
+	vmem_t *vmp;
+	uintptr_t addr;
+	size_t size;
+};
+
+static void
+free_into_qcache(void *arg)
+{
+	const struct qcache_free *f = arg;
+
+	vmem_free(f->vmp, (void *)f->addr, f->size);
+}
+
+static void
+bad_frees_into_quantum_caches_are_seen_at_once(void **state)
+{
+	static const size_t quanta[] = {1, 16};
+	(void)state;
+
+	for (unsigned i = 0; i < 2; i++) {
+		size_t q = quanta[i];
+		vmem_t *vmp = arena_of(4096, 4096 * q, q, 8 * q);
+		uintptr_t p = (uintptr_t)vmem_alloc(vmp, q, VM_NOSLEEP);
+		struct qcache_free zero = {vmp, 0, q}, odd = {vmp, p + 1, q};
+
+		child_expect_abort_like(free_into_qcache, &zero,
+		    "umem allocator: invalid free: buffer not in cache: *");
+		if (q > 1)
+			child_expect_abort_like(free_into_qcache, &odd,
+			    "umem allocator: bad free: not the start of a "
+			    "buffer: *");
+		vmem_free(vmp, (void *)p, q);
+		vmem_destroy(vmp);
+	}
+}
+
+static void
+a_pair_from_a_quantum_cache_makes_no_miss(void **state)
+{
+	static const size_t quanta[] = {1, 16};
+	(void)state;
+
+	for (unsigned i = 0; i < 2 && percpu__restartable; i++) {
+		size_t q = quanta[i];
+		vmem_t *vmp = arena_of(4096, 4096 * q, q, 8 * q);
+		const char *name = q == 1 ? "integers_3" : "integers_48";
+		struct umem_stat before, after;
+
+		for (unsigned k = 0; k < 1000; k++) {
+			if (k == 10)
+				assert_true(look_cache(name, &before));
+			vmem_free(
+			    vmp, vmem_alloc(vmp, 3 * q, VM_NOSLEEP), 3 * q);
+		}
+		assert_true(look_cache(name, &after));
+		/* On another CPU it finds nothing at first. */
+		assert_in_range(after.us_allocs - before.us_allocs, 0, 50);
+		vmem_destroy(vmp);
+	}
+}
+
 #define TEST(test) cmocka_unit_test_teardown(test, end)
 
 int
@@ -427,6 +489,8 @@ main(void)
 	    TEST(quantum_caches_serve_any_integers),
 	    TEST(quantum_caches_of_an_arena_with_0_never_answer_it),
 	    TEST(quantum_caches_are_of_at_most_16_quanta),
+	    TEST(bad_frees_into_quantum_caches_are_seen_at_once),
+	    TEST(a_pair_from_a_quantum_cache_makes_no_miss),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));

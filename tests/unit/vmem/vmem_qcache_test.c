@@ -29,11 +29,12 @@ static void (*on_reap_all)(void);
 
 static void *
 cache_create(const char *name, size_t size, size_t align, vmem_t *arena,
-    size_t slab, int flags)
+    size_t slab, int flags, struct vmem__qcache_hit *hit)
 {
 	struct cache *c;
 
 	(void)flags;
+	(void)hit;
 	if (ncaches >= refuse_from || ncaches == CACHES_MAX)
 		return (NULL);
 	c = calloc(1, sizeof(*c));
