@@ -170,6 +170,36 @@ t22_frees_do_not_allocate(void **state)
 	child_expect_exit(do_frees, NULL, 0);
 }
 
+/* Whatever is mapped, or cannot be. */
+static void
+do_look_at_errno(void *arg)
+{
+	vmem_alloc_t *afunc;
+	vmem_free_t *ffunc;
+	vmem_t *heap = vmem_heap_arena(&afunc, &ffunc);
+	vmem_t *vm = vmem_create(
+	    "memory", NULL, 0, 64, afunc, ffunc, heap, 0, VM_NOSLEEP);
+	void *p;
+
+	(void)arg;
+	errno = 77;
+	p = vmem_alloc(vm, 64 << 20, VM_NOSLEEP);
+	CHILD_CHECK(p != NULL && errno == 77);
+	vmem_free(vm, p, 64 << 20);
+	CHILD_CHECK(errno == 77);
+	failsys_reset();
+	failsys_from(FAILSYS_MMAP, 1, ENOMEM);
+	CHILD_CHECK(vmem_alloc(vm, (size_t)1 << 30, VM_NOSLEEP) == NULL);
+	CHILD_CHECK(failsys_calls(FAILSYS_MMAP) > 0 && errno == 77);
+}
+
+static void
+errno_is_left_alone(void **state)
+{
+	(void)state;
+	child_expect_exit(do_look_at_errno, NULL, 0);
+}
+
 int
 main(void)
 {
@@ -177,6 +207,7 @@ main(void)
 	    cmocka_unit_test(t22_a_failed_mmap_loses_nothing),
 	    cmocka_unit_test(t22_nor_when_spans_are_imported),
 	    cmocka_unit_test(t22_frees_do_not_allocate),
+	    cmocka_unit_test(errno_is_left_alone),
 	};
 
 	return (cmocka_run_group_tests_name("vmem_oom", tests, NULL, NULL));

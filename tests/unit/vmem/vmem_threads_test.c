@@ -13,14 +13,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum {
-	UNITS = 256,
-	THREADS = 4,
-	HELD = 16,
-	STEPS = 4000,
-	QUICK = 300,
-	LOOKS = 100
-};
+enum { UNITS = 256, THREADS = 4, HELD = 16, STEPS = 4000, QUICK = 300 };
 
 static unsigned steps = STEPS;
 static _Atomic unsigned char owner[UNITS + 1];

@@ -289,6 +289,22 @@ a_deadline_ends_a_sleep(void **state)
 }
 
 static void
+a_sleeper_is_not_cancelled(void **state)
+{
+	vmem_t *vm = named("a", Q, Q, NULL);
+	struct sleeper s = {vm, "a", Q, 0, 0, 0, NULL};
+	void *p = vmem_alloc(vm, Q, VM_NOSLEEP);
+	(void)state;
+
+	sleeper_start(&s);
+	assert_int_equal(pthread_cancel(s.thread), 0);
+	(void)usleep(20000);
+	vmem_free(vm, p, Q);
+	vmem_free(vm, sleeper_join(&s), Q);
+	done(vm);
+}
+
+static void
 many_sleepers_share_what_comes(void **state)
 {
 	enum { N = 8 };
@@ -371,6 +387,7 @@ main(void)
 	    cmocka_unit_test(
 		t27_nosleep_never_waits_for_a_sleeper_or_its_import),
 	    cmocka_unit_test(a_deadline_ends_a_sleep),
+	    cmocka_unit_test(a_sleeper_is_not_cancelled),
 	    cmocka_unit_test(many_sleepers_share_what_comes),
 	    cmocka_unit_test(
 		the_child_of_fork_goes_on_without_the_sleepers_and_walks_of_others),
