@@ -162,6 +162,7 @@ look(struct report *re)
 	struct physpool *pool = re->re_pool;
 	const struct contig_req *rq = &re->re_req;
 
+	contig__settle(pool);
 	if (!would_fit(pool, pool->pp_arena, rq, &re->re_pa)) {
 		re->re_error = contig__verdict(pool, rq);
 		re->re_blame = blame(pool,

@@ -104,20 +104,61 @@ contig__wake(struct physpool *pool)
 		qr_cond_broadcast(&pool->pp_cond);
 }
 
+/* What nobody has goes back to the arena.  pp_lock is held. */
+static void
+give_back(struct physpool *pool, struct physrun *run, vm_paddr_t pa)
+{
+	size_t size = run->ru_size;
+
+	run->ru_size = 0;
+	vmem_xfree_addr(pool->pp_arena, pa, size);
+}
+
+void
+contig__settle(struct physpool *pool)
+{
+	qr_mutex_assert_held(&pool->pp_lock);
+
+	if (pool->pp_in_hand)
+		give_back(pool,
+		    physpool__run(pool, physpool__va(pool, pool->pp_answer)),
+		    pool->pp_answer);
+	pool->pp_in_hand = false;
+	pool->pp_fresh = false;
+}
+
 /* A run is no longer anybody's.  pp_lock is held. */
 static void
 run_free(struct physpool *pool, struct physrun *run, vm_paddr_t pa)
 {
-	size_t size = run->ru_size;
-
 	pool->pp_nout--;
 	run->ru_type = NULL;
-	if (pool->pp_reserves == NULL ||
-	    !physpool__reserved_put(pool, pa, size)) {
-		run->ru_size = 0;
-		vmem_xfree_addr(pool->pp_arena, pa, size);
+	if (QR_LIKELY(pool->pp_fresh && pa == pool->pp_answer &&
+		pool->pp_reserves == NULL && pool->pp_waiters == 0)) {
+		pool->pp_in_hand = true;
+		return;
 	}
+	contig__settle(pool);
+	if (pool->pp_reserves == NULL ||
+	    !physpool__reserved_put(pool, pa, run->ru_size))
+		give_back(pool, run, pa);
 	contig__wake(pool);
+}
+
+/* Somewhere, by whatever way.  0, ENOSPC or ENOMEM. */
+static int
+find(struct physpool *pool, const struct contig_req *rq, vm_paddr_t *pap)
+{
+	contig__settle(pool);
+	pool->pp_last = *rq;
+	if (QR_LIKELY(contig__take(pool, pool->pp_arena, rq, pap))) {
+		pool->pp_answer = *pap;
+		pool->pp_fresh = true;
+		return (0);
+	}
+	return (physpool__reserved_take(pool, rq, pap)
+		? 0
+		: contig__verdict(pool, rq));
 }
 
 /*
@@ -128,13 +169,16 @@ static int
 attempt(struct physpool *pool, struct mtype *mt, const struct contig_req *rq,
     uintptr_t *vap)
 {
+	vm_paddr_t pa = pool->pp_answer;
 	struct physrun *run;
-	vm_paddr_t pa;
+	int error = 0;
 
-	pool->pp_last = *rq;
-	if (QR_UNLIKELY(!contig__take(pool, pool->pp_arena, rq, &pa) &&
-		!physpool__reserved_take(pool, rq, &pa)))
-		return (contig__verdict(pool, rq));
+	if (pool->pp_in_hand && contig__same(rq, &pool->pp_last))
+		pool->pp_in_hand = false;
+	else
+		error = find(pool, rq, &pa);
+	if (QR_UNLIKELY(error != 0))
+		return (error);
 	*vap = physpool__va(pool, pa);
 	run = physpool__run(pool, *vap);
 	*run = (struct physrun){mt, rq->rq_size};

@@ -15,10 +15,10 @@
 #include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
-/* (t): the records, who is registered, and everybody who waits. */
+/* (t): the records, and who is registered. */
 static struct qr_mutex types_lock = QR_MUTEX_INIT(QR_RANK_CLIENT);
-static struct qr_cond types_cond = QR_COND_INIT;
 static struct qr_list types = QR_LIST_INIT(types); /* by mt_id */
 static struct malloc_type *newest;                 /* chain of ks_next */
 static uint64_t last_id;
@@ -49,7 +49,7 @@ record_make(const char *name)
 		errno = ENOMEM;
 		return (NULL);
 	}
-	*mt = (struct mtype){.mt_refs = 1};
+	*mt = (struct mtype){.mt_lock = QR_MUTEX_INIT(QR_RANK_MTYPE)};
 	(void)qr_snprintf(mt->mt_name, sizeof(mt->mt_name), "%s", name);
 	return (mt);
 }
@@ -113,28 +113,6 @@ malloc_type_register(struct malloc_type *type)
 	return (mtype__of(type, "malloc_type_register") != NULL ? 0 : errno);
 }
 
-/*
- * Drop a reference; the record may be gone afterwards.  False when `floor` of
- * them are left and have to stay.
- */
-static bool
-record_release(struct mtype *mt, uint64_t floor)
-{
-	uint64_t refs = atomic_load(&mt->mt_refs);
-
-	do {
-		if (refs <= floor)
-			return (false);
-	} while (!atomic_compare_exchange_weak(&mt->mt_refs, &refs, refs - 1));
-	if (refs > 1)
-		return (true);
-	qr_mutex_enter(&types_lock);
-	qr_list_remove(&mt->mt_link);
-	qr_mutex_exit(&types_lock);
-	record_give_up(mt);
-	return (true);
-}
-
 /* Take a type off the chain.  The lock is held. */
 static void
 unchain(struct malloc_type *type)
@@ -147,34 +125,60 @@ unchain(struct malloc_type *type)
 	type->ks_next = NULL;
 }
 
+/* Nobody has it any more. */
+static void
+record_remove(struct mtype *mt)
+{
+	qr_mutex_enter(&types_lock);
+	qr_list_remove(&mt->mt_link);
+	qr_mutex_exit(&types_lock);
+	record_give_up(mt);
+}
+
+/* A record without a type, as it was when it lost that. */
+struct orphan {
+	uint64_t or_blocks;
+	uint64_t or_bytes;
+	char or_name[MTYPE_NAME_MAX];
+};
+
+/* From now on its blocks are all that the record is for.  (t) is held. */
+static void
+record_orphan(struct mtype *mt, struct orphan * or)
+{
+	unchain(mt->mt_type);
+	qr_mutex_enter(&mt->mt_lock);
+	if (mt->mt_type != &mt->mt_own)
+		__atomic_store_n(
+		    &mt->mt_type->ks_handle, NULL, __ATOMIC_RELAXED);
+	mt->mt_type = NULL;
+	atomic_store_explicit(&mt->mt_gone, true, memory_order_relaxed);
+	or->or_blocks = mt->mt_blocks;
+	or->or_bytes = mt->mt_use;
+	memcpy(or->or_name, mt->mt_name, sizeof(or->or_name));
+	qr_mutex_exit(&mt->mt_lock);
+}
+
 void
 malloc_type_unregister(struct malloc_type *type)
 {
+	struct orphan or ;
 	struct mtype *mt;
-	uint64_t blocks;
 
 	if (atomic_load(&exiting) || type == NULL || type->ks_magic != M_MAGIC)
 		return;
 	qr_mutex_enter(&types_lock);
 	mt = handle_of(type);
-	if (mt != NULL) {
-		unchain(type);
-		mt->mt_type = NULL;
-		atomic_store(&mt->mt_gone, true);
-		if (type != &mt->mt_own)
-			__atomic_store_n(
-			    &type->ks_handle, NULL, __ATOMIC_RELAXED);
-	}
+	if (mt != NULL)
+		record_orphan(mt, & or);
 	qr_mutex_exit(&types_lock);
-	if (mt == NULL)
-		return;
-	blocks = atomic_load(&mt->mt_refs) - 1;
-	if (blocks > 0)
+	if (mt != NULL && or.or_blocks == 0)
+		record_remove(mt);
+	else if (mt != NULL)
 		qr_warn("malloc type %s is unregistered with %llu bytes in "
 			"%llu blocks",
-		    mt->mt_name, (unsigned long long)atomic_load(&mt->mt_use),
-		    (unsigned long long)blocks);
-	(void)record_release(mt, 0);
+		    or.or_name, (unsigned long long) or.or_bytes,
+		    (unsigned long long) or.or_blocks);
 }
 
 void
@@ -213,98 +217,80 @@ mtype__name(const struct malloc_type *type)
 
 /* ---- accounting ---- */
 
-/* Both sides of a wait order what they write before what they read. */
-static bool
-add_use(struct mtype *mt, uint64_t bytes)
+/* Would `bytes` more be beyond the limit?  mt_lock is held. */
+static inline bool
+over_limit(const struct mtype *mt, uint64_t bytes)
 {
-	uint64_t limit = atomic_load(&mt->mt_limit);
-	uint64_t use = atomic_load(&mt->mt_use), high;
-
-	do {
-		if (limit != 0 && (use > limit || bytes > limit - use))
-			return (false);
-	} while (!atomic_compare_exchange_weak(&mt->mt_use, &use, use + bytes));
-	use += bytes;
-	high = atomic_load_explicit(&mt->mt_high, memory_order_relaxed);
-	while (QR_UNLIKELY(use > high) &&
-	    !atomic_compare_exchange_weak(&mt->mt_high, &high, use))
-		continue;
-	return (true);
+	return (QR_UNLIKELY(mt->mt_limit != 0) &&
+	    (mt->mt_use > mt->mt_limit || bytes > mt->mt_limit - mt->mt_use));
 }
 
 bool
 mtype__charge(struct mtype *mt, uint64_t bytes, uint64_t sizes)
 {
-	if (!add_use(mt, bytes))
-		return (false);
-	atomic_fetch_add_explicit(&mt->mt_refs, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&mt->mt_requests, 1, memory_order_relaxed);
-	if (QR_UNLIKELY((sizes &
-			    ~atomic_load_explicit(
-				&mt->mt_sizes, memory_order_relaxed)) != 0))
-		atomic_fetch_or(&mt->mt_sizes, sizes);
-	return (true);
-}
+	bool over;
 
-static void
-wake(void)
-{
-	qr_mutex_enter(&types_lock);
-	qr_cond_broadcast(&types_cond);
-	qr_mutex_exit(&types_lock);
-}
-
-/* A type that has less did not allocate the block. */
-static bool
-sub_use(struct mtype *mt, uint64_t bytes)
-{
-	uint64_t use = atomic_load(&mt->mt_use);
-
-	do {
-		if (use < bytes)
-			return (false);
-	} while (!atomic_compare_exchange_weak(&mt->mt_use, &use, use - bytes));
-	return (true);
+	qr_mutex_enter(&mt->mt_lock);
+	over = over_limit(mt, bytes);
+	if (QR_LIKELY(!over)) {
+		mt->mt_blocks++;
+		mt->mt_use += bytes;
+		mt->mt_high = qr_max(mt->mt_high, mt->mt_use);
+		mt->mt_requests++;
+		mt->mt_sizes |= sizes;
+	}
+	qr_mutex_exit(&mt->mt_lock);
+	return (!over);
 }
 
 bool
 mtype__uncharge(struct mtype *mt, uint64_t bytes)
 {
-	if (QR_UNLIKELY(!sub_use(mt, bytes)))
-		return (false);
-	if (QR_UNLIKELY(atomic_load(&mt->mt_waiters) != 0))
-		wake();
-	if (QR_LIKELY(record_release(mt, atomic_load(&mt->mt_gone) ? 0 : 1)))
-		return (true);
-	atomic_fetch_add(&mt->mt_use, bytes);
-	return (false);
+	bool has, last = false;
+
+	qr_mutex_enter(&mt->mt_lock);
+	has = mt->mt_blocks > 0 && mt->mt_use >= bytes;
+	if (QR_LIKELY(has)) {
+		mt->mt_blocks--;
+		mt->mt_use -= bytes;
+		last = mt->mt_blocks == 0 && mt->mt_type == NULL;
+		if (QR_UNLIKELY(mt->mt_waiters != 0))
+			qr_cond_broadcast(&mt->mt_cond);
+	}
+	qr_mutex_exit(&mt->mt_lock);
+	if (QR_UNLIKELY(last))
+		record_remove(mt);
+	return (has);
 }
 
 int
 mtype__wait(struct mtype *mt, uint64_t bytes, const struct timespec *deadline)
 {
 	bool in_time = true;
-	int error = EAGAIN;
+	int error = 0;
 
-	qr_mutex_enter(&types_lock);
-	atomic_fetch_add(&mt->mt_waiters, 1);
-	while (error == EAGAIN) {
-		uint64_t limit = atomic_load(&mt->mt_limit);
-		uint64_t use = atomic_load(&mt->mt_use);
-
-		if (limit == 0 || (use <= limit && bytes <= limit - use))
-			error = 0;
-		else if (bytes > limit)
+	qr_mutex_enter(&mt->mt_lock);
+	mt->mt_waiters++;
+	while (error == 0 && over_limit(mt, bytes)) {
+		if (bytes > mt->mt_limit)
 			error = ENOMEM;
 		else if (!in_time)
 			error = ETIMEDOUT;
 		else
 			in_time = qr_cond_timedwait(
-			    &types_cond, &types_lock, deadline);
+			    &mt->mt_cond, &mt->mt_lock, deadline);
 	}
-	atomic_fetch_sub(&mt->mt_waiters, 1);
-	qr_mutex_exit(&types_lock);
+	mt->mt_waiters--;
+	qr_mutex_exit(&mt->mt_lock);
 	return (error);
+}
+
+void
+mtype__failed(struct mtype *mt)
+{
+	qr_mutex_enter(&mt->mt_lock);
+	mt->mt_failed++;
+	qr_mutex_exit(&mt->mt_lock);
 }
 
 /* ---- limits ---- */
@@ -318,12 +304,12 @@ set_limit(struct malloc_type *type, uint64_t bytes, bool raise, const char *who)
 
 	if (mt == NULL)
 		return (errno);
-	qr_mutex_enter(&types_lock);
-	old = atomic_load(&mt->mt_limit);
+	qr_mutex_enter(&mt->mt_lock);
+	old = mt->mt_limit;
 	if (!raise || (old != 0 && (bytes == 0 || bytes > old)))
-		atomic_store(&mt->mt_limit, bytes);
-	qr_cond_broadcast(&types_cond);
-	qr_mutex_exit(&types_lock);
+		mt->mt_limit = bytes;
+	qr_cond_broadcast(&mt->mt_cond);
+	qr_mutex_exit(&mt->mt_lock);
 	return (0);
 }
 
@@ -345,32 +331,22 @@ kmalloc_set_unlimited(struct malloc_type *type)
 	(void)set_limit(type, 0, false, "kmalloc_set_unlimited");
 }
 
-long
-kmalloc_limit(struct malloc_type *type)
-{
-	struct mtype *mt = mtype__of(type, "kmalloc_limit");
-	uint64_t limit = mt == NULL ? 0 : atomic_load(&mt->mt_limit);
-
-	return (limit == 0 || limit > LONG_MAX ? LONG_MAX : (long)limit);
-}
-
 /* ---- looking ---- */
 
 static void
 read_stats(struct mtype *mt, struct malloc_type_stats *st)
 {
-	uint64_t refs = atomic_load(&mt->mt_refs);
-	uint64_t registered = atomic_load(&mt->mt_gone) ? 0 : 1;
-
+	qr_mutex_enter(&mt->mt_lock);
 	*st = (struct malloc_type_stats){
-	    .inuse = refs - qr_min(refs, registered),
-	    .memuse = atomic_load(&mt->mt_use),
-	    .highuse = atomic_load(&mt->mt_high),
-	    .requests = atomic_load(&mt->mt_requests),
-	    .failed = atomic_load(&mt->mt_failed),
-	    .limit = atomic_load(&mt->mt_limit),
-	    .sizes = atomic_load(&mt->mt_sizes),
+	    .inuse = mt->mt_blocks,
+	    .memuse = mt->mt_use,
+	    .highuse = mt->mt_high,
+	    .requests = mt->mt_requests,
+	    .failed = mt->mt_failed,
+	    .limit = mt->mt_limit,
+	    .sizes = mt->mt_sizes,
 	};
+	qr_mutex_exit(&mt->mt_lock);
 }
 
 int
@@ -413,6 +389,18 @@ mtype__next(uint64_t id, struct mtype__row *row)
 	return (mt != NULL);
 }
 
+long
+kmalloc_limit(struct malloc_type *type)
+{
+	struct mtype *mt = mtype__of(type, "kmalloc_limit");
+	struct malloc_type_stats st = {.limit = 0};
+
+	if (mt != NULL)
+		read_stats(mt, &st);
+	return (
+	    st.limit == 0 || st.limit > LONG_MAX ? LONG_MAX : (long)st.limit);
+}
+
 void
 malloc_type_list(void (*fn)(struct malloc_type *, void *), void *arg)
 {
@@ -441,11 +429,15 @@ static void
 fork_prepare(void)
 {
 	qr_mutex_enter_nested(&types_lock);
+	QR_LIST_FOREACH (mt, &types, struct mtype, mt_link)
+		qr_mutex_enter_nested(&mt->mt_lock);
 }
 
 static void
 fork_parent(void)
 {
+	QR_LIST_FOREACH (mt, &types, struct mtype, mt_link)
+		qr_mutex_exit(&mt->mt_lock);
 	qr_mutex_exit(&types_lock);
 }
 
@@ -453,10 +445,11 @@ fork_parent(void)
 static void
 fork_child(void)
 {
-	qr_cond_init(&types_cond);
-	QR_LIST_FOREACH (mt, &types, struct mtype, mt_link)
-		atomic_store(&mt->mt_waiters, 0);
-	qr_mutex_exit(&types_lock);
+	QR_LIST_FOREACH (mt, &types, struct mtype, mt_link) {
+		mt->mt_waiters = 0;
+		qr_cond_init(&mt->mt_cond);
+	}
+	fork_parent();
 }
 
 /*

@@ -6,9 +6,8 @@
  * first used.  Blocks are charged to the record: it outlives the type, which
  * lies in an object that can be unloaded, until the last block is freed.
  *
- * Why one counter for all CPUs and not one for each: a limit and a peak are
- * about the sum, and have to be exact.  Everything that an allocation changes
- * is on one cache line.
+ * Why one count for all CPUs and not one for each: a limit and a peak are about
+ * the sum, and have to be exact.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -17,6 +16,7 @@
 
 #include "base/bits.h"
 #include "base/list.h"
+#include "os/os_lock.h"
 
 #include <quarry/malloc_type.h>
 
@@ -27,25 +27,27 @@
 enum { MTYPE_NAME_MAX = 32 };
 
 /*
- * Invariants, whenever nobody is inside a call:
- *   T1  mt_refs is the number of blocks, and one more while registered; the
- *       record is given up when it becomes 0.
- *   T2  mt_use is the sum of what its blocks were charged, and at most mt_high.
- *   T3  no charge takes mt_use beyond mt_limit, unless that is 0.
- * Locking: (c) constant; (a) atomic; (t) the lock of all types; (t,a) written
- * under it, read without.
+ * Invariants, whenever mt_lock is free:
+ *   T1  the record is on the list of all; it has a type or a block.
+ *   T2  mt_use is the sum of what its mt_blocks were charged, and at most
+ *       mt_high.
+ *   T3  no charge took mt_use beyond the limit of its time.
+ * Locking: (c) constant; (m) mt_lock; (t) the lock of all types; (m,t) written
+ * under both.
  */
 struct mtype {
-	_Atomic uint64_t mt_refs;     /* (a) */
-	_Atomic uint64_t mt_use;      /* (a) bytes */
-	_Atomic uint64_t mt_high;     /* (a) most of them so far */
-	_Atomic uint64_t mt_limit;    /* (t,a) 0 = none */
-	_Atomic uint64_t mt_requests; /* (a) */
-	_Atomic uint64_t mt_sizes;    /* (a) */
-	_Atomic uint64_t mt_failed;   /* (a) */
-	_Atomic unsigned mt_waiters;  /* (t,a) */
-	_Atomic bool mt_gone;         /* (t,a) unregistered */
-	struct malloc_type *mt_type;  /* (t) NULL: unregistered */
+	struct qr_mutex mt_lock; /* rank QR_RANK_MTYPE */
+	uint64_t mt_blocks;      /* (m) */
+	uint64_t mt_use;         /* (m) bytes in them */
+	uint64_t mt_high;        /* (m) the most that there were */
+	uint64_t mt_limit;       /* (m) 0 = none */
+	uint64_t mt_requests;    /* (m) */
+	uint64_t mt_sizes;       /* (m) */
+	uint64_t mt_failed;      /* (m) */
+	unsigned mt_waiters;     /* (m) */
+	struct qr_cond mt_cond; /* with mt_lock: use sank, or the limit moved */
+	_Atomic bool mt_gone;   /* (m,t) unregistered */
+	struct malloc_type *mt_type;  /* (m,t) NULL: unregistered */
 	struct qr_list mt_link;       /* (t) all records */
 	uint64_t mt_id;               /* (c) 1, 2, ... */
 	struct malloc_type mt_own;    /* of kmalloc_create */
@@ -73,12 +75,12 @@ const char *mtype__name(const struct malloc_type *type);
 
 /*
  * A block of this many bytes, if the limit allows; `sizes` is its bit in the
- * statistics, or 0.  Takes no lock.
+ * statistics, or 0.
  */
 bool mtype__charge(struct mtype *mt, uint64_t bytes, uint64_t sizes);
 /*
  * A block is no more; the record may be gone afterwards.  False, and nothing is
- * changed, when the type has none.  Holds no lock of a client.
+ * changed, when the type has none of that size.  Holds no lock of a client.
  */
 bool mtype__uncharge(struct mtype *mt, uint64_t bytes);
 /*
@@ -88,11 +90,7 @@ bool mtype__uncharge(struct mtype *mt, uint64_t bytes);
 int mtype__wait(
     struct mtype *mt, uint64_t bytes, const struct timespec *deadline);
 /* A request was not served. */
-static inline void
-mtype__failed(struct mtype *mt)
-{
-	atomic_fetch_add_explicit(&mt->mt_failed, 1, memory_order_relaxed);
-}
+void mtype__failed(struct mtype *mt);
 
 /* The record after the one of this id, 0 for the first; false at the end. */
 struct mtype__row {

@@ -218,6 +218,7 @@ physpool_destroy(physpool_t *pool)
 	qr_mutex_enter(&pool->pp_lock);
 	busy = pool->pp_nout != 0 || pool->pp_waiters != 0 ||
 	    pool == atomic_load(&default_pool);
+	contig__settle(pool);
 	qr_mutex_exit(&pool->pp_lock);
 	if (busy)
 		return (EBUSY);
@@ -332,10 +333,14 @@ fork_parent(void)
 	qr_mutex_exit(&pools_lock);
 }
 
-/* Who waited, or looked, in the parent is not here. */
+/*
+ * Who waited, or looked, in the parent is not here.  The memory of the default
+ * pool is the parent's to give out: the child will have another.
+ */
 static void
 fork_child(void)
 {
+	atomic_store(&default_pool, NULL);
 	QR_LIST_FOREACH (pool, &pools, struct physpool, pp_link) {
 		pool->pp_waiters = 0;
 		pool->pp_holds = 0;

@@ -25,6 +25,11 @@
  * arena with the same spans where nothing is allocated: the pool has one, so
  * that this question, too, is answered by vmem.
  *
+ * A block that was allocated last and is then freed is kept in hand, allocated in
+ * the arena: the same request has the same answer, for nothing was freed since
+ * that could be better, so it is given the block without a search.  Before
+ * anything else happens the block goes back.
+ *
  * Virtual addresses are congruent to physical ones modulo 2 MiB, or the
  * largest power of two that the segment is long, so that what is aligned in one
  * is aligned in the other; external memory lies where its owner put it.
@@ -56,7 +61,7 @@ struct physseg {
 
 /* A block, at the index of its first granule; ru_size 0: none starts there. */
 struct physrun {
-	struct mtype *ru_type; /* NULL: reserved, not handed out */
+	struct mtype *ru_type; /* NULL: reserved or in hand, not handed out */
 	size_t ru_size;        /* multiple of the granule */
 };
 
@@ -98,7 +103,8 @@ struct physback {
  * Invariants, whenever pp_lock is free:
  *   P1  the allocated segments of pp_arena are those runs whose ru_size is not
  *       0, and the sizes agree; pp_image has none.
- *   P2  pp_nout runs have a type; the others are each in one reservation.
+ *   P2  pp_nout runs have a type; each other one is in hand or in one
+ *       reservation.
  *   P3  a reservation has rs_have <= rs_want runs, which all meet rs_req.
  * Locking: (c) constant; (p) pp_lock; (t) the lock of the list of pools.
  */
@@ -117,11 +123,14 @@ struct physpool {
 	struct qr_cond pp_cond;          /* with pp_lock: something was freed */
 	struct physreserve *pp_reserves; /* (p) */
 	vmem_t *pp_image;                /* (p) same spans, all free */
-	struct contig_req pp_last; /* (p) the last request, for pictures */
-	struct physback pp_back;   /* (c) */
-	size_t pp_run_bytes;       /* (c) */
-	struct qr_list pp_link;    /* (t) */
-	unsigned pp_holds;         /* (t) somebody looks at it */
+	struct contig_req pp_last;       /* (p) the request of last time */
+	vm_paddr_t pp_answer;            /* (p) what it was given */
+	bool pp_fresh;                   /* (p) nothing was freed since */
+	bool pp_in_hand;                 /* (p) but that; implies pp_fresh */
+	struct physback pp_back;         /* (c) */
+	size_t pp_run_bytes;             /* (c) */
+	struct qr_list pp_link;          /* (t) */
+	unsigned pp_holds;               /* (t) somebody looks at it */
 	char pp_name[PHYSPOOL_NAME_MAX]; /* (c) */
 };
 
@@ -224,9 +233,19 @@ struct contig_words {
  */
 int contig__request(const struct physpool *pool, const struct contig_words *w,
     struct contig_req *rq);
+static inline bool
+contig__same(const struct contig_req *a, const struct contig_req *b)
+{
+	return (a->rq_size == b->rq_size && a->rq_low == b->rq_low &&
+	    a->rq_high == b->rq_high && a->rq_align == b->rq_align &&
+	    a->rq_boundary == b->rq_boundary);
+}
+
 /* Take a free run from one of a pool's arenas.  pp_lock is held. */
 bool contig__take(const struct physpool *pool, vmem_t *arena,
     const struct contig_req *rq, vm_paddr_t *pap);
+/* Give back what is in hand.  pp_lock is held. */
+void contig__settle(struct physpool *pool);
 /* Something was freed.  pp_lock is held. */
 void contig__wake(struct physpool *pool);
 /* What a request fails with for which no run is free.  pp_lock is held. */

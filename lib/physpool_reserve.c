@@ -27,14 +27,6 @@ meets(const struct contig_req *rq, vm_paddr_t pa)
 	    !qr_crosses(pa, rq->rq_size, rq->rq_boundary));
 }
 
-static bool
-same(const struct contig_req *a, const struct contig_req *b)
-{
-	return (a->rq_size == b->rq_size && a->rq_low == b->rq_low &&
-	    a->rq_high == b->rq_high && a->rq_align == b->rq_align &&
-	    a->rq_boundary == b->rq_boundary);
-}
-
 bool
 physpool__reserved_take(
     struct physpool *pool, const struct contig_req *rq, vm_paddr_t *pap)
@@ -81,6 +73,7 @@ give_back(struct physpool *pool, struct physreserve *rs)
 
 		physpool__run(pool, physpool__va(pool, pa))->ru_size = 0;
 		vmem_xfree_addr(pool->pp_arena, pa, rs->rs_req.rq_size);
+		pool->pp_fresh = false;
 	}
 	contig__wake(pool);
 }
@@ -91,6 +84,7 @@ fill(struct physpool *pool, struct physreserve *rs)
 {
 	vm_paddr_t pa;
 
+	contig__settle(pool);
 	while (rs->rs_have < rs->rs_want) {
 		struct physrun *run;
 
@@ -134,7 +128,8 @@ drop(struct physpool *pool, const struct contig_req *rq)
 	struct physreserve **link = &pool->pp_reserves, *rs;
 
 	qr_mutex_enter(&pool->pp_lock);
-	while (*link != NULL && rq != NULL && !same(&(*link)->rs_req, rq))
+	while (
+	    *link != NULL && rq != NULL && !contig__same(&(*link)->rs_req, rq))
 		link = &(*link)->rs_next;
 	rs = *link;
 	if (rs != NULL) {

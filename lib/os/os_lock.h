@@ -24,6 +24,7 @@ enum qr_rank {
 	QR_RANK_NONE = 0, /* not checked */
 	QR_RANK_INIT,
 	QR_RANK_CLIENT,
+	QR_RANK_MTYPE,
 	QR_RANK_CACHE_LIST,
 	QR_RANK_FRONTS,
 	QR_RANK_CPU,

@@ -212,6 +212,7 @@ passes(uint64_t seed, unsigned shape)
 {
 	static struct live live[LIVE];
 	uint64_t rng = seed * 0x9e3779b97f4a7c15 | 1;
+	struct request last = {0};
 	struct model m;
 	struct physpool_attr attr = {.name = "model",
 	    .size = (size_t)PAGES * PAGE,
@@ -231,6 +232,12 @@ passes(uint64_t seed, unsigned shape)
 		struct request r = make_request(&m, &rng);
 		size_t k = random_next(&rng) % (n + 1);
 
+		/* Often the block of last time goes, or its request comes. */
+		if (n > 0 && random_next(&rng) % 4 == 0)
+			k = n - 1;
+		if (n > 0 && random_next(&rng) % 4 == 0)
+			r = last;
+		last = r;
 		if (n == LIVE || random_next(&rng) % 100 < 45) {
 			if (k < n) {
 				drop(&m, &live[k]);

@@ -9,6 +9,7 @@
 
 #include "os/os_phys.h"
 #include "support/child.h"
+#include "support/umem_look.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -475,6 +476,13 @@ dropping_a_reservation_wakes_who_waits(void **state)
 
 /* ---- where pages are ---- */
 
+/* Sanitizers make mlock do nothing. */
+#define SKIP_WITHOUT_MLOCK()                                        \
+	do {                                                        \
+		if (look_shadowed())                                \
+			SKIP("a sanitizer makes mlock do nothing"); \
+	} while (0)
+
 /* The frame of one page, or 0 when we may not know. */
 static uint64_t
 frame_of(const void *p)
@@ -524,15 +532,16 @@ t38_a_write_after_fork_moves_no_page_of_a_pool(void **state)
 	enum { N = 64 };
 	struct physpool_attr attr = {
 	    .size = N * PAGE, .wiring = PHYSPOOL_MLOCK};
-	physpool_t *pool = pool_of(&attr);
-	char *p = physpool_phystov(pool, 0);
+	physpool_t *pool;
 	uint64_t before[N];
+	char *p;
 	(void)state;
 
-	if (frames_are_secret()) {
-		pool_done(pool);
+	SKIP_WITHOUT_MLOCK();
+	if (frames_are_secret())
 		SKIP("the kernel hides where pages are");
-	}
+	pool = pool_of(&attr);
+	p = physpool_phystov(pool, 0);
 	assert_int_equal(os_page_frames(p, N, before), 0);
 	write_beside_a_child(p, N * PAGE);
 	for (size_t i = 0; i < N; i++)
@@ -772,6 +781,7 @@ wiring_keeps_memory_resident(void **state)
 	unsigned char there[16];
 	(void)state;
 
+	SKIP_WITHOUT_MLOCK();
 	for (size_t i = 0; i < 2; i++) {
 		struct physpool_attr attr = {
 		    .size = 16 * PAGE, .wiring = wirings[i]};
@@ -810,6 +820,7 @@ wiring_beyond_the_limit_is_refused(void **state)
 	enum physpool_wiring lock = PHYSPOOL_MLOCK, pin = PHYSPOOL_PIN;
 	(void)state;
 
+	SKIP_WITHOUT_MLOCK();
 	child_expect_exit(wire_beyond_the_limit, &lock, 0);
 	child_expect_exit(wire_beyond_the_limit, &pin, 0);
 }
