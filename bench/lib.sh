@@ -195,7 +195,9 @@ bench_run() {
 	done <"$work/plan" >"$work/results"
 	[ ! -t 2 ] || printf '\r%70s\r' '' >&2
 	bench_machine
-	awk -v names="${names[*]}" -v json="$json" -f "$root/bench/report.awk" \
+	awk -v names="${names[*]}" -v json="$json" \
+		-v unit="${unit:-ns per operation}" -v scale="${scale:-1}" \
+		-f "$root/bench/report.awk" \
 		"$work/results"
 }
 

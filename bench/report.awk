@@ -2,6 +2,7 @@
 #
 # Input: "allocator row threads ns kilobytes" per run.  names: the allocators
 # in the order of the columns, ours last.  json: a file for all medians.
+# unit, scale: what the times are shown in.
 # Ratios are ours to the best of the others on the same row.
 #
 # SPDX-License-Identifier: BSD-2-Clause
@@ -44,7 +45,7 @@ function report_row(r,    i, line, b, bt, bm) {
 	tratio[r] = ns[r, n] / bt
 	line = sprintf("%-20s%4s", row[r], threads[r])
 	for (i = 1; i <= n; i++)
-		line = line sprintf("%9s", show(ns[r, i]))
+		line = line sprintf("%9s", show(ns[r, i] * scale))
 	line = line sprintf("%7.2f", tratio[r])
 	if (tratio[r] > 1.05)
 		lose("time", row[r] " " threads[r], tratio[r], who)
@@ -138,7 +139,7 @@ function write_json(    r) {
 
 END {
 	n = split(names, name, " ")
-	line = sprintf("%-20s%4s", "ns per operation", "thr")
+	line = sprintf("%-20s%4s", unit, "thr")
 	for (i = 1; i <= n; i++)
 		line = line sprintf("%9s", name[i])
 	print line sprintf("%7s%9s%9s%7s", "x best", "MB best", "MB ours", "x best")
