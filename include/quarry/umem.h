@@ -34,6 +34,21 @@ extern "C" {
 #define UMC_NOMAGAZINE 0x00040000 /* no per-CPU magazines */
 #define UMC_NOHASH 0x00080000     /* objects and header within one page */
 
+/*
+ * Debugging of one cache, also a part of its creation flags: what UMEM_DEBUG
+ * asks for all of them.  Manual page: umem_debug(7).
+ */
+#define UMF_AUDIT 0x00000001       /* who allocated and freed, and when */
+#define UMF_DEADBEEF 0x00000002    /* patterns in free and in new objects */
+#define UMF_REDZONE 0x00000004     /* writes past the end */
+#define UMF_CONTENTS 0x00000008    /* contents of freed objects in a log */
+#define UMF_CHECKSIGNAL 0x00000010 /* calls from signal handlers */
+#define UMF_NOMAGAZINE 0x00000020  /* every object from and to its slab */
+#define UMF_FIREWALL 0x00000040    /* each object ends at a page that faults */
+#define UMF_LITE 0x00000100        /* of all that only the redzone */
+#define UMF_RANDOMIZE 0x00000400   /* any of these */
+#define UMF_CHECKNULL 0x00001000   /* a request that fails is an error */
+
 /* What a no-fail callback may answer. */
 #define UMEM_CALLBACK_RETRY 0
 #define UMEM_CALLBACK_EXIT(status) (0x100 | ((status)&0xFF))
@@ -104,6 +119,12 @@ void umem_cache_reap_now(umem_cache_t *cp);
  * 0 off, 1 every request fails, larger is rarer.
  */
 void umem_setmtbf(uint32_t mtbf);
+
+/*
+ * Write the log "transaction", "contents", "fail" or "slab" of UMEM_LOGGING to
+ * fd, oldest entry first.  0, EINVAL for another name, or the errno of write(2).
+ */
+int umem_log_write(int fd, const char *name);
 
 #pragma GCC visibility pop
 

@@ -20,9 +20,13 @@
  * No atomic loads: a race detector would still see those.
  */
 #define QR_RACY __attribute__((no_sanitize("thread")))
+/* Reads memory of others, all of it readable, for what it can find there. */
+#define QR_UNCHECKED __attribute__((no_sanitize("address", "thread")))
 #define QR_USED __attribute__((used))
 /* For data of the hot path: addressed directly, not through the GOT. */
 #define QR_HIDDEN __attribute__((visibility("hidden")))
+/* A function that the program may or may not have. */
+#define QR_WEAK __attribute__((weak, visibility("default")))
 #define QR_CONSTRUCTOR __attribute__((constructor))
 #define QR_DESTRUCTOR __attribute__((destructor))
 #define QR_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))

@@ -1,5 +1,5 @@
 /*
- * out.c - text on its way to a descriptor.
+ * out.c - text on its way to a descriptor, or to memory.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -10,15 +10,32 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { ROOM = 512 }; /* for one call of qr_out_printf */
+
+static void
+text_flush(struct qr_out *o)
+{
+	size_t len = qr_min(o->o_len, o->o_room - 1);
+
+	memcpy(o->o_text, o->o_buf, len);
+	o->o_text[len] = '\0';
+	o->o_text += len;
+	o->o_room -= len;
+	o->o_len = 0;
+}
 
 void
 qr_out_flush(struct qr_out *o)
 {
 	size_t done = 0;
 
+	if (o->o_text != NULL) {
+		text_flush(o);
+		return;
+	}
 	while (done < o->o_len && o->o_error == 0) {
 		ssize_t n = write(o->o_fd, o->o_buf + done, o->o_len - done);
 

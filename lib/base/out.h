@@ -1,5 +1,5 @@
 /*
- * out.h - text on its way to a descriptor.
+ * out.h - text on its way to a descriptor, or to memory.
  */
 #ifndef QR_OUT_H
 #define QR_OUT_H
@@ -10,11 +10,14 @@
 #include <stddef.h>
 
 /*
- * A buffer in front of o_fd; all else begins as 0.  The first error sticks, and
- * nothing is written after it.
+ * A buffer in front of o_fd, or of the o_room bytes at o_text, if that is not
+ * NULL; all else begins as 0.  The first error sticks, and nothing is written
+ * after it.  Text that has no room is lost; a NUL is always behind it.
  */
 struct qr_out {
 	int o_fd;
+	char *o_text;
+	size_t o_room;
 	int o_error;  /* errno */
 	bool o_comma; /* for JSON: an element was written before */
 	size_t o_len;

@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Bytes of a message with its newline or NUL; the rest is cut off. */
@@ -86,6 +87,22 @@ qr_vpanic(const char *fmt, va_list ap)
 	}
 	(void)qr_vsnprintf(message, sizeof(message), fmt, ap);
 	hook(message);
+}
+
+void
+qr_panic_text(const char *text)
+{
+	qr_panic_hook_t *hook =
+	    atomic_load_explicit(&panic_hook, memory_order_acquire);
+	size_t len = strlen(text);
+
+	if (hook == NULL) {
+		write_all(text, len);
+		if (len == 0 || text[len - 1] != '\n')
+			write_all("\n", 1);
+		qr_abort();
+	}
+	hook(text);
 }
 
 void

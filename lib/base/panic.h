@@ -19,6 +19,9 @@
 QR_COLD void qr_panic(const char *fmt, ...) QR_PRINTF(1, 2);
 QR_COLD void qr_vpanic(const char *fmt, va_list ap);
 
+/* The same, with a message of any length and as many lines as it likes. */
+QR_COLD void qr_panic_text(const char *text);
+
 /*
  * Memory of the library's own is corrupt, or a lock protocol was broken: as
  * qr_panic, but no hook is asked, for nothing can go on.

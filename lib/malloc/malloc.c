@@ -7,7 +7,9 @@
 #include "malloc/malloc.h"
 
 #include "umem/umem_class.h"
+#include "umem/umem_debug.h"
 #include "umem/umem_impl.h"
+#include "umem/umem_options.h"
 #include "umem/umem_report.h"
 
 #include "base/panic.h"
@@ -37,13 +39,15 @@ alloc_miss(size_t size, size_t align, bool *zeroed)
 		if (size < umem__classes.cl_limit) {
 			cp = umem__class_cache(umem__off_of(size));
 			if (cp != NULL)
-				p = (void *)umem__cpu_alloc(cp);
-		} else {
+				p = umem__class_alloc(cp, size);
+		} else if (!umem__mtbf_hit(umem__opt.debug)) {
 			p = umem__large_alloc(size, align, 0, zeroed);
 		}
 	}
-	if (p == NULL)
+	if (p == NULL) {
+		umem__report_null(umem__opt.debug);
 		errno = ENOMEM;
+	}
 	return (p);
 }
 
@@ -238,20 +242,34 @@ free_aligned_sized(void *p, size_t align, size_t size)
 
 /* ---- size and growth ---- */
 
-/*
- * As block_find, and where each free is checked, so is this: the block must be
- * in use.
- */
+/* Is the block in use, as far as its cache can tell?  *size is its size. */
 static bool
-block_check(const char *who, void *p, struct block *bl)
+block_in_use(const struct block *bl, const void *p, size_t *size)
+{
+	struct umem_cache *cp = bl->bl_cache;
+
+	if (cp == NULL) {
+		*size = (umem__opt.debug & UMF_BUFTAG) != 0
+		    ? bl->bl_large->rn_asked
+		    : bl->bl_large->rn_size;
+		return (true);
+	}
+	if (cp->cache_ctl != 0)
+		return (umem__debug_in_use(cp, p, size));
+	*size = cp->cache_chunk;
+	return ((cp->cache_flags & UMF_CHECK) == 0 ||
+	    umem__slab_holds(umem__slab_of(p), (uintptr_t)p));
+}
+
+/* As block_find; where that is known, the block must be in use. */
+static bool
+block_check(const char *who, void *p, struct block *bl, size_t *size)
 {
 	char what[128];
 
 	if (!block_find(who, p, bl))
 		return (false);
-	if (bl->bl_cache == NULL ||
-	    (bl->bl_cache->cache_flags & UMF_CHECK) == 0 ||
-	    umem__slab_holds(pagemap_descriptor(pagemap_get(p)), (uintptr_t)p))
+	if (block_in_use(bl, p, size))
 		return (true);
 	umem__describe(p, what, sizeof(what));
 	umem__report(
@@ -259,21 +277,15 @@ block_check(const char *who, void *p, struct block *bl)
 	return (false);
 }
 
-static size_t
-block_size(const struct block *bl)
-{
-	return (bl->bl_large != NULL ? bl->bl_large->rn_size
-				     : bl->bl_cache->cache_chunk);
-}
-
 size_t
 malloc_usable_size(void *p)
 {
 	struct block bl;
+	size_t size;
 
-	if (p == NULL || !block_check("malloc_usable_size", p, &bl))
-		return (0);
-	return (block_size(&bl));
+	return (p != NULL && block_check("malloc_usable_size", p, &bl, &size)
+		? size
+		: 0);
 }
 
 /* Is a block of `have` bytes the right one for a request of `want`? */
@@ -294,11 +306,11 @@ suits(const void *p, size_t size)
 		umem__classes.cl_size[off / sizeof(struct percpu_slot)], size));
 }
 
-/* Make the block another size where it is. */
+/* Make the block of `have` bytes another size where it is. */
 static bool
-resize(const struct block *bl, size_t size)
+resize(const struct block *bl, size_t have, size_t size)
 {
-	if (fits(block_size(bl), size)) {
+	if (fits(have, size)) {
 		if (bl->bl_large != NULL)
 			bl->bl_large->rn_asked = size;
 		return (true);
@@ -307,15 +319,26 @@ resize(const struct block *bl, size_t size)
 	    umem__large_resize(bl->bl_large, size));
 }
 
+/* What has grown will grow again, and should not move the next time. */
+static void *
+alloc_grown(size_t have, size_t size)
+{
+	bool zeroed;
+
+	if (size <= MALLOC_GROWN)
+		return (malloc(qr_max(size, have + have / 4)));
+	return (umem__large_alloc(size, MALLOC_ALIGN, size, &zeroed));
+}
+
 static QR_NOINLINE void *
 realloc_miss(void *p, size_t size)
 {
 	struct block bl;
-	bool zeroed;
+	bool exact;
 	size_t have;
 	void *q;
 
-	if (!block_check("realloc", p, &bl)) {
+	if (!block_check("realloc", p, &bl, &have)) {
 		errno = EINVAL;
 		return (NULL);
 	}
@@ -323,14 +346,11 @@ realloc_miss(void *p, size_t size)
 		free(p);
 		return (NULL);
 	}
-	if (resize(&bl, size))
+	/* What lies behind a debugged block depends on its size. */
+	exact = bl.bl_cache != NULL && bl.bl_cache->cache_ctl != 0;
+	if (exact ? size == have : resize(&bl, have, size))
 		return (p);
-	have = block_size(&bl);
-	/* What has grown will grow again, and should not move the next time. */
-	if (size > have && size > MALLOC_GROWN)
-		q = umem__large_alloc(size, MALLOC_ALIGN, size, &zeroed);
-	else
-		q = malloc(size > have ? qr_max(size, have + have / 4) : size);
+	q = size > have && !exact ? alloc_grown(have, size) : malloc(size);
 	if (q == NULL) {
 		errno = ENOMEM;
 		return (NULL);

@@ -37,6 +37,16 @@ bool os_unmap(void *addr, size_t size);
  */
 bool os_purge(void *addr, size_t size);
 
+/*
+ * `size` bytes of address space that any access faults in; NULL when the kernel
+ * refuses.  os_commit() puts zeroed memory into a part of it, os_decommit()
+ * takes that away again: one system call each, and false, with nothing
+ * changed, when the kernel refuses.
+ */
+void *os_reserve(size_t size);
+bool os_commit(void *addr, size_t size);
+bool os_decommit(void *addr, size_t size);
+
 /* Back [addr, addr + size) with pages of the base size, where that matters. */
 void os_no_huge_pages(void *addr, size_t size);
 

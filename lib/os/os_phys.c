@@ -131,17 +131,6 @@ os_file_close(int fd)
 
 /* ---- mappings ---- */
 
-void *
-os_reserve(size_t size)
-{
-	int saved = errno;
-	void *p = mmap(NULL, size, PROT_NONE,
-	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	errno = saved;
-	return (p == MAP_FAILED ? NULL : p);
-}
-
 int
 os_map_file(void *addr, size_t size, int fd, off_t offset)
 {

@@ -32,8 +32,6 @@ int os_file_fill(int fd, off_t offset, size_t size);
 int os_file_dup(int fd);
 void os_file_close(int fd);
 
-/* Address space that faults until something is mapped over it, or NULL. */
-void *os_reserve(size_t size);
 /* Share the file at `addr`, over a part of a reservation. */
 int os_map_file(void *addr, size_t size, int fd, off_t offset);
 

@@ -2,6 +2,7 @@
  * umem_api.c - the public functions that allocate, and the no-fail protocol.
  */
 #include "umem/umem_class.h"
+#include "umem/umem_debug.h"
 #include "umem/umem_impl.h"
 #include "umem/umem_options.h"
 #include "umem/umem_report.h"
@@ -64,15 +65,20 @@ umem__exit_unlock(bool child)
 	qr_mutex_exit(&exit_lock);
 }
 
-/* A request failed: true when it should be tried again. */
+/*
+ * A request failed: true when it should be tried again.  `flags` are those of
+ * the cache, or of all.
+ */
 static QR_COLD bool
-failed(int umflag)
+failed(int umflag, uint32_t flags)
 {
 	umem_nofail_callback_t *callback;
 	int answer = UMEM_CALLBACK_EXIT(255);
 
-	if ((umflag & UMEM_NOFAIL) == 0)
+	if ((umflag & UMEM_NOFAIL) == 0) {
+		umem__report_null(flags);
 		return (false);
+	}
 	callback = atomic_load(&nofail_callback);
 	if (callback != NULL)
 		answer = callback();
@@ -85,26 +91,6 @@ failed(int umflag)
 	nofail_exit(answer & 0xff);
 }
 
-/* ---- fault injection ---- */
-
-static _Atomic uint32_t mtbf;
-
-void
-umem_setmtbf(uint32_t n)
-{
-	atomic_store(&mtbf, n);
-}
-
-/* Only caches that check every object can fail every request. */
-static bool
-mtbf_hit(const struct umem_cache *cp)
-{
-	uint32_t n = atomic_load_explicit(&mtbf, memory_order_relaxed);
-
-	return (
-	    n != 0 && (cp->cache_flags & UMF_CHECK) != 0 && os_now() % n == 0);
-}
-
 /* ---- caches ---- */
 
 static QR_NOINLINE void *
@@ -113,13 +99,10 @@ cache_alloc_miss(umem_cache_t *cp, int umflag)
 	uintptr_t word;
 
 	do {
-		word = mtbf_hit(cp) ? 0 : umem__cpu_alloc(cp);
+		word = umem__cpu_alloc(cp);
 		if (word != 0)
 			return ((void *)umem__word_addr(cp, word));
-		qr_mutex_enter(&cp->cache_slab_lock);
-		cp->cache_fails++;
-		qr_mutex_exit(&cp->cache_slab_lock);
-	} while (failed(umflag));
+	} while (failed(umflag, cp->cache_flags));
 	return (NULL);
 }
 
@@ -138,7 +121,9 @@ cache_free_miss(umem_cache_t *cp, void *buf)
 {
 	uintptr_t addr = (uintptr_t)buf;
 
-	if (addr == 0 || (addr & (cp->cache_align - 1)) != 0)
+	if (cp->cache_ctl != 0)
+		umem__debug_free(cp, addr);
+	else if (addr == 0 || (addr & (cp->cache_align - 1)) != 0)
 		umem__report_free(cp, addr, umem__slab_judge(cp, addr));
 	else
 		umem__cpu_free(cp, umem__word(cp, addr));
@@ -197,14 +182,15 @@ alloc_miss(size_t size, int umflag)
 		if (!umem__init())
 			continue;
 		if (size >= umem__classes.cl_limit) {
-			buf = umem__large_alloc(
-			    size, vmem__heap_quantum(), 0, &zeroed);
+			if (!umem__mtbf_hit(umem__opt.debug))
+				buf = umem__large_alloc(
+				    size, vmem__heap_quantum(), 0, &zeroed);
 			continue;
 		}
 		cp = umem__class_cache(off_of(size));
 		if (cp != NULL)
-			buf = cache_alloc_miss(cp, UMEM_DEFAULT);
-	} while (buf == NULL && failed(umflag));
+			buf = umem__class_alloc(cp, size);
+	} while (buf == NULL && failed(umflag, umem__opt.debug));
 	return (buf);
 }
 
@@ -239,7 +225,9 @@ free_miss(void *buf, size_t size)
 	if (size != 0 && size < umem__classes.cl_limit) {
 		cp = umem__class_cache(off_of(size));
 		if (cp != NULL) {
-			cache_free_miss(cp, buf);
+			if (cp->cache_ctl == 0 ||
+			    umem__debug_size_is(cp, buf, size))
+				cache_free_miss(cp, buf);
 			return;
 		}
 	}
@@ -266,14 +254,18 @@ umem_free(void *buf, size_t size)
 size_t
 umem_usable_size(const void *buf)
 {
-	const struct umem_slab *sl = pagemap_descriptor(pagemap_get(buf));
+	const struct umem_slab *sl = umem__slab_of(buf);
 	const struct vmem__run *run = vmem__run_find(HEAP_BLOCK, buf);
+	size_t asked;
 
 	if (run != NULL)
 		return (run->rn_asked);
-	return (sl != NULL && sl->sl_kind == HEAP_SLAB &&
-		    (sl->sl_cache->cache_flags & UMF_CLASS) != 0 &&
-		    umem__slab_starts(sl, (uintptr_t)buf)
+	if (sl == NULL || (sl->sl_cache->cache_flags & UMF_CLASS) == 0)
+		return (0);
+	if (sl->sl_cache->cache_ctl != 0)
+		return (
+		    umem__debug_in_use(sl->sl_cache, buf, &asked) ? asked : 0);
+	return (umem__slab_index(sl, (uintptr_t)buf) != SIZE_MAX
 		? sl->sl_cache->cache_bufsize
 		: 0);
 }
@@ -330,7 +322,7 @@ umem_alloc_align(size_t size, size_t align, int umflag)
 		buf = arena == NULL ? NULL
 				    : vmem_xalloc(arena, size, qr_max(align, 8),
 					  0, 0, NULL, NULL, VM_NOSLEEP);
-	} while (buf == NULL && failed(umflag));
+	} while (buf == NULL && failed(umflag, umem__opt.debug));
 	return (buf);
 }
 

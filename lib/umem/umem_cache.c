@@ -1,6 +1,7 @@
 /*
  * umem_cache.c - making and destroying caches, and arenas' quantum caches.
  */
+#include "umem/umem_debug.h"
 #include "umem/umem_impl.h"
 #include "umem/umem_options.h"
 #include "umem/umem_report.h"
@@ -19,6 +20,11 @@ enum {
 	MAG_LARGE_CHUNK = 256, /* magazines of 126 and 254 rounds up to this */
 	ROUNDS_MAX = 254,
 };
+
+/* What a caller of umem_cache_create() may ask for. */
+#define CFLAGS                                                                 \
+	(UMC_NOTOUCH | UMC_NODEBUG | UMC_NOMAGAZINE | UMC_NOHASH | UMF_DEBUG | \
+	    UMF_RANDOMIZE)
 
 /* A cache descriptor fills whole cache lines. */
 static struct meta_pool cache_pool =
@@ -53,41 +59,70 @@ struct cache_attr {
 	uint32_t ca_flags;
 };
 
+/*
+ * What the environment makes of the flags.  Where guards were asked for and
+ * memory must not be touched, at least each free is checked.
+ */
+static uint32_t
+effective_flags(const struct cache_attr *ca, bool heap)
+{
+	uint32_t flags = ca->ca_flags & ~UMF_DEBUG;
+	uint32_t debug =
+	    umem__debug_flags(ca->ca_bufsize, ca->ca_align, heap, ca->ca_flags);
+	bool guards =
+	    (umem__opt.debug & UMF_BUFTAG) != 0 && (flags & UMC_NODEBUG) == 0;
+
+	if (umem__opt.harden || (guards && (debug & UMF_BUFTAG) == 0))
+		flags |= UMF_CHECK;
+	if (umem__opt.nomagazines || (flags & UMF_CHECK) != 0 ||
+	    (debug & (UMF_NOMAGAZINE | UMF_FIREWALL)) != 0)
+		flags |= UMC_NOMAGAZINE;
+	return (flags | debug);
+}
+
+/*
+ * The slot of a class is what its sizes are popped from; a debugged one has
+ * another, so that they miss.
+ */
+static void
+slot_setup(struct umem_cache *cp, unsigned slot)
+{
+	bool seen = cp->cache_ctl == 0 && !umem__opt.stats;
+
+	if ((cp->cache_flags & UMC_NOMAGAZINE) != 0)
+		return;
+	cp->cache_slot =
+	    slot != 0 && cp->cache_ctl == 0 ? slot : percpu_slot_open();
+	cp->cache_slot_off = cp->cache_slot * sizeof(struct percpu_slot);
+	cp->cache_off = seen ? cp->cache_slot_off : 0;
+}
+
 /* Fill in a zeroed cache; 0 or an errno. */
 static int
 cache_init(struct umem_cache *cp, const struct cache_attr *ca)
 {
 	size_t bufsize = ca->ca_bufsize, align = ca->ca_align;
-	uint32_t flags = ca->ca_flags;
 	size_t chunk = qr_roundup(bufsize, qr_min(align, 8));
 
 	chunk = qr_roundup(chunk, align);
 	if (chunk < bufsize || chunk > SIZE_MAX / 64)
 		return (ENOMEM);
-	if (umem__opt.harden ||
-	    (umem__opt.guards && (flags & UMC_NODEBUG) == 0))
-		flags |= UMF_CHECK;
-	if (umem__opt.nomagazines || (flags & UMF_CHECK) != 0)
-		flags |= UMC_NOMAGAZINE;
 	cp->cache_bufsize = bufsize;
 	cp->cache_align = align;
 	cp->cache_chunk = chunk;
 	cp->cache_shift = align < 2;
 	cp->cache_source = ca->ca_source == vmem__heap() ? NULL : ca->ca_source;
-	cp->cache_flags = flags;
+	cp->cache_flags = effective_flags(ca, cp->cache_source == NULL);
 	qr_snprintf(cp->cache_name, sizeof(cp->cache_name), "%s", ca->ca_name);
 	qr_mutex_init(&cp->cache_slab_lock, QR_RANK_SLAB);
 	umem__depot_init(cp);
+	umem__debug_setup(cp);
 	magazine_setup(cp);
-	if (!umem__slab_setup(cp, ca->ca_slabsize))
+	if (!umem__slab_setup(cp,
+		(cp->cache_flags & UMF_FIREWALL) != 0 ? cp->cache_chunk
+						      : ca->ca_slabsize))
 		return (EAGAIN);
-	if ((flags & UMC_NOMAGAZINE) == 0) {
-		cp->cache_slot =
-		    ca->ca_slot != 0 ? ca->ca_slot : percpu_slot_open();
-		cp->cache_slot_off =
-		    cp->cache_slot * sizeof(struct percpu_slot);
-		cp->cache_off = umem__opt.stats ? 0 : cp->cache_slot_off;
-	}
+	slot_setup(cp, ca->ca_slot);
 	return (0);
 }
 
@@ -185,7 +220,7 @@ umem_cache_create(const char *name, size_t bufsize, size_t align,
 	    .ca_name = name,
 	    .ca_bufsize = bufsize,
 	    .ca_source = source,
-	    .ca_flags = (uint32_t)cflags & 0xffff0000u,
+	    .ca_flags = (uint32_t)cflags & CFLAGS,
 	};
 	struct umem_cache *cp = NULL;
 	int error = EAGAIN;
@@ -200,8 +235,14 @@ umem_cache_create(const char *name, size_t bufsize, size_t align,
 		errno = error;
 		return (NULL);
 	}
-	cp->cache_ctor = ctor;
-	cp->cache_dtor = dtor;
+	if ((cp->cache_flags & UMF_DEADBEEF) != 0 &&
+	    (cp->cache_flags & UMF_FIREWALL) == 0) {
+		cp->cache_each_ctor = ctor;
+		cp->cache_each_dtor = dtor;
+	} else {
+		cp->cache_ctor = ctor;
+		cp->cache_dtor = dtor;
+	}
 	cp->cache_reclaim = reclaim;
 	cp->cache_priv = priv;
 	cache_list(cp);
@@ -276,7 +317,7 @@ qcache_create(const char *name, size_t size, size_t align, vmem_t *arena,
 	    .ca_align = align,
 	    .ca_source = arena,
 	    .ca_slabsize = slabsize,
-	    .ca_flags = UMC_NOTOUCH,
+	    .ca_flags = UMC_NOTOUCH | UMF_QCACHE,
 	};
 	int error;
 	struct umem_cache *cp = cache_make(&ca, &error);

@@ -8,9 +8,10 @@
 #include "umem/umem_options.h"
 
 #include "base/fmt.h"
-#include "os/os.h"
+#include "vmem/vmem_heap.h"
 
 #include <stdatomic.h>
+#include <string.h>
 
 enum { CLASS_STEP = 16, CLASS_LINEAR = 128 };
 
@@ -18,6 +19,10 @@ struct umem_classes umem__classes QR_ALIGNED(QR_CACHE_LINE);
 
 /* Guards the making of class caches. */
 static struct qr_mutex class_lock = QR_MUTEX_INIT(QR_RANK_INIT);
+
+/* Sizes in ascending order; empty until they are first looked at. */
+static uint32_t sizes[UMEM_CLASSES_MAX];
+static unsigned nsizes;
 
 static size_t
 size_after(size_t size)
@@ -29,23 +34,86 @@ size_after(size_t size)
 	return (size + ((size_t)1 << (qr_log2(size) - 3)));
 }
 
+static void
+sizes_default(void)
+{
+	size_t size = 8;
+
+	for (; nsizes == 0 || size <= UMEM_CLASS_MAX; size = size_after(size))
+		sizes[nsizes++] = (uint32_t)size;
+}
+
+/* The place of the first size that is not less. */
+static unsigned
+size_find(size_t size)
+{
+	unsigned i = 0;
+
+	if (nsizes == 0)
+		sizes_default();
+	while (i < nsizes && sizes[i] < size)
+		i++;
+	return (i);
+}
+
+/* The smallest and the largest stay: there is always a class. */
+const char *
+umem__class_clear(uint64_t unused)
+{
+	(void)unused;
+	sizes[0] = 8;
+	sizes[1] = UMEM_CLASS_MAX;
+	nsizes = 2;
+	return (NULL);
+}
+
+const char *
+umem__class_add(uint64_t size)
+{
+	unsigned i;
+
+	if (size == 0 || size > UMEM_CLASS_MAX)
+		return ("no size that can be added");
+	size = size <= 8 ? 8 : qr_roundup(size, CLASS_STEP);
+	i = size_find(size);
+	if (sizes[i] == size)
+		return ("a size that is there already");
+	if (nsizes == UMEM_CLASSES_MAX)
+		return ("too many sizes");
+	memmove(&sizes[i + 1], &sizes[i], (nsizes++ - i) * sizeof(sizes[0]));
+	sizes[i] = (uint32_t)size;
+	return (NULL);
+}
+
+const char *
+umem__class_remove(uint64_t size)
+{
+	unsigned i = size > UMEM_CLASS_MAX ? 0 : size_find(size);
+
+	if (size <= 8 || size >= UMEM_CLASS_MAX || sizes[i] != size)
+		return ("no size that can be removed");
+	memmove(&sizes[i], &sizes[i + 1], (--nsizes - i) * sizeof(sizes[0]));
+	return (NULL);
+}
+
 bool
 umem__classes_init(void)
 {
 	struct umem_classes *cl = &umem__classes;
-	size_t i = 0;
+	size_t at = 0;
 
-	for (size_t size = 8; size <= UMEM_CLASS_MAX; size = size_after(size)) {
+	(void)size_find(0);
+	for (unsigned i = 0; i < nsizes; i++) {
 		unsigned slot = percpu_slot_open();
 
 		if (slot == 0)
 			return (false);
-		cl->cl_size[slot] = (uint32_t)size;
+		cl->cl_size[slot] = sizes[i];
 		cl->cl_last = slot;
 		if (slot == UMEM_SLOT_8)
 			continue;
-		for (; i * CLASS_STEP <= size; i++)
-			cl->cl_off[i] =
+		for (; at * CLASS_STEP <= sizes[i]; at++)
+			cl->cl_off[at] =
 			    (uint16_t)(slot * sizeof(struct percpu_slot));
 	}
 	cl->cl_limit = UMEM_CLASS_MAX + 1;
@@ -53,12 +121,14 @@ umem__classes_init(void)
 	return (true);
 }
 
+/*
+ * What memory of a size is aligned to that malloc chose for its alignment: all
+ * powers of two that divide it, as far as slabs are aligned themselves.
+ */
 static size_t
 class_align(size_t size)
 {
-	if (size % os_page_size() == 0)
-		return (os_page_size());
-	return (size % 64 == 0 ? 64 : qr_min(size, 16));
+	return (qr_min((size_t)1 << qr_ctz(size), vmem__heap_quantum()));
 }
 
 struct umem_cache *

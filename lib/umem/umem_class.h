@@ -45,6 +45,14 @@ struct umem_cache *umem__class_cache(size_t off);
 /* Choose the sizes, and open their slots.  Called once. */
 bool umem__classes_init(void);
 
+/*
+ * Change the sizes before they are chosen, for UMEM_OPTIONS: size_clear,
+ * size_add and size_remove.  What is wrong with the size, or NULL.
+ */
+const char *umem__class_clear(uint64_t unused);
+const char *umem__class_add(uint64_t size);
+const char *umem__class_remove(uint64_t size);
+
 /* Fork: the lock of the making of class caches. */
 void umem__class_lock(void);
 void umem__class_unlock(void);

@@ -5,7 +5,9 @@
  * stopped between any two of them: what it holds is its own, and what it has
  * put down is somebody else's.
  */
+#include "umem/umem_debug.h"
 #include "umem/umem_impl.h"
+#include "umem/umem_log.h"
 #include "umem/umem_report.h"
 
 #include <stdatomic.h>
@@ -193,7 +195,7 @@ find_rounds(struct umem_cache *cp, unsigned cpu, struct percpu_front *front)
 }
 
 uintptr_t
-umem__cpu_alloc(struct umem_cache *cp)
+umem__cpu_take(struct umem_cache *cp)
 {
 	size_t off = cp->cache_slot_off;
 
@@ -238,7 +240,7 @@ find_room(struct umem_cache *cp, unsigned cpu, struct percpu_front *front)
 }
 
 void
-umem__cpu_free(struct umem_cache *cp, uintptr_t word)
+umem__cpu_put(struct umem_cache *cp, uintptr_t word)
 {
 	size_t off = (word & 1) != 0 ? 0 : cp->cache_slot_off;
 
@@ -271,6 +273,44 @@ umem__cpu_free(struct umem_cache *cp, uintptr_t word)
 			umem__depot_put_empty(cp, umem__mag_of(top));
 	}
 	raw_free(cp, &word, 1);
+}
+
+/* ---- with debugging ---- */
+
+uintptr_t
+umem__cpu_alloc(struct umem_cache *cp)
+{
+	uintptr_t word = 0;
+
+	if (!umem__mtbf_hit(cp->cache_flags))
+		word = cp->cache_ctl != 0 ? umem__debug_alloc(cp)
+					  : umem__cpu_take(cp);
+	if (QR_UNLIKELY(word == 0)) {
+		qr_mutex_enter(&cp->cache_slab_lock);
+		cp->cache_fails++;
+		qr_mutex_exit(&cp->cache_slab_lock);
+		umem__log_fail(cp, cp->cache_bufsize);
+	}
+	return (word);
+}
+
+void *
+umem__class_alloc(struct umem_cache *cp, size_t size)
+{
+	void *buf = (void *)umem__cpu_alloc(cp);
+
+	return (buf == NULL || cp->cache_ctl == 0
+		? buf
+		: umem__debug_asked(cp, buf, size));
+}
+
+void
+umem__cpu_free(struct umem_cache *cp, uintptr_t word)
+{
+	if (cp->cache_ctl != 0)
+		umem__debug_free(cp, umem__word_addr(cp, word));
+	else
+		umem__cpu_put(cp, word);
 }
 
 /* ---- from outside the CPU ---- */

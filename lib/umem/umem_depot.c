@@ -2,6 +2,7 @@
  * umem_depot.c - magazines, and where they wait between CPUs.
  */
 #include "umem/umem_impl.h"
+#include "umem/umem_options.h"
 
 #include "meta/meta.h"
 
@@ -11,8 +12,6 @@ enum {
 	/* Visits to the depot before magazines grow; each step takes four times
 	   as many as the one before. */
 	VISITS_FIRST = 8,
-	/* Contention in an interval that makes them grow at once. */
-	CONTENTION_MAX = 3,
 	MAG_PAGE = 4096,     /* at least the largest magazine */
 	DEPOT_MAX = 8 << 20, /* default cap on bytes in all depots */
 };
@@ -246,7 +245,7 @@ umem__depot_update(struct umem_cache *cp)
 	qr_mutex_enter(&dp->dp_lock);
 	mags_update(&dp->dp_full);
 	mags_update(&dp->dp_empty);
-	if (dp->dp_contention - dp->dp_contention_at > CONTENTION_MAX &&
+	if (dp->dp_contention - dp->dp_contention_at > umem__opt.contention &&
 	    cp->cache_mag < cp->cache_mag_max)
 		cp->cache_mag++;
 	dp->dp_contention_at = dp->dp_contention;

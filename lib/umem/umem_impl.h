@@ -52,10 +52,11 @@ enum {
 /* Largest size served by umem_alloc_N caches. */
 #define UMEM_CLASS_MAX ((size_t)131072)
 
-/* Internal flags of a cache, beside the public UMC_*. */
-#define UMF_MALLOC 0x00000001 /* free(3) may be given its objects */
-#define UMF_CLASS 0x00000004  /* umem_alloc_N */
-#define UMF_CHECK 0x00000002  /* no magazines: each free is checked at once */
+/* Internal flags of a cache, beside the public UMC_* and UMF_*. */
+#define UMF_QCACHE 0x00100000 /* quantum cache of an arena */
+#define UMF_MALLOC 0x01000000 /* free(3) may be given its objects */
+#define UMF_CLASS 0x02000000  /* umem_alloc_N */
+#define UMF_CHECK 0x04000000  /* no magazines: each free is checked at once */
 
 /*
  * A run of sl_size bytes cut into objects.
@@ -70,12 +71,14 @@ struct umem_slab {
 	uint32_t sl_kind;            /* (c) HEAP_SLAB */
 	uint32_t sl_nfree;           /* (s) */
 	struct umem_cache *sl_cache; /* (c) */
-	uintptr_t sl_base;           /* (c) first object */
+	uintptr_t sl_base;           /* (c) start of the run */
 	union {
 		struct vmem__run *sl_run;  /* (c) if from the heap */
 		struct umem_slab *sl_hash; /* (s) chain, if not */
 	};
 	struct qr_list sl_link; /* (s) bin */
+	char *sl_bufctl;        /* (c) one for each object, if debugged */
+	uint32_t sl_first;      /* (s) offset of the first object */
 	uint32_t sl_purged;     /* (s) sl_nfree when it was purged last */
 	uint64_t sl_free[];     /* (s) bit i: object i is free */
 };
@@ -141,6 +144,12 @@ struct umem_cache {
 	void *cache_priv;               /* (c) */
 	vmem_t *cache_source;           /* (c) NULL: the heap */
 
+	size_t cache_ctl;    /* (c) bytes of a bufctl; 0: not debugged */
+	size_t cache_tag;    /* (c) offset of the tag, or end of the object */
+	size_t cache_verify; /* (c) bytes that hold a pattern while free */
+	umem_constructor_t *cache_each_ctor; /* (c) run at each allocation */
+	umem_destructor_t *cache_each_dtor;  /* (c) run at each free */
+
 	size_t cache_align;     /* (c) */
 	size_t cache_chunk;     /* (c) stride of objects */
 	size_t cache_slabsize;  /* (c) bytes per slab */
@@ -197,12 +206,16 @@ size_t umem__slab_fill(struct umem_cache *cp, uintptr_t *objs, size_t n);
 void umem__slab_drain(struct umem_cache *cp, const uintptr_t *objs, size_t n);
 /* Geometry from cache_bufsize, cache_align and the source. */
 bool umem__slab_setup(struct umem_cache *cp, size_t slabsize);
+/* The slab of a heap cache that holds p, or NULL. */
+struct umem_slab *umem__slab_of(const void *p);
 /* The slab of cp that holds addr, or NULL.  For heap caches lock-free. */
 struct umem_slab *umem__slab_lookup(struct umem_cache *cp, uintptr_t addr);
-/* Is obj the start of an object of the slab?  Takes no lock. */
-bool umem__slab_starts(const struct umem_slab *sl, uintptr_t obj);
+/* Which object of the slab starts at addr; SIZE_MAX when none does. */
+size_t umem__slab_index(const struct umem_slab *sl, uintptr_t addr);
+/* The address of the object of the slab that holds addr; 0 for none. */
+uintptr_t umem__slab_object(const struct umem_slab *sl, uintptr_t addr);
 /* Is obj the start of an object of the slab that is handed out? */
-bool umem__slab_holds(struct umem_slab *sl, uintptr_t obj);
+bool umem__slab_holds(const struct umem_slab *sl, uintptr_t obj);
 /* Give wholly free slabs back; the number of objects that are handed out. */
 size_t umem__slab_trim(struct umem_cache *cp);
 /*
@@ -261,9 +274,17 @@ size_t umem__depot_bytes(void);
 
 /* ---- umem_cpu.c: the miss of pop and push ---- */
 
-/* One constructed object, as a magazine word; 0 when there is none. */
+/*
+ * One constructed object, as a magazine word; 0 when there is none.  With what
+ * debugging the cache has.
+ */
 uintptr_t umem__cpu_alloc(struct umem_cache *cp);
 void umem__cpu_free(struct umem_cache *cp, uintptr_t word);
+/* An object of a class, for `size` bytes, or NULL. */
+void *umem__class_alloc(struct umem_cache *cp, size_t size);
+/* The first two without debugging, beneath it. */
+uintptr_t umem__cpu_take(struct umem_cache *cp);
+void umem__cpu_put(struct umem_cache *cp, uintptr_t word);
 /* Destroy the objects below `top`, give them to the slabs, drop the block. */
 void umem__mag_flush(struct umem_cache *cp, uintptr_t top);
 /* Empty the magazines of all CPUs; false when the kernel cannot reach them. */

@@ -6,6 +6,7 @@
  */
 #include "umem/umem_class.h"
 #include "umem/umem_impl.h"
+#include "umem/umem_log.h"
 #include "umem/umem_options.h"
 #include "umem/umem_stats.h"
 
@@ -13,6 +14,7 @@
 #include "meta/meta.h"
 #include "meta/pagemap.h"
 #include "os/os.h"
+#include "os/os_trace.h"
 #include "vmem/vmem_heap.h"
 #include "vmem/vmem_private.h"
 
@@ -47,6 +49,19 @@ step_heap(void)
 	return (true);
 }
 
+static bool
+step_debug(void)
+{
+	if (umem__opt.debug_verbose || (umem__opt.debug & UMF_AUDIT) != 0)
+		os_trace_begin();
+	if ((umem__opt.debug & UMF_CHECKSIGNAL) != 0)
+		os_trace_signals();
+	umem__log_init();
+	if (umem__opt.mtbf != 0)
+		umem_setmtbf((uint32_t)umem__opt.mtbf);
+	return (true);
+}
+
 /*
  * What is printed at exit goes where stderr is now: many programs close theirs
  * before we are asked.
@@ -67,6 +82,7 @@ static bool (*const steps[])(void) = {
     step_options,
     pagemap_init,
     step_heap,
+    step_debug,
     umem__classes_init,
     step_announce,
 };
@@ -84,6 +100,7 @@ umem__init(void)
 
 	if (QR_LIKELY(umem__ready()))
 		return (true);
+	umem__options_ask();
 	qr_mutex_enter(&init_lock);
 	while (steps_done < QR_ARRAY_LEN(steps) && ok) {
 		ok = steps[steps_done]();
@@ -110,11 +127,13 @@ fork_prepare(void)
 	vmem__lock_all();
 	vmem__heap_lock();
 	meta_lock_all();
+	umem__log_lock_all();
 }
 
 static void
 fork_done(bool child)
 {
+	umem__log_unlock_all();
 	meta_unlock_all();
 	vmem__heap_unlock();
 	vmem__unlock_all();

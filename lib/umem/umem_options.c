@@ -6,24 +6,33 @@
  */
 #include "umem/umem_options.h"
 
+#include "umem/umem_class.h"
+#include "umem/umem_debug.h"
+
 #include "base/bits.h"
 #include "base/clients.h"
 #include "base/panic.h"
 #include "os/os.h"
 #include "os/percpu.h"
 
-#include <quarry/vmem.h>
-
+#include <stdatomic.h>
 #include <string.h>
 
 struct umem_options umem__opt = {
     .reap_interval = 10,
+    .contention = 3,
+    .frames = 15,
+    .contents = 256,
+    .maxverify = UINT64_MAX,
     .idle_max = (uint64_t)16 << 20,
     .depot_max = (uint64_t)8 << 20,
 };
 
+/* An audit takes at most half a page, and so do the contents of an object. */
+enum { FRAMES_MAX = 250, CONTENTS_MAX = 2048, LOG_BYTES = 64 << 10 };
+
 enum opt_type {
-	OPT_FLAG,   /* name alone: sets a bool */
+	OPT_FLAG,   /* name alone: sets a bool, if there is a target */
 	OPT_NUMBER, /* name=decimal */
 	OPT_SIZE,   /* name=decimal with k, m, g or t */
 	OPT_CHOICE, /* name=one of the words in op_choice */
@@ -41,6 +50,11 @@ struct opt {
 	void *op_target;
 	uint64_t op_max;
 	const struct opt_choice *op_choice;
+	uint32_t op_bits;    /* set in umem__opt.debug */
+	bool op_optional;    /* the value may be left out */
+	uint64_t op_default; /* it is this then, if not 0 */
+	/* Called with the value instead of storing it; a complaint or NULL. */
+	const char *(*op_call)(uint64_t value);
 };
 
 static const struct opt_choice policies[] = {
@@ -63,26 +77,81 @@ static const char var_debug[] = "UMEM_DEBUG";
 static const char var_logging[] = "UMEM_LOGGING";
 static const char var_quarry[] = "QUARRY_OPTIONS";
 
-#define FLAG(var, name, target)                                 \
-	{                                                       \
-		var, name, OPT_FLAG, &umem__opt.target, 0, NULL \
+static const struct opt_choice backends[] = {
+    {"mmap", 0},
+    {"sbrk", 0},
+    {NULL, 0},
+};
+
+/* Each begins with the variable and the name. */
+#define OPTION(var, name, ...)                              \
+	{                                                   \
+		.op_var = var, .op_name = name, __VA_ARGS__ \
 	}
+#define FLAG(var, name, target) \
+	OPTION(var, name, .op_type = OPT_FLAG, .op_target = &umem__opt.target)
+#define BITS(var, name, bits) \
+	OPTION(var, name, .op_type = OPT_FLAG, .op_bits = (bits))
+#define NUMBER(var, name, target)                \
+	OPTION(var, name, .op_type = OPT_NUMBER, \
+	    .op_target = &umem__opt.target, .op_max = UINT32_MAX)
+#define SIZE(var, name, target)                                                \
+	OPTION(var, name, .op_type = OPT_SIZE, .op_target = &umem__opt.target, \
+	    .op_max = SIZE_MAX / 2)
+#define CHOICE(var, name, target, choice)        \
+	OPTION(var, name, .op_type = OPT_CHOICE, \
+	    .op_target = &umem__opt.target, .op_choice = (choice))
+#define CLASS(var, name, type, call)                                 \
+	OPTION(var, name, .op_type = (type), .op_max = SIZE_MAX / 2, \
+	    .op_call = (call))
+/* A value that may be left out, when it is `value` or stays; and bits. */
+#define DETAIL(var, name, type, target, bits, value)                         \
+	OPTION(var, name, .op_type = (type), .op_target = &umem__opt.target, \
+	    .op_max = SIZE_MAX / 2, .op_bits = (bits), .op_optional = true,  \
+	    .op_default = (value))
 
 static const struct opt table[] = {
-    {var_options, "allocator", OPT_CHOICE, &umem__opt.policy, 0, policies},
+    CHOICE(var_options, "allocator", policy, policies),
+    CHOICE(var_options, "backend", ignored, backends),
+    NUMBER(var_options, "concurrency", concurrency),
+    NUMBER(var_options, "max_contention", contention),
     FLAG(var_options, "nomagazines", nomagazines),
-    {var_options, "reap_interval", OPT_NUMBER, &umem__opt.reap_interval,
-	UINT32_MAX, NULL},
-    FLAG(var_debug, "guards", guards),
+    SIZE(var_options, "perthread_cache", ignored),
+    NUMBER(var_options, "reap_interval", reap_interval),
+    SIZE(var_options, "sbrk_minalloc", ignored),
+    SIZE(var_options, "sbrk_pagesize", ignored),
+    CLASS(var_options, "size_add", OPT_NUMBER, umem__class_add),
+    CLASS(var_options, "size_clear", OPT_FLAG, umem__class_clear),
+    CLASS(var_options, "size_remove", OPT_NUMBER, umem__class_remove),
+    FLAG(var_debug, "allverbose", debug_verbose),
+    DETAIL(var_debug, "audit", OPT_NUMBER, frames, UMF_AUDIT, 0),
+    BITS(var_debug, "checknull", UMF_CHECKNULL),
+    DETAIL(var_debug, "contents", OPT_SIZE, contents, UMF_CONTENTS, 0),
+    BITS(var_debug, "default",
+	UMF_AUDIT | UMF_CONTENTS | UMF_DEADBEEF | UMF_REDZONE),
+    OPTION(var_debug, "firewall", .op_type = OPT_SIZE,
+	.op_target = &umem__opt.firewall, .op_max = SIZE_MAX / 2,
+	.op_bits = UMF_FIREWALL),
+    BITS(var_debug, "guards", UMF_DEADBEEF | UMF_REDZONE),
+    BITS(var_debug, "lite", UMF_LITE),
+    SIZE(var_debug, "maxverify", maxverify),
+    NUMBER(var_debug, "mtbf", mtbf),
     FLAG(var_debug, "noabort", noabort),
-    {var_quarry, "depot_max", OPT_SIZE, &umem__opt.depot_max, SIZE_MAX / 2,
-	NULL},
+    BITS(var_debug, "nosignal", UMF_CHECKSIGNAL),
+    BITS(var_debug, "random", UMF_RANDOMIZE),
+    FLAG(var_debug, "verbose", debug_verbose),
+    DETAIL(var_logging, "contents", OPT_SIZE, log_contents, UMF_CONTENTS,
+	LOG_BYTES),
+    DETAIL(var_logging, "fail", OPT_SIZE, log_fail, 0, LOG_BYTES),
+    DETAIL(var_logging, "slab", OPT_SIZE, log_slab, 0, LOG_BYTES),
+    DETAIL(var_logging, "transaction", OPT_SIZE, log_transaction, 0, LOG_BYTES),
+    SIZE(var_quarry, "depot_max", depot_max),
     FLAG(var_quarry, "harden", harden),
-    {var_quarry, "idle_max", OPT_SIZE, &umem__opt.idle_max, SIZE_MAX / 2, NULL},
+    SIZE(var_quarry, "idle_max", idle_max),
     FLAG(var_quarry, "nothread", nothread),
-    {var_quarry, "physpool_size", OPT_SIZE, &qr_clients.physpool_size,
-	SIZE_MAX / 8, NULL},
-    {var_quarry, "percpu", OPT_CHOICE, &umem__opt.percpu, 0, forms},
+    CHOICE(var_quarry, "percpu", percpu, forms),
+    OPTION(var_quarry, "physpool_size", .op_type = OPT_SIZE,
+	.op_target = &qr_clients.physpool_size, .op_max = SIZE_MAX / 8),
     FLAG(var_quarry, "stats", stats),
     FLAG(var_quarry, "verbose", verbose),
 };
@@ -207,26 +276,41 @@ parse_choice(struct word w, const struct opt_choice *oc, uint64_t *out)
 	return ("no such choice");
 }
 
-static void
-apply(const struct opt *op, struct word name, const struct word *value)
+/* The value of an option that has one; a complaint or NULL. */
+static const char *
+parse_value(const struct opt *op, const struct word *value, uint64_t *out)
+{
+	if (value == NULL) {
+		*out = op->op_default;
+		return (op->op_optional ? NULL : "Required value missing");
+	}
+	if (op->op_type == OPT_CHOICE)
+		return (parse_choice(*value, op->op_choice, out));
+	return (parse_number(*value, op->op_type == OPT_SIZE, op->op_max, out));
+}
+
+static const char *
+apply(const struct opt *op, const struct word *value)
 {
 	const char *complaint = NULL;
+	uint64_t number = 0;
 
 	if (op->op_type == OPT_FLAG) {
-		*(bool *)op->op_target = true;
 		if (value != NULL)
 			complaint = "does not take a value. ignored";
-	} else if (value == NULL) {
-		complaint = "Required value missing";
-	} else if (op->op_type == OPT_CHOICE) {
-		complaint = parse_choice(*value, op->op_choice, op->op_target);
 	} else {
-		complaint = parse_number(
-		    *value, op->op_type == OPT_SIZE, op->op_max, op->op_target);
+		complaint = parse_value(op, value, &number);
+		if (complaint != NULL)
+			return (complaint);
 	}
-	if (complaint != NULL)
-		qr_warn("%s: %.*s: %s", op->op_var, (int)name.w_len,
-		    name.w_text, complaint);
+	umem__opt.debug |= op->op_bits;
+	if (op->op_call != NULL)
+		return (op->op_call(number));
+	if (op->op_type == OPT_FLAG && op->op_target != NULL)
+		*(bool *)op->op_target = true;
+	else if (op->op_target != NULL && (value != NULL || number != 0))
+		*(uint64_t *)op->op_target = number;
+	return (complaint);
 }
 
 static void
@@ -234,6 +318,7 @@ item(const char *var, struct word w)
 {
 	const char *eq = memchr(w.w_text, '=', w.w_len);
 	struct word name = w, value;
+	const char *complaint;
 
 	if (w.w_len == 0) {
 		qr_warn("%s: empty option", var);
@@ -248,18 +333,54 @@ item(const char *var, struct word w)
 	}
 	for (size_t i = 0; i < QR_ARRAY_LEN(table); i++) {
 		if (table[i].op_var == var && word_is(name, table[i].op_name)) {
-			apply(&table[i], name, eq != NULL ? &value : NULL);
+			complaint =
+			    apply(&table[i], eq != NULL ? &value : NULL);
+			if (complaint != NULL)
+				qr_warn("%s: %.*s: %s", var, (int)name.w_len,
+				    name.w_text, complaint);
 			return;
 		}
 	}
 	unknown(var, name);
 }
 
-static void
-variable(const char *var)
-{
-	const char *text = os_getenv(var);
+/* ---- where the words come from ---- */
 
+/* What the program may define, if its functions are seen by the linker. */
+extern const char *_umem_options_init(void) QR_WEAK;
+extern const char *_umem_debug_init(void) QR_WEAK;
+extern const char *_umem_logging_init(void) QR_WEAK;
+
+/* In the order in which they are read. */
+static struct variable {
+	const char *va_name;
+	const char *(*va_ask)(void);
+	const char *va_answer;
+} variables[] = {
+    {var_options, _umem_options_init, NULL},
+    {var_debug, _umem_debug_init, NULL},
+    {var_logging, _umem_logging_init, NULL},
+    {var_quarry, NULL, NULL},
+};
+
+void
+umem__options_ask(void)
+{
+	static _Atomic bool asked;
+
+	if (atomic_exchange(&asked, true))
+		return;
+	for (unsigned i = 0; i < QR_ARRAY_LEN(variables); i++) {
+		struct variable *va = &variables[i];
+
+		if (va->va_ask != NULL && os_getenv(va->va_name) == NULL)
+			va->va_answer = va->va_ask();
+	}
+}
+
+static void
+text_read(const char *var, const char *text)
+{
 	while (text != NULL && *text != '\0') {
 		struct word w = {text, strcspn(text, ",")};
 
@@ -272,8 +393,12 @@ variable(const char *var)
 void
 umem__options_read(void)
 {
-	variable(var_options);
-	variable(var_debug);
-	variable(var_logging);
-	variable(var_quarry);
+	for (unsigned i = 0; i < QR_ARRAY_LEN(variables); i++) {
+		const struct variable *va = &variables[i];
+		const char *text = os_getenv(va->va_name);
+
+		text_read(va->va_name, text != NULL ? text : va->va_answer);
+	}
+	umem__opt.frames = qr_min(umem__opt.frames, FRAMES_MAX);
+	umem__opt.contents = qr_min(umem__opt.contents, CONTENTS_MAX);
 }

@@ -16,9 +16,23 @@ struct umem_options {
 	bool nomagazines;       /* every cache goes to its slabs */
 	uint64_t reap_interval; /* seconds between two umem_reap() */
 	uint64_t policy;        /* VM_BESTFIT ... for every vmem_alloc */
+	uint64_t concurrency;   /* rings of a log; 0: one for each CPU */
+	uint64_t contention;    /* in an interval, before magazines grow */
+	uint64_t ignored;       /* options of libumem without a meaning here */
 	/* UMEM_DEBUG */
-	bool guards;  /* check each object at each free */
-	bool noabort; /* report a bad free, and go on */
+	uint32_t debug;     /* UMF_*, for every cache */
+	uint64_t frames;    /* of a stack, in an audit */
+	uint64_t contents;  /* bytes of an object that are saved */
+	uint64_t maxverify; /* bytes of an object that hold a pattern */
+	uint64_t firewall;  /* smallest object that is firewalled */
+	uint64_t mtbf;      /* umem_setmtbf() */
+	bool debug_verbose; /* reports are whole */
+	bool noabort;       /* report a bad free, and go on */
+	/* UMEM_LOGGING: bytes */
+	uint64_t log_transaction;
+	uint64_t log_contents;
+	uint64_t log_fail;
+	uint64_t log_slab;
 	/* QUARRY_OPTIONS */
 	bool stats;         /* print all caches and arenas at exit */
 	bool verbose;       /* one line at start-up */
@@ -31,6 +45,12 @@ struct umem_options {
 
 extern QR_HIDDEN struct umem_options umem__opt;
 
+/*
+ * Ask the functions _umem_*_init() of the main program, where the environment
+ * says nothing.  Called without a lock: they may allocate, which then goes on
+ * without their answer.
+ */
+void umem__options_ask(void);
 /* Read the environment; called once, before anything is made. */
 void umem__options_read(void);
 

@@ -80,7 +80,8 @@ umem__slab_purge(struct umem_cache *cp)
 {
 	size_t given = 0;
 
-	if (cp->cache_source != NULL)
+	/* Free objects of a debugged cache hold what nobody may change. */
+	if (cp->cache_source != NULL || cp->cache_ctl != 0)
 		return (0);
 	for (unsigned i = 0; i < UMEM_SLAB_BINS; i++)
 		while (bin_purge(cp, &cp->cache_bin[i], &given))

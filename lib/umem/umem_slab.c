@@ -1,6 +1,7 @@
 /*
  * umem_slab.c - the backend of a cache: slabs, and the bitmaps beside them.
  */
+#include "umem/umem_debug.h"
 #include "umem/umem_impl.h"
 #include "umem/umem_report.h"
 
@@ -76,12 +77,11 @@ umem__slab_setup(struct umem_cache *cp, size_t slabsize)
 	return (cp->cache_source == NULL || umem__hash_init(&cp->cache_hash));
 }
 
-/* Which object of the slab starts at addr; nchunks or more when none does. */
-static size_t
-slab_index(const struct umem_slab *sl, uintptr_t addr)
+size_t
+umem__slab_index(const struct umem_slab *sl, uintptr_t addr)
 {
 	const struct umem_cache *cp = sl->sl_cache;
-	uint64_t off = addr - sl->sl_base, i;
+	uint64_t off = addr - sl->sl_base - sl->sl_first, i;
 
 	if (off >= cp->cache_slabsize)
 		return (SIZE_MAX);
@@ -89,6 +89,18 @@ slab_index(const struct umem_slab *sl, uintptr_t addr)
 				   : off / cp->cache_chunk;
 	return (
 	    i * cp->cache_chunk == off && i < cp->cache_nchunks ? i : SIZE_MAX);
+}
+
+uintptr_t
+umem__slab_object(const struct umem_slab *sl, uintptr_t addr)
+{
+	const struct umem_cache *cp = sl->sl_cache;
+	uintptr_t first = sl->sl_base + sl->sl_first;
+	size_t i = (addr - first) / cp->cache_chunk;
+
+	return (addr >= first && i < cp->cache_nchunks
+		? first + i * cp->cache_chunk
+		: 0);
 }
 
 static bool
@@ -99,11 +111,10 @@ slab_bit(const struct umem_slab *sl, size_t i)
 
 /* ---- finding the slab of an address ---- */
 
-static struct umem_slab *
-heap_slab(uintptr_t addr)
+struct umem_slab *
+umem__slab_of(const void *p)
 {
-	struct umem_slab *sl =
-	    pagemap_descriptor(pagemap_get((const void *)addr));
+	struct umem_slab *sl = pagemap_descriptor(pagemap_get(p));
 
 	return (sl != NULL && sl->sl_kind == HEAP_SLAB ? sl : NULL);
 }
@@ -112,21 +123,15 @@ struct umem_slab *
 umem__slab_lookup(struct umem_cache *cp, uintptr_t addr)
 {
 	if (cp->cache_source == NULL)
-		return (heap_slab(addr));
+		return (umem__slab_of((const void *)addr));
 	qr_mutex_assert_held(&cp->cache_slab_lock);
 	return (umem__hash_find(cp, addr));
 }
 
 bool
-umem__slab_starts(const struct umem_slab *sl, uintptr_t obj)
+umem__slab_holds(const struct umem_slab *sl, uintptr_t obj)
 {
-	return (slab_index(sl, obj) != SIZE_MAX);
-}
-
-bool
-umem__slab_holds(struct umem_slab *sl, uintptr_t obj)
-{
-	size_t i = slab_index(sl, obj);
+	size_t i = umem__slab_index(sl, obj);
 
 	return (i != SIZE_MAX && !slab_bit(sl, i));
 }
@@ -153,24 +158,43 @@ source_alloc(struct umem_cache *cp)
 	return ((void *)addr);
 }
 
+static void *
+run_alloc(struct umem_cache *cp, struct umem_slab *sl)
+{
+	bool zeroed;
+
+	if (cp->cache_source != NULL)
+		return (source_alloc(cp));
+	if ((cp->cache_flags & UMF_FIREWALL) != 0)
+		return (umem__firewall_alloc(cp));
+	sl->sl_run = vmem__run_alloc(
+	    HEAP_LENT, cp->cache_slabsize, vmem__heap_quantum(), 0, &zeroed);
+	return (sl->sl_run == NULL ? NULL : (void *)sl->sl_run->rn_addr);
+}
+
+static void
+run_free(struct umem_cache *cp, struct umem_slab *sl)
+{
+	void *base = (void *)sl->sl_base;
+
+	if (cp->cache_source != NULL)
+		vmem_free(cp->cache_source, base, cp->cache_slabsize);
+	else if ((cp->cache_flags & UMF_FIREWALL) != 0)
+		umem__firewall_free(cp, base);
+	else
+		vmem__run_free(sl->sl_run);
+}
+
 static struct umem_slab *
 slab_create(struct umem_cache *cp)
 {
 	struct umem_slab *sl = meta_get(cp->cache_slab_pool);
 	size_t n = cp->cache_nchunks;
-	void *base = NULL;
-	bool zeroed;
+	void *base;
 
 	if (sl == NULL)
 		return (NULL);
-	if (cp->cache_source != NULL) {
-		base = source_alloc(cp);
-	} else {
-		sl->sl_run = vmem__run_alloc(HEAP_LENT, cp->cache_slabsize,
-		    vmem__heap_quantum(), 0, &zeroed);
-		if (sl->sl_run != NULL)
-			base = (void *)sl->sl_run->rn_addr;
-	}
+	base = run_alloc(cp, sl);
 	if (base == NULL) {
 		meta_put(cp->cache_slab_pool, sl);
 		return (NULL);
@@ -183,6 +207,11 @@ slab_create(struct umem_cache *cp)
 	memset(sl->sl_free, 0xff, n / 64 * sizeof(uint64_t));
 	if (n % 64 != 0)
 		sl->sl_free[n / 64] = ((uint64_t)1 << (n % 64)) - 1;
+	if (cp->cache_ctl != 0 && !umem__debug_slab_init(cp, sl)) {
+		run_free(cp, sl);
+		meta_put(cp->cache_slab_pool, sl);
+		return (NULL);
+	}
 	if (cp->cache_source == NULL)
 		pagemap_set(base, cp->cache_slabsize,
 		    pagemap_word(sl,
@@ -196,12 +225,11 @@ slab_destroy(struct umem_cache *cp, struct umem_slab *sl)
 {
 	void *base = (void *)sl->sl_base;
 
-	if (cp->cache_source == NULL) {
+	if (cp->cache_ctl != 0)
+		umem__debug_slab_fini(cp, sl);
+	if (cp->cache_source == NULL)
 		pagemap_set(base, cp->cache_slabsize, 0);
-		vmem__run_free(sl->sl_run);
-	} else {
-		vmem_free(cp->cache_source, base, cp->cache_slabsize);
-	}
+	run_free(cp, sl);
 	meta_put(cp->cache_slab_pool, sl);
 }
 
@@ -264,7 +292,8 @@ slab_take(
 	n = qr_min(n, sl->sl_nfree);
 	for (size_t w = 0; got < n; w++) {
 		uint64_t bits = sl->sl_free[w];
-		uintptr_t base = sl->sl_base + w * 64 * cp->cache_chunk;
+		uintptr_t base =
+		    sl->sl_base + sl->sl_first + w * 64 * cp->cache_chunk;
 
 		for (; bits != 0 && got < n; bits &= bits - 1)
 			objs[got++] = base + qr_ctz(bits) * cp->cache_chunk;
@@ -302,7 +331,7 @@ umem__slab_fill(struct umem_cache *cp, uintptr_t *objs, size_t n)
 	return (got);
 }
 
-/* Can obj be freed to cp?  *slp and *ip are set if so. */
+/* As umem__slab_find, with the slab lock held if cp has its own source. */
 static enum umem_bad
 slab_find(
     struct umem_cache *cp, uintptr_t obj, struct umem_slab **slp, size_t *ip)
@@ -312,10 +341,35 @@ slab_find(
 		return (UMEM_BAD_ADDRESS);
 	if ((*slp)->sl_cache != cp)
 		return (UMEM_BAD_CACHE);
-	*ip = slab_index(*slp, obj);
-	if (*ip == SIZE_MAX)
-		return (UMEM_BAD_INTERIOR);
-	return (slab_bit(*slp, *ip) ? UMEM_BAD_TWICE : UMEM_GOOD);
+	*ip = umem__slab_index(*slp, obj);
+	if (*ip != SIZE_MAX)
+		return (UMEM_GOOD);
+	return (umem__slab_object(*slp, obj) != 0 ? UMEM_BAD_INTERIOR
+						  : UMEM_BAD_ADDRESS);
+}
+
+enum umem_bad
+umem__slab_find(
+    struct umem_cache *cp, uintptr_t obj, struct umem_slab **slp, size_t *ip)
+{
+	enum umem_bad bad;
+
+	if (cp->cache_source == NULL)
+		return (slab_find(cp, obj, slp, ip));
+	qr_mutex_enter(&cp->cache_slab_lock);
+	bad = slab_find(cp, obj, slp, ip);
+	qr_mutex_exit(&cp->cache_slab_lock);
+	return (bad);
+}
+
+/* Can obj be freed to cp?  *slp and *ip are set if so. */
+static enum umem_bad
+slab_judge(
+    struct umem_cache *cp, uintptr_t obj, struct umem_slab **slp, size_t *ip)
+{
+	enum umem_bad bad = slab_find(cp, obj, slp, ip);
+
+	return (bad == UMEM_GOOD && slab_bit(*slp, *ip) ? UMEM_BAD_TWICE : bad);
 }
 
 enum umem_bad
@@ -326,7 +380,7 @@ umem__slab_judge(struct umem_cache *cp, uintptr_t obj)
 	size_t i;
 
 	qr_mutex_enter(&cp->cache_slab_lock);
-	bad = slab_find(cp, obj, &sl, &i);
+	bad = slab_judge(cp, obj, &sl, &i);
 	qr_mutex_exit(&cp->cache_slab_lock);
 	return (bad);
 }
@@ -337,7 +391,7 @@ slab_put(struct umem_cache *cp, uintptr_t obj, struct qr_list *empty)
 {
 	struct umem_slab *sl;
 	size_t i;
-	enum umem_bad bad = slab_find(cp, obj, &sl, &i);
+	enum umem_bad bad = slab_judge(cp, obj, &sl, &i);
 
 	if (QR_UNLIKELY(bad != UMEM_GOOD))
 		return (bad);

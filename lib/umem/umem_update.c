@@ -7,7 +7,8 @@
  * timeout while nothing happens and nothing is left to give back.
  *
  * The caller of an unrelated allocation may hold locks that a destructor or a
- * reclaim callback wants, so only the thread and umem_reap() call those.
+ * reclaim callback wants, so only the thread and umem_reap() call those; and so
+ * for what a report of a damaged object may call.
  */
 #include "umem/umem_impl.h"
 #include "umem/umem_options.h"
@@ -107,7 +108,7 @@ round_by_caller(uint64_t now)
 	if (!qr_mutex_tryenter(&umem__list_lock))
 		return;
 	QR_LIST_FOREACH (cp, &umem__caches, struct umem_cache, cache_link) {
-		if (cp->cache_dtor == NULL)
+		if (cp->cache_dtor == NULL && cp->cache_ctl == 0)
 			umem__cache_reap(cp, false);
 	}
 	qr_mutex_exit(&umem__list_lock);

@@ -77,8 +77,8 @@ awk '
 /^\.Sh / { environment = $2 == "ENVIRONMENT" }
 environment && /^\.It Ev/ { variable = $3 }
 environment && /^\.It Cm/ { print variable, $3 }
-' man/quarry_malloc.7 | sort >"$work/2"
-same lib/umem/umem_options.c man/quarry_malloc.7
+' man/*.7 | sort >"$work/2"
+same lib/umem/umem_options.c 'ENVIRONMENT of man/*.7'
 
 # .\" quote FILE, and the file in a literal display.
 quotes=0

@@ -15,8 +15,9 @@
 #                  ```sh demo and ```sh bench: the headings are those of the
 #                  report.  After ```sh check: the last line is of that form;
 #   ```c FILE      is that file.
-# Any other fence is refused.  The options are those the library accepts, and
-# the bound on magazines is the one that a unit test adds up.
+# Any other fence is refused.  Options are ones that the library accepts, all of
+# its own among them, and the bound on magazines is the one that a unit test adds
+# up.
 set -euo pipefail
 cd "$1"
 api=$PWD/tests/api
@@ -171,8 +172,13 @@ done
 "$api/options.sh" . >"$work/accepted"
 sed -nE 's/^\| `([A-Z_]+)` \| `([a-z_]+)[=`].*/\1 \2/p' README.md | sort \
 	>"$work/listed"
-diff -u --label 'accepted' "$work/accepted" --label 'listed in README.md' \
-	"$work/listed" || bad=1
+comm -13 "$work/accepted" "$work/listed" >"$work/unknown"
+grep '^QUARRY_OPTIONS' "$work/accepted" | comm -23 - "$work/listed" \
+	>"$work/missing"
+for wrong in unknown missing; do
+	[ ! -s "$work/$wrong" ] ||
+		complain "$wrong options: $(paste -s -d, "$work/$wrong")"
+done
 
 bound=$(sed -n 's/.*CLASSES = \([0-9]*\), KIB_PER_CPU = \([0-9]*\).*/\1 \2/p' \
 	tests/unit/umem/umem_bound_test.c)

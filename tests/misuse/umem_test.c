@@ -220,13 +220,13 @@ static const struct misuse {
 	BAD "buffer freed to wrong cache: buffer=0x*"
 	    " (cache other, slab 0x*), freed to cache mine"},
     {"interior", interior, false,
-	BAD "bad free: not the start of a buffer: buffer=0x*"
+	BAD "bad free: free address (0x*) != alloc address (0x*): buffer=0x*"
 	    " (cache mine, slab 0x*), freed to cache mine"},
     {"foreign", foreign, false,
 	BAD "invalid free: buffer not in cache: buffer=0x*"
 	    " (not memory of this allocator), freed to cache mine"},
     {"odd", odd, true,
-	BAD "bad free: not the start of a buffer: buffer=0x*"
+	BAD "bad free: free address (0x*) != alloc address (0x*): buffer=0x*"
 	    " (cache mine, slab 0x*), freed to cache mine"},
     {"NULL", null, true,
 	BAD "invalid free: buffer not in cache: buffer=0x0"

@@ -20,7 +20,7 @@ free            kernel          now   free(P): invalid pointer: not memory of th
 free            last            now   free(P): invalid pointer: not memory of this allocator
 free            odd             now   free(P): not the start of a block: cache umem_alloc_64, slab X
 free            misaligned      now   free(P): not the start of a block: cache umem_alloc_64, slab X
-free            interior        slab  umem allocator: bad free: not the start of a buffer: buffer=P (cache umem_alloc_64, slab X), freed to cache umem_alloc_64
+free            interior        slab  umem allocator: bad free: free address (P) != alloc address (X): buffer=X (cache umem_alloc_64, slab X), freed to cache umem_alloc_64
 free            large-odd       now   free(P): not the start of a block: mapping X of 300000 bytes
 free            large-interior  now   free(P): not the start of a block: mapping X of 300000 bytes
 free            large-far       now   free(P): invalid pointer: heap, but not the start of a block in use

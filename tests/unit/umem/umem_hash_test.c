@@ -271,7 +271,8 @@ a_bad_free_of_an_integer_is_seen_at_its_slab(void **state)
 	    "umem allocator: duplicate free: buffer freed twice: *");
 	pair[1] = first + 5;
 	child_expect_abort_like(free_an_integer, pair,
-	    "umem allocator: bad free: not the start of a buffer: *");
+	    "umem allocator: bad free: free address (*) != alloc address (*): "
+	    "*");
 	pair[1] = first - 1;
 	child_expect_abort_like(free_an_integer, pair,
 	    "umem allocator: invalid free: buffer not in cache: *");

@@ -2,6 +2,7 @@
  * umem_options_test.c - what the environment may ask for, and what is said of
  * the rest.
  */
+#include "umem/umem_debug.h"
 #include "umem/umem_options.h"
 
 #include "os/percpu.h"
@@ -77,7 +78,30 @@ OPT(policy_instant, policy == 0)
 OPT(policy_best, policy == VM_BESTFIT)
 OPT(policy_first, policy == VM_FIRSTFIT)
 OPT(policy_next, policy == VM_NEXTFIT)
-OPT(guards, guards)
+OPT(guards, debug == (UMF_DEADBEEF | UMF_REDZONE))
+OPT(audit, debug == UMF_AUDIT && umem__opt.frames == 15)
+OPT(audit_7, debug == UMF_AUDIT && umem__opt.frames == 7)
+OPT(audit_most, debug == UMF_AUDIT && umem__opt.frames == 250)
+OPT(contents, debug == UMF_CONTENTS && umem__opt.contents == 256)
+OPT(contents_1k, debug == UMF_CONTENTS && umem__opt.contents == 1024)
+OPT(everything,
+    debug == (UMF_AUDIT | UMF_CONTENTS | UMF_DEADBEEF | UMF_REDZONE))
+OPT(firewall_4k, debug == UMF_FIREWALL && umem__opt.firewall == 4096)
+OPT(lite, debug == UMF_LITE)
+OPT(nosignal, debug == UMF_CHECKSIGNAL)
+OPT(checknull, debug == UMF_CHECKNULL)
+OPT(randomly, debug == UMF_RANDOMIZE)
+OPT(maxverify_64, maxverify == 64)
+OPT(mtbf_100, mtbf == 100)
+OPT(debug_verbose, debug_verbose)
+OPT(log_transaction, log_transaction == 64 << 10)
+OPT(log_transaction_1m, log_transaction == 1 << 20)
+OPT(log_contents, log_contents == 64 << 10 && umem__opt.debug == UMF_CONTENTS)
+OPT(log_fail_0, log_fail == 0)
+OPT(log_slab, log_slab == 64 << 10)
+OPT(concurrency_4, concurrency == 4)
+OPT(contention_9, contention == 9)
+OPT(nothing, debug == 0)
 OPT(noabort, noabort)
 OPT(stats, stats)
 OPT(verbose, verbose)
@@ -97,7 +121,7 @@ OPT(depot_max_7m, depot_max == 7 << 20)
 static bool
 both_debug(void)
 {
-	return (umem__opt.guards && umem__opt.noabort);
+	return (guards() && umem__opt.noabort);
 }
 
 static void
@@ -113,7 +137,29 @@ each_option_does_what_it_says(void **state)
 	says("UMEM_OPTIONS", "allocator=first", policy_first, "");
 	says("UMEM_OPTIONS", "allocator=next", policy_next, "");
 	says("UMEM_DEBUG", "guards", guards, "");
+	says("UMEM_DEBUG", "audit", audit, "");
+	says("UMEM_DEBUG", "audit=7", audit_7, "");
+	says("UMEM_DEBUG", "audit=4000", audit_most, "");
+	says("UMEM_DEBUG", "contents", contents, "");
+	says("UMEM_DEBUG", "contents=1k", contents_1k, "");
+	says("UMEM_DEBUG", "default", everything, "");
+	says("UMEM_DEBUG", "firewall=4096", firewall_4k, "");
+	says("UMEM_DEBUG", "lite", lite, "");
+	says("UMEM_DEBUG", "nosignal", nosignal, "");
+	says("UMEM_DEBUG", "checknull", checknull, "");
+	says("UMEM_DEBUG", "random", randomly, "");
+	says("UMEM_DEBUG", "maxverify=64", maxverify_64, "");
+	says("UMEM_DEBUG", "mtbf=100", mtbf_100, "");
 	says("UMEM_DEBUG", "noabort", noabort, "");
+	says("UMEM_DEBUG", "verbose", debug_verbose, "");
+	says("UMEM_DEBUG", "allverbose", debug_verbose, "");
+	says("UMEM_LOGGING", "transaction", log_transaction, "");
+	says("UMEM_LOGGING", "transaction=1m", log_transaction_1m, "");
+	says("UMEM_LOGGING", "contents", log_contents, "");
+	says("UMEM_LOGGING", "fail=0", log_fail_0, "");
+	says("UMEM_LOGGING", "slab", log_slab, "");
+	says("UMEM_OPTIONS", "concurrency=4", concurrency_4, "");
+	says("UMEM_OPTIONS", "max_contention=9", contention_9, "");
 	says("QUARRY_OPTIONS", "stats", stats, "");
 	says("QUARRY_OPTIONS", "verbose", verbose, "");
 	says("QUARRY_OPTIONS", "harden", harden, "");
@@ -122,6 +168,18 @@ each_option_does_what_it_says(void **state)
 	says("QUARRY_OPTIONS", "percpu=cpu", percpu_cpu, "");
 	says("QUARRY_OPTIONS", "percpu=lock", percpu_lock, "");
 	says("QUARRY_OPTIONS", "depot_max=7m", depot_max_7m, "");
+}
+
+/* Backends and threads' caches are libumem's: here there are none. */
+static void
+an_option_without_a_meaning_is_accepted(void **state)
+{
+	(void)state;
+
+	says("UMEM_OPTIONS", "backend=mmap", nothing, "");
+	says("UMEM_OPTIONS", "backend=sbrk", nothing, "");
+	says("UMEM_OPTIONS", "sbrk_minalloc=64k,sbrk_pagesize=4m", nothing, "");
+	says("UMEM_OPTIONS", "perthread_cache=0", nothing, "");
 }
 
 static void
@@ -188,6 +246,22 @@ a_bad_value_is_named_and_changes_nothing(void **state)
 	    "quarry: QUARRY_OPTIONS: idle_max: not a number\n");
 	says("UMEM_OPTIONS", "allocator=worst", NULL,
 	    "quarry: UMEM_OPTIONS: allocator: no such choice\n");
+	says("UMEM_OPTIONS", "backend=brk", NULL,
+	    "quarry: UMEM_OPTIONS: backend: no such choice\n");
+	says("UMEM_DEBUG", "firewall", NULL,
+	    "quarry: UMEM_DEBUG: firewall: Required value missing\n");
+	says("UMEM_DEBUG", "audit=x", NULL,
+	    "quarry: UMEM_DEBUG: audit: not a number\n");
+	says("UMEM_OPTIONS", "size_add=0", NULL,
+	    "quarry: UMEM_OPTIONS: size_add: no size that can be added\n");
+	says("UMEM_OPTIONS", "size_add=131073", NULL,
+	    "quarry: UMEM_OPTIONS: size_add: no size that can be added\n");
+	says("UMEM_OPTIONS", "size_add=64", NULL,
+	    "quarry: UMEM_OPTIONS: size_add: a size that is there already\n");
+	says("UMEM_OPTIONS", "size_remove=131072", NULL,
+	    "quarry: UMEM_OPTIONS: size_remove: no size that can be removed\n");
+	says("UMEM_OPTIONS", "size_remove=65", NULL,
+	    "quarry: UMEM_OPTIONS: size_remove: no size that can be removed\n");
 	says("UMEM_DEBUG", "guards=1", guards,
 	    "quarry: UMEM_DEBUG: guards: does not take a value. ignored\n");
 }
@@ -288,6 +362,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(each_option_does_what_it_says),
+	    cmocka_unit_test(an_option_without_a_meaning_is_accepted),
 	    cmocka_unit_test(a_size_is_decimal_with_a_suffix_in_either_case),
 	    cmocka_unit_test(
 		items_are_separated_by_commas_and_blanks_do_not_count),

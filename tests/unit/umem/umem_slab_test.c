@@ -188,6 +188,17 @@ complains(const struct bad *b, const char *what, const char *where)
 	child_expect_abort(free_badly, (void *)(uintptr_t)b, message);
 }
 
+static void
+inside(char *p, char *object, const char *where)
+{
+	char what[128];
+
+	(void)snprintf(what, sizeof(what),
+	    "bad free: free address (%p) != alloc address (%p)", (void *)p,
+	    (void *)object);
+	complains(&(struct bad){here, p, 1}, what, where);
+}
+
 /* A bad free at the slab is named with all that is known of the pointer. */
 static void
 each_bad_free_is_named_when_it_reaches_the_slab(void **state)
@@ -212,14 +223,11 @@ each_bad_free_is_named_when_it_reaches_the_slab(void **state)
 	    "duplicate free: buffer freed twice", in_here);
 	complains(&(struct bad){here, objs[0] + 208, 1},
 	    "duplicate free: buffer freed twice", in_here);
-	complains(&(struct bad){here, objs[0] + 8, 1},
-	    "bad free: not the start of a buffer", in_here);
-	complains(&(struct bad){here, objs[0] + 2, 1},
-	    "bad free: not the start of a buffer", in_here);
-	complains(&(struct bad){here, objs[0] + 1, 1},
-	    "bad free: not the start of a buffer", in_here);
+	inside(objs[0] + 8, objs[0], in_here);
+	inside(objs[0] + 2, objs[0], in_here);
+	inside(objs[0] + 1, objs[0], in_here);
 	complains(&(struct bad){here, objs[0] + here->cache_slabsize - 2, 1},
-	    "bad free: not the start of a buffer", in_here);
+	    "invalid free: buffer not in cache", in_here);
 	complains(&(struct bad){here, objs[2], 1},
 	    "buffer freed to wrong cache", in_there);
 	complains(&(struct bad){here, objs[2] + 1, 1},
@@ -325,11 +333,13 @@ a_magazine_hides_a_bad_free_until_the_slab_at_most(void **state)
 	    "umem allocator: invalid free: buffer not in cache: buffer=0x* "
 	    "(not memory of this allocator), freed to cache magazines");
 	child_expect_abort_like(free_a_foreign_one, objs[0] + 16,
-	    "umem allocator: bad free: not the start of a buffer: buffer=0x* "
+	    "umem allocator: bad free: free address (0x*) != alloc address "
+	    "(0x*): buffer=0x* "
 	    "(cache magazines, slab 0x*), freed to cache magazines");
 	/* An odd word would be taken for a mark: it is seen at once. */
 	child_expect_abort_like(free_a_foreign_one, objs[0] + 1,
-	    "umem allocator: bad free: not the start of a buffer: buffer=0x* "
+	    "umem allocator: bad free: free address (0x*) != alloc address "
+	    "(0x*): buffer=0x* "
 	    "(cache magazines, slab 0x*), freed to cache magazines");
 	umem_cache_free(magazines, objs[0]);
 	umem_cache_destroy(magazines);
@@ -355,7 +365,8 @@ a_misaligned_buffer_of_any_size_is_seen_at_once(void **state)
 	(void)state;
 
 	child_expect_abort_like(free_misaligned, p,
-	    "umem allocator: bad free: not the start of a buffer: buffer=0x* "
+	    "umem allocator: bad free: free address (0x*) != alloc address "
+	    "(0x*): buffer=0x* "
 	    "(cache umem_alloc_64, slab 0x*), freed to cache umem_alloc_64");
 	child_expect_abort_like(free_null_with_a_size, NULL,
 	    "umem allocator: invalid free: buffer not in cache: buffer=0x0 "
@@ -493,7 +504,8 @@ static const struct checked checked[] = {
 	"umem allocator: duplicate free: buffer freed twice: buffer=0x* "
 	"(cache umem_alloc_64, slab 0x*), freed to cache umem_alloc_64"},
     {"checked_interior",
-	"umem allocator: bad free: not the start of a buffer: buffer=0x* "
+	"umem allocator: bad free: free address (0x*) != alloc address (0x*): "
+	"buffer=0x* "
 	"(cache umem_alloc_64, slab 0x*), freed to cache umem_alloc_64"},
     {"checked_class",
 	"umem allocator: buffer freed to wrong cache: buffer=0x* "
@@ -534,8 +546,8 @@ noabort_reports_and_goes_on(void **state)
 	assert_int_equal(c.c_status, 0);
 	assert_non_null(strstr(c.c_stderr,
 	    "umem allocator: duplicate free: buffer freed twice: buffer=0x"));
-	assert_non_null(strstr(c.c_stderr,
-	    "umem allocator: bad free: not the start of a buffer: buffer=0x"));
+	assert_non_null(
+	    strstr(c.c_stderr, "umem allocator: bad free: free address (0x"));
 }
 
 #define TEST(test) cmocka_unit_test_teardown(test, end)

@@ -1,0 +1,187 @@
+/*
+ * os_trace.c - walking frame pointers, and the cheap clock.
+ *
+ * A frame pointer is believed when it lies further up in what is known to be
+ * the stack of the thread: below the strings that the kernel put on top of the
+ * initial stack, or below the descriptor that the C library puts on top of all
+ * others.  On a stack that somebody made for himself only the page at hand is.
+ */
+#define _GNU_SOURCE 1 /* SA_ONSTACK, siginfo */
+
+#include "os/os_trace.h"
+
+#include "base/bits.h"
+#include "base/compiler.h"
+#include "os/os.h"
+#include "os/os_module.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum {
+	PAGE = 4096,
+	FRAME_MAX = 128 << 10, /* bytes from one frame to the next */
+};
+
+/* The kernel keeps so much free below the initial stack; a thread's ends. */
+#define INITIAL_MAX ((uintptr_t)128 << 20)
+#define THREAD_MAX ((uintptr_t)64 << 20)
+
+uintptr_t
+os_trace_thread(void)
+{
+	return ((uintptr_t)pthread_self());
+}
+
+static uintptr_t
+initial_stack_top(void)
+{
+	static _Atomic uintptr_t cached;
+	uintptr_t top = atomic_load_explicit(&cached, memory_order_relaxed);
+
+	if (QR_UNLIKELY(top == 0)) {
+		top = getauxval(AT_EXECFN);
+		atomic_store_explicit(&cached, top, memory_order_relaxed);
+	}
+	return (top);
+}
+
+/* Where the stack that holds sp is known to reach. */
+static uintptr_t
+stack_end(uintptr_t sp)
+{
+	uintptr_t top = initial_stack_top();
+
+	if (top > sp && top - sp < INITIAL_MAX)
+		return (top);
+	top = os_trace_thread();
+	if (top > sp && top - sp < THREAD_MAX)
+		return (top);
+	return (qr_roundup(sp + 1, PAGE));
+}
+
+/* Code of this library, and of nobody else. */
+static struct {
+	uintptr_t start, size;
+} own;
+
+static void
+own_find(void)
+{
+	uintptr_t here = (uintptr_t)own_find;
+	struct os_module om;
+
+	if (os_module_find(here, &om) &&
+	    getauxval(AT_ENTRY) - om.om_start >= om.om_end - om.om_start) {
+		own.start = om.om_start;
+		own.size = om.om_end - om.om_start;
+	}
+}
+
+/* What it reads may be anybody's: no sanitizer can know better. */
+QR_NOINLINE QR_UNCHECKED unsigned
+os_trace_stack(uintptr_t *pcs, unsigned n)
+{
+	const uintptr_t *frame =
+	    *(const uintptr_t **)__builtin_frame_address(0);
+	uintptr_t end = stack_end((uintptr_t)frame) - 2 * sizeof(*frame);
+	unsigned i = 0;
+
+	while (i < n) {
+		uintptr_t next = frame[0], pc = frame[1];
+
+		if (pc == 0)
+			break;
+		if (pc - own.start >= own.size)
+			pcs[i++] = pc;
+		if (next <= (uintptr_t)frame || next > end ||
+		    next - (uintptr_t)frame > FRAME_MAX ||
+		    next % sizeof(*frame) != 0)
+			break;
+		frame = (const uintptr_t *)next;
+	}
+	return (i);
+}
+
+/* ---- signals ---- */
+
+/* What a handler returns to; 0 when it is not known. */
+static uintptr_t trampoline;
+
+/* The kernel's view of an action, which alone tells. */
+struct kernel_action {
+	void (*ka_handler)(int);
+	unsigned long ka_flags;
+	void (*ka_restorer)(void);
+	uint64_t ka_mask;
+};
+
+static void
+no_handler(int number)
+{
+	(void)number;
+}
+
+/* By the last real-time signal, for as long as it takes. */
+void
+os_trace_signals(void)
+{
+	struct sigaction probe = {.sa_handler = no_handler}, saved;
+	struct kernel_action ka;
+	int number = SIGRTMAX;
+
+	memset(&ka, 0, sizeof(ka));
+	if (sigaction(number, &probe, &saved) != 0)
+		return;
+	if (syscall(SYS_rt_sigaction, number, NULL, &ka, sizeof(ka.ka_mask)) ==
+	    0)
+		trampoline = (uintptr_t)ka.ka_restorer;
+	(void)sigaction(number, &saved, NULL);
+}
+
+bool
+os_trace_in_signal(const uintptr_t *pcs, unsigned n)
+{
+	stack_t ss = {0};
+	int saved = errno;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (trampoline != 0 && pcs[i] == trampoline)
+			return (true);
+	}
+	if (sigaltstack(NULL, &ss) != 0)
+		ss.ss_flags = 0;
+	errno = saved;
+	return ((ss.ss_flags & SS_ONSTACK) != 0);
+}
+
+/* ---- the clock ---- */
+
+/* One reading of both clocks; a second, taken when it is needed, is enough. */
+static uint64_t first_ticks, first_ns;
+
+void
+os_trace_begin(void)
+{
+	first_ticks = os_trace_ticks();
+	first_ns = os_now();
+	own_find();
+}
+
+uint64_t
+os_trace_ago(uint64_t ticks)
+{
+	uint64_t now = os_trace_ticks();
+	uint64_t ns = os_now() - first_ns;
+
+	if (now <= first_ticks || now <= ticks)
+		return (0);
+	return ((uint64_t)((double)(now - ticks) * (double)ns /
+	    (double)(now - first_ticks)));
+}

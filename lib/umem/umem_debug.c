@@ -1,0 +1,508 @@
+/*
+ * umem_debug.c - what a debugged cache does with each object.
+ */
+#include "umem/umem_debug.h"
+
+#include "umem/umem_log.h"
+#include "umem/umem_options.h"
+#include "umem/umem_report.h"
+
+#include "meta/meta.h"
+#include "os/os_trace.h"
+#include "vmem/vmem_heap.h"
+
+#include <string.h>
+
+/* An encoded size is this many times the size, and one. */
+enum { SIZE_FACTOR = 251 };
+
+static bool
+firewalled(const struct umem_cache *cp)
+{
+	return ((cp->cache_flags & UMF_FIREWALL) != 0);
+}
+
+static bool
+tagged(const struct umem_cache *cp)
+{
+	return ((cp->cache_flags & UMF_BUFTAG) != 0 && !firewalled(cp));
+}
+
+/* ---- audits ---- */
+
+size_t
+umem__audit_size(void)
+{
+	return (
+	    sizeof(struct umem_audit) + umem__opt.frames * sizeof(uintptr_t));
+}
+
+struct umem_audit *
+umem__audit_of(struct umem_bufctl *bc, enum umem_state state)
+{
+	size_t skip = state == UMEM_STATE_ALLOC ? 0 : umem__audit_size();
+
+	return ((struct umem_audit *)((char *)(bc + 1) + skip));
+}
+
+void
+umem__audit_take(struct umem_audit *au)
+{
+	au->au_ticks = os_trace_ticks();
+	au->au_thread = os_trace_thread();
+	au->au_depth = os_trace_stack(au->au_pc, (unsigned)umem__opt.frames);
+}
+
+static void
+audit(struct umem_cache *cp, uintptr_t obj, struct umem_bufctl *bc)
+{
+	struct umem_audit *au = umem__audit_of(bc, bc->bc_state);
+
+	umem__audit_take(au);
+	umem__log_transaction(cp, obj, bc, au);
+	if ((cp->cache_flags & UMF_CHECKSIGNAL) != 0 &&
+	    os_trace_in_signal(au->au_pc, (unsigned)au->au_depth))
+		umem__report("umem allocator: called from a signal handler: "
+			     "buffer=%p, cache %s",
+		    (void *)obj, cp->cache_name);
+}
+
+/* ---- patterns and tags ---- */
+
+static void
+fill(uintptr_t at, size_t size, uint64_t pattern)
+{
+	uint64_t *word = (uint64_t *)at;
+
+	for (size_t i = 0; i < size / sizeof(*word); i++)
+		word[i] = pattern;
+}
+
+/* The offset of the first word that is not the pattern; `size` for none. */
+static size_t
+find_change(uintptr_t at, size_t size, uint64_t pattern)
+{
+	const uint64_t *word = (const uint64_t *)at;
+	size_t n = size / sizeof(*word), i = 0;
+	uint64_t bits = 0;
+
+	for (; i + 8 <= n && bits == 0; i += 8) {
+		for (size_t k = 0; k < 8; k++)
+			bits |= word[i + k] ^ pattern;
+	}
+	for (i = bits == 0 ? i : i - 8; i < n; i++) {
+		if (word[i] != pattern)
+			return (i * sizeof(*word));
+	}
+	return (size);
+}
+
+static struct umem_tag *
+tag_of(const struct umem_cache *cp, uintptr_t obj)
+{
+	return ((struct umem_tag *)(obj + cp->cache_tag));
+}
+
+/* What stands behind an object of `asked` bytes. */
+static uint64_t
+redzone_word(const struct umem_cache *cp, const struct umem_bufctl *bc)
+{
+	if ((cp->cache_flags & UMF_CLASS) == 0 ||
+	    bc->bc_state == UMEM_STATE_FREE)
+		return (UMEM_PATTERN_REDZONE);
+	return (((uint64_t)bc->bc_asked * SIZE_FACTOR + 1) << 32 |
+	    (uint32_t)UMEM_PATTERN_REDZONE);
+}
+
+static uintptr_t
+tag_magic(const struct umem_bufctl *bc)
+{
+	return (
+	    bc->bc_state == UMEM_STATE_FREE ? UMEM_TAG_FREE : UMEM_TAG_ALLOC);
+}
+
+static void
+tag_write(const struct umem_cache *cp, uintptr_t obj, struct umem_bufctl *bc)
+{
+	struct umem_tag *tag = tag_of(cp, obj);
+
+	tag->tag_redzone = redzone_word(cp, bc);
+	tag->tag_bufctl = (uintptr_t)bc;
+	tag->tag_state = (uintptr_t)bc ^ tag_magic(bc);
+}
+
+/* The bytes between what was asked for and where the object ends. */
+static char *
+slack_of(const struct umem_cache *cp, const struct umem_slab *sl, uintptr_t obj,
+    const struct umem_bufctl *bc, size_t *size)
+{
+	uintptr_t end = (firewalled(cp) ? sl->sl_base : obj) + cp->cache_tag;
+
+	*size = end - obj - bc->bc_asked;
+	return ((char *)obj + bc->bc_asked);
+}
+
+static void
+slack_write(const struct umem_cache *cp, const struct umem_slab *sl,
+    uintptr_t obj, const struct umem_bufctl *bc)
+{
+	size_t size;
+	char *slack = slack_of(cp, sl, obj, bc, &size);
+
+	memset(slack, UMEM_REDZONE_BYTE, size);
+}
+
+static bool
+slack_intact(const struct umem_cache *cp, const struct umem_slab *sl,
+    uintptr_t obj, const struct umem_bufctl *bc)
+{
+	size_t size;
+	char *slack = slack_of(cp, sl, obj, bc, &size);
+
+	while (size > 0 && (unsigned char)slack[size - 1] == UMEM_REDZONE_BYTE)
+		size--;
+	return (size == 0);
+}
+
+/* ---- one object, found ---- */
+
+struct object {
+	struct umem_cache *ob_cache;
+	struct umem_slab *ob_slab;
+	struct umem_bufctl *ob_ctl;
+	uintptr_t ob_addr;
+};
+
+static struct umem_bufctl *
+bufctl_at(const struct umem_cache *cp, const struct umem_slab *sl, size_t i)
+{
+	return ((struct umem_bufctl *)(sl->sl_bufctl + i * cp->cache_ctl));
+}
+
+static enum umem_bad
+object_find(struct umem_cache *cp, uintptr_t addr, struct object *ob)
+{
+	enum umem_bad bad;
+	size_t i;
+
+	ob->ob_cache = cp;
+	ob->ob_addr = addr;
+	bad = umem__slab_find(cp, addr, &ob->ob_slab, &i);
+	ob->ob_ctl = bad == UMEM_GOOD ? bufctl_at(cp, ob->ob_slab, i) : NULL;
+	return (bad);
+}
+
+static void
+object_fault(const struct object *ob, struct umem_fault *uf, enum umem_bad bad)
+{
+	*uf = (struct umem_fault){
+	    .uf_bad = bad,
+	    .uf_cache = ob->ob_cache,
+	    .uf_addr = ob->ob_addr,
+	};
+}
+
+/* The tag of an object, free or in use, or the bufctl itself. */
+static enum umem_bad
+tag_check(const struct object *ob, struct umem_fault *uf)
+{
+	struct umem_bufctl *bc = ob->ob_ctl;
+	struct umem_tag *tag = tag_of(ob->ob_cache, ob->ob_addr);
+
+	if (bc->bc_check != ~ob->ob_addr)
+		return (UMEM_BAD_BUFCTL);
+	if (!tagged(ob->ob_cache))
+		return (UMEM_GOOD);
+	if (tag->tag_redzone != redzone_word(ob->ob_cache, bc))
+		return (UMEM_BAD_REDZONE);
+	uf->uf_is = tag->tag_bufctl ^ tag->tag_state;
+	uf->uf_was = tag_magic(bc);
+	return (tag->tag_bufctl != (uintptr_t)bc || uf->uf_is != uf->uf_was
+		? UMEM_BAD_TAG
+		: UMEM_GOOD);
+}
+
+/* Report what happened to an object while it was free. */
+static void
+check_free(const struct object *ob)
+{
+	const struct umem_cache *cp = ob->ob_cache;
+	struct umem_fault uf;
+
+	object_fault(ob, &uf, UMEM_GOOD);
+	uf.uf_bad = tag_check(ob, &uf);
+	if (uf.uf_bad == UMEM_GOOD) {
+		uf.uf_offset = find_change(
+		    ob->ob_addr, cp->cache_verify, UMEM_PATTERN_FREE);
+		if (QR_LIKELY(uf.uf_offset >= cp->cache_verify))
+			return;
+		uf.uf_bad = UMEM_BAD_MODIFIED;
+		uf.uf_was = UMEM_PATTERN_FREE;
+		uf.uf_is = *(uint64_t *)(ob->ob_addr + uf.uf_offset);
+	}
+	umem__report_fault(&uf);
+}
+
+/* Can the object be freed? */
+static bool
+check_used(const struct object *ob)
+{
+	struct umem_bufctl *bc = ob->ob_ctl;
+	struct umem_fault uf;
+
+	object_fault(ob, &uf, UMEM_GOOD);
+	if (bc->bc_check == ~ob->ob_addr && bc->bc_state == UMEM_STATE_FREE)
+		uf.uf_bad = UMEM_BAD_TWICE;
+	else
+		uf.uf_bad = tag_check(ob, &uf);
+	if (uf.uf_bad == UMEM_GOOD &&
+	    (tagged(ob->ob_cache) || firewalled(ob->ob_cache)) &&
+	    !slack_intact(ob->ob_cache, ob->ob_slab, ob->ob_addr, bc))
+		uf.uf_bad = UMEM_BAD_REDZONE;
+	if (QR_LIKELY(uf.uf_bad == UMEM_GOOD))
+		return (true);
+	umem__report_fault(&uf);
+	return (false);
+}
+
+/* Make it one in use, with all that it has to begin with. */
+static void
+object_take(const struct object *ob)
+{
+	struct umem_cache *cp = ob->ob_cache;
+	struct umem_bufctl *bc = ob->ob_ctl;
+
+	bc->bc_check = ~ob->ob_addr;
+	bc->bc_state = UMEM_STATE_ALLOC;
+	bc->bc_asked = (uint32_t)cp->cache_bufsize;
+	if ((cp->cache_flags & UMF_DEADBEEF) != 0 && !firewalled(cp))
+		fill(ob->ob_addr, cp->cache_tag, UMEM_PATTERN_NEW);
+	if (tagged(cp) || firewalled(cp))
+		slack_write(cp, ob->ob_slab, ob->ob_addr, bc);
+	if (tagged(cp))
+		tag_write(cp, ob->ob_addr, bc);
+	if ((cp->cache_flags & UMF_AUDIT) != 0)
+		audit(cp, ob->ob_addr, bc);
+}
+
+static void
+object_give(const struct object *ob)
+{
+	struct umem_cache *cp = ob->ob_cache;
+	struct umem_bufctl *bc = ob->ob_ctl;
+
+	if ((cp->cache_flags & UMF_CONTENTS) != 0)
+		bc->bc_contents =
+		    umem__log_contents(cp, ob->ob_addr, bc->bc_asked);
+	bc->bc_state = UMEM_STATE_FREE;
+	if (!firewalled(cp))
+		fill(ob->ob_addr, cp->cache_verify, UMEM_PATTERN_FREE);
+	if (tagged(cp))
+		tag_write(cp, ob->ob_addr, bc);
+	if ((cp->cache_flags & UMF_AUDIT) != 0)
+		audit(cp, ob->ob_addr, bc);
+}
+
+uintptr_t
+umem__debug_alloc(struct umem_cache *cp)
+{
+	uintptr_t word = umem__cpu_take(cp);
+	struct object ob;
+
+	if (word == 0)
+		return (0);
+	(void)object_find(cp, umem__word_addr(cp, word), &ob);
+	check_free(&ob);
+	object_take(&ob);
+	if (cp->cache_each_ctor != NULL &&
+	    cp->cache_each_ctor(
+		(void *)ob.ob_addr, cp->cache_priv, UMEM_DEFAULT) != 0) {
+		object_give(&ob);
+		umem__cpu_put(cp, word);
+		return (0);
+	}
+	return (word);
+}
+
+/*
+ * Two threads that free one object at the same time may both find it in use:
+ * its slab tells then.
+ */
+void
+umem__debug_free(struct umem_cache *cp, uintptr_t obj)
+{
+	struct object ob;
+	enum umem_bad bad = object_find(cp, obj, &ob);
+
+	if (QR_UNLIKELY(bad != UMEM_GOOD)) {
+		umem__report_free(cp, obj, bad);
+		return;
+	}
+	if (!check_used(&ob))
+		return;
+	if (cp->cache_each_dtor != NULL)
+		cp->cache_each_dtor((void *)obj, cp->cache_priv);
+	object_give(&ob);
+	umem__cpu_put(cp, umem__word(cp, obj));
+}
+
+/* ---- what was asked for ---- */
+
+void *
+umem__debug_asked(struct umem_cache *cp, void *buf, size_t size)
+{
+	struct object ob;
+
+	(void)object_find(cp, (uintptr_t)buf, &ob);
+	if (firewalled(cp)) {
+		size_t align = (cp->cache_flags & UMF_MALLOC) != 0 ? 16 : 8;
+
+		ob.ob_addr = ob.ob_slab->sl_base + cp->cache_tag -
+		    qr_roundup(qr_max(size, 1), size > 8 ? 16 : align);
+		qr_mutex_enter(&cp->cache_slab_lock);
+		ob.ob_slab->sl_first =
+		    (uint32_t)(ob.ob_addr - ob.ob_slab->sl_base);
+		qr_mutex_exit(&cp->cache_slab_lock);
+		ob.ob_ctl->bc_check = ~ob.ob_addr;
+	}
+	ob.ob_ctl->bc_asked = (uint32_t)size;
+	if (tagged(cp) || firewalled(cp))
+		slack_write(cp, ob.ob_slab, ob.ob_addr, ob.ob_ctl);
+	if (tagged(cp))
+		tag_write(cp, ob.ob_addr, ob.ob_ctl);
+	return ((void *)ob.ob_addr);
+}
+
+bool
+umem__debug_in_use(struct umem_cache *cp, const void *buf, size_t *asked)
+{
+	struct object ob;
+
+	if (object_find(cp, (uintptr_t)buf, &ob) != UMEM_GOOD ||
+	    ob.ob_ctl->bc_state != UMEM_STATE_ALLOC)
+		return (false);
+	*asked = ob.ob_ctl->bc_asked;
+	return (true);
+}
+
+bool
+umem__debug_size_is(struct umem_cache *cp, const void *buf, size_t size)
+{
+	struct object ob;
+	struct umem_fault uf;
+
+	if (object_find(cp, (uintptr_t)buf, &ob) != UMEM_GOOD ||
+	    ob.ob_ctl->bc_state != UMEM_STATE_ALLOC ||
+	    ob.ob_ctl->bc_asked == size)
+		return (true);
+	object_fault(&ob, &uf, UMEM_BAD_SIZE);
+	uf.uf_is = size;
+	uf.uf_was = ob.ob_ctl->bc_asked;
+	umem__report_fault(&uf);
+	return (false);
+}
+
+/* ---- slabs ---- */
+
+/* Bufctls of a whole slab: small, not so small, or pages of the heap. */
+static struct meta_pool ctl_pools[] = {
+    META_POOL_INIT("bufctl_512", 512),
+    META_POOL_INIT("bufctl_4096", 4096),
+};
+
+static size_t
+ctl_bytes(const struct umem_cache *cp)
+{
+	return (cp->cache_nchunks * cp->cache_ctl);
+}
+
+static struct meta_pool *
+ctl_pool(const struct umem_cache *cp)
+{
+	for (unsigned i = 0; i < QR_ARRAY_LEN(ctl_pools); i++) {
+		if (ctl_bytes(cp) <= ctl_pools[i].mp_size)
+			return (&ctl_pools[i]);
+	}
+	return (NULL);
+}
+
+static void *
+ctl_get(const struct umem_cache *cp)
+{
+	struct meta_pool *mp = ctl_pool(cp);
+
+	if (mp != NULL)
+		return (meta_get(mp));
+	return (
+	    vmem__heap_alloc(qr_roundup(ctl_bytes(cp), vmem__heap_quantum()),
+		vmem__heap_quantum()));
+}
+
+static void
+ctl_put(const struct umem_cache *cp, void *ctl)
+{
+	struct meta_pool *mp = ctl_pool(cp);
+
+	if (mp != NULL)
+		meta_put(mp, ctl);
+	else
+		vmem__heap_free(ctl);
+}
+
+struct umem_bufctl *
+umem__debug_bufctl(const struct umem_slab *sl, uintptr_t obj)
+{
+	return (sl->sl_cache->cache_ctl == 0
+		? NULL
+		: bufctl_at(sl->sl_cache, sl, umem__slab_index(sl, obj)));
+}
+
+static void
+object_at(
+    struct umem_cache *cp, struct umem_slab *sl, size_t i, struct object *ob)
+{
+	ob->ob_cache = cp;
+	ob->ob_slab = sl;
+	ob->ob_ctl = bufctl_at(cp, sl, i);
+	ob->ob_addr = sl->sl_base + sl->sl_first + i * cp->cache_chunk;
+}
+
+bool
+umem__debug_slab_init(struct umem_cache *cp, struct umem_slab *sl)
+{
+	struct object ob;
+
+	sl->sl_bufctl = ctl_get(cp);
+	if (sl->sl_bufctl == NULL)
+		return (false);
+	memset(sl->sl_bufctl, 0, ctl_bytes(cp));
+	if (firewalled(cp))
+		sl->sl_first = (uint32_t)(cp->cache_tag -
+		    qr_roundup(cp->cache_bufsize, cp->cache_align));
+	for (size_t i = 0; i < cp->cache_nchunks; i++) {
+		object_at(cp, sl, i, &ob);
+		ob.ob_ctl->bc_check = ~ob.ob_addr;
+		if (!firewalled(cp))
+			fill(ob.ob_addr, cp->cache_verify, UMEM_PATTERN_FREE);
+		else if ((cp->cache_flags & UMF_DEADBEEF) != 0)
+			fill(ob.ob_addr, cp->cache_tag - sl->sl_first,
+			    UMEM_PATTERN_NEW);
+		if (tagged(cp))
+			tag_write(cp, ob.ob_addr, ob.ob_ctl);
+	}
+	umem__log_slab(cp, sl, true);
+	return (true);
+}
+
+void
+umem__debug_slab_fini(struct umem_cache *cp, struct umem_slab *sl)
+{
+	struct object ob;
+
+	for (size_t i = 0; i < cp->cache_nchunks && !firewalled(cp); i++) {
+		object_at(cp, sl, i, &ob);
+		check_free(&ob);
+	}
+	umem__log_slab(cp, sl, false);
+	ctl_put(cp, sl->sl_bufctl);
+}
