@@ -441,8 +441,8 @@ bad_frees_into_quantum_caches_are_seen_at_once(void **state)
 		    "umem allocator: invalid free: buffer not in cache: *");
 		if (q > 1)
 			child_expect_abort_like(free_into_qcache, &odd,
-			    "umem allocator: bad free: not the start of a "
-			    "buffer: *");
+			    "umem allocator: bad free: free address (*) != "
+			    "alloc address (*): *");
 		vmem_free(vmp, (void *)p, q);
 		vmem_destroy(vmp);
 	}
