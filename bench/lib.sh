@@ -105,11 +105,13 @@ bench_options="  --only REGEX      rows whose name matches (awk's expressions)
   --threads N,...   thread counts (${threads:=1,2,8})
   --ms N            how long each run measures (${ms:=60})
   --json FILE       write every median there
+  --svg FILE        draw every median there
   --quick           a few rows, once, to see that all of it works
   --list            print the names of the rows"
 
 only=.
 json=
+svg=
 quick_rows='^$'
 peers=glibc=,jemalloc=libjemalloc.so.2,mimalloc=libmimalloc.so.2
 peers+=,tcmalloc=libtcmalloc_minimal.so.4
@@ -122,7 +124,7 @@ bench_parse() {
 		--quick) rounds=1 ms=20 threads=1,2 only=$quick_rows ;;
 		--list) list=1 ;;
 		--help) say "$usage" && say "$bench_options" && exit 0 ;;
-		--only | --peers | --rounds | --threads | --ms | --json)
+		--only | --peers | --rounds | --threads | --ms | --json | --svg)
 			[ $# -ge 2 ] || die "$1 needs a value"
 			printf -v "${1#--}" %s "$2"
 			shift
@@ -195,10 +197,9 @@ bench_run() {
 	done <"$work/plan" >"$work/results"
 	[ ! -t 2 ] || printf '\r%70s\r' '' >&2
 	bench_machine
-	awk -v names="${names[*]}" -v json="$json" \
-		-v unit="${unit:-ns per operation}" -v scale="${scale:-1}" \
-		-f "$root/bench/report.awk" \
-		"$work/results"
+	awk -v names="${names[*]}" -v json="$json" -v svg="$svg" \
+		-v unit="${unit:-}" -v scale="${scale:-1}" \
+		-f "$root/bench/report.awk" -f "$root/bench/chart.awk" "$work/results"
 }
 
 bench_machine() {

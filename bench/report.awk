@@ -2,7 +2,8 @@
 #
 # Input: "allocator row threads ns kilobytes" per run.  names: the allocators
 # in the order of the columns, ours last.  json: a file for all medians.
-# unit, scale: what the times are shown in.
+# unit, scale: what the times are shown in.  svg: a file for the chart, which
+# chart.awk draws.
 # Ratios are ours to the best of the others on the same row.
 #
 # SPDX-License-Identifier: BSD-2-Clause
@@ -139,7 +140,7 @@ function write_json(    r) {
 
 END {
 	n = split(names, name, " ")
-	line = sprintf("%-20s%4s", unit, "thr")
+	line = sprintf("%-20s%4s", unit == "" ? "ns per operation" : unit, "thr")
 	for (i = 1; i <= n; i++)
 		line = line sprintf("%9s", name[i])
 	print line sprintf("%7s%9s%9s%7s", "x best", "MB best", "MB ours", "x best")
@@ -156,4 +157,6 @@ END {
 	report_lost()
 	if (json != "")
 		write_json()
+	if (svg != "")
+		chart()
 }

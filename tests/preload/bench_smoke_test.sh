@@ -19,10 +19,12 @@ fail() {
 }
 
 for script in malloc umem programs; do
-	bench/$script.sh --quick --json "$out/json" >"$out/table"
+	bench/$script.sh --quick --json "$out/json" --svg "$out/svg" >"$out/table"
 	grep -q '^worst row: time' "$out/table" || fail "$script.sh: no report"
 	grep -q ' quarry .* x best' "$out/table" || fail "$script.sh: no ratios"
 	grep -q '"time_ratio"' "$out/json" || fail "$script.sh: no medians"
+	python3 -c 'import sys, xml.dom.minidom as x; x.parse(sys.argv[1])' \
+		"$out/svg" || fail "$script.sh: no picture"
 done
 
 bench/malloc.sh --only '^no such row$' >"$out/table" 2>&1 &&
