@@ -112,8 +112,8 @@ int
 main(int argc, char **argv)
 {
 	static const struct engine engines[] = {
-	    {"memzone", dpdk_open, memzone_get, memzone_put, NULL, 0,
-		dpdk_largest, NULL},
+	    {"memzone", dpdk_open, memzone_get, memzone_put, NULL, 0, NULL,
+		NULL},
 	    {"rte_malloc", dpdk_open, malloc_get, malloc_put, NULL, 0,
 		dpdk_largest, dpdk_translate},
 	};

@@ -42,29 +42,45 @@ median(double *v, size_t n)
 	return (v[n / 2]);
 }
 
-/* ---- pair, churn, translate ---- */
+/* ---- pair, batch, churn, translate ---- */
 
+/* n blocks, then their frees in the same order. */
 static double
-row_pair(const struct engine *en)
+time_batches(const struct engine *en, size_t n)
 {
-	enum { PAIRS = 2000 };
+	enum { PAIRS = 2048, BATCH = 32 };
 	const struct request r = {
 	    .r_size = 8192, .r_align = 32768, .r_boundary = MIB};
 	double ns[ROUNDS];
+	void *p[BATCH];
 
 	en->en_open(GIB);
 	for (size_t k = 0; k < ROUNDS; k++) {
 		uint64_t start = bench_now();
 
-		for (size_t i = 0; i < PAIRS; i++) {
-			void *p = en->en_get(&r);
-
-			bench_keep(p);
-			en->en_put(p, r.r_size);
+		for (size_t i = 0; i < PAIRS / n; i++) {
+			for (size_t j = 0; j < n; j++) {
+				p[j] = en->en_get(&r);
+				bench_keep(p[j]);
+			}
+			for (size_t j = 0; j < n; j++)
+				en->en_put(p[j], r.r_size);
 		}
 		ns[k] = (double)(bench_now() - start) / PAIRS;
 	}
 	return (median(ns, ROUNDS));
+}
+
+static double
+row_pair(const struct engine *en)
+{
+	return (time_batches(en, 1));
+}
+
+static double
+row_batch(const struct engine *en)
+{
+	return (time_batches(en, 32));
 }
 
 struct block {
@@ -272,6 +288,7 @@ static const struct {
 	double (*run)(const struct engine *en);
 } rows[] = {
     {"pair", row_pair},
+    {"batch", row_batch},
     {"churn", row_churn},
     {"fragmented", row_fragmented},
     {"worst", row_worst},

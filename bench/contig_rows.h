@@ -6,6 +6,7 @@
  *
  *	pair        ns to allocate and free 8 KiB aligned to 32 KiB that do not
  *	            cross 1 MiB
+ *	batch       the same, 32 of them and then their frees, in order
  *	churn       ns to replace one of 1024 live blocks of 4 to 64 KiB
  *	fragmented  ns for a request that is freed at once, in a pool of 1 GiB
  *	            of which every other page, or only the lowest, is free

@@ -27,6 +27,10 @@ for script in malloc umem programs; do
 		"$out/svg" || fail "$script.sh: no picture"
 done
 
+bench/contig.sh --quick --no-dpdk >"$out/table"
+grep -q '^quarry / bitmap  *worst  *0[.]' "$out/table" ||
+	fail "contig.sh: no comparison"
+
 bench/malloc.sh --only '^no such row$' >"$out/table" 2>&1 &&
 	fail "a row that does not exist was run"
 bench/malloc.sh --peers none=/no/such/lib.so >"$out/table" 2>&1 &&
