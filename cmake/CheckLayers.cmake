@@ -12,6 +12,7 @@ set(closed_to_clients meta vmem umem)
 
 # Where what a public header declares is defined.
 set(floor_of_quarry/vmem.h vmem)
+set(floor_of_quarry/id_space.h vmem)
 set(floor_of_quarry/umem.h umem)
 set(floor_of_quarry/quarry.h vmem)
 set(floor_of_other clients)

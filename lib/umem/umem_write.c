@@ -162,13 +162,14 @@ json_arena(struct qr_out *o, const struct vmem__stat *vs, unsigned pass)
 	json_item(o, vs->vs_name);
 	qr_out_printf(o,
 	    ",\"id\":%llu,\"source\":%llu,\"quantum\":%zu,\"inuse\":%zu,"
-	    "\"total\":%zu,\"import\":%zu,\"segments\":%zu,\"allocs\":%llu,"
+	    "\"total\":%zu,\"import\":%zu,\"resting\":%zu,"
+	    "\"segments\":%zu,\"metadata\":%zu,\"allocs\":%llu,"
 	    "\"frees\":%llu,\"waits\":%llu,\"fails\":%llu}",
 	    (unsigned long long)vs->vs_id, (unsigned long long)vs->vs_source_id,
 	    vs->vs_quantum, vs->vs_inuse, vs->vs_total, vs->vs_import,
-	    vs->vs_segments, (unsigned long long)vs->vs_alloc,
-	    (unsigned long long)vs->vs_free, (unsigned long long)vs->vs_wait,
-	    (unsigned long long)vs->vs_fail);
+	    vs->vs_resting, vs->vs_segments, vs->vs_metadata,
+	    (unsigned long long)vs->vs_alloc, (unsigned long long)vs->vs_free,
+	    (unsigned long long)vs->vs_wait, (unsigned long long)vs->vs_fail);
 }
 
 static void
@@ -292,6 +293,7 @@ metrics_arena(struct qr_out *o, const struct vmem__stat *vs, unsigned pass)
 		arena_sample(o, vs, "units", "inuse", vs->vs_inuse);
 		arena_sample(o, vs, "units", "total", vs->vs_total);
 		arena_sample(o, vs, "units", "import", vs->vs_import);
+		arena_sample(o, vs, "units", "resting", vs->vs_resting);
 		break;
 	case ARENA_ALLOCS:
 		arena_sample(o, vs, "allocs_total", NULL, vs->vs_alloc);

@@ -199,6 +199,13 @@ request(struct vmem *vmp, const struct vmem_req *r,
 		vmem__exit(vmp);
 		return (0);
 	}
+	if (vmp->vm_ids != NULL) {
+		vmem__exit(vmp);
+		vmem__panic_request(vmp, r->r_size, r->r_align, r->r_phase,
+		    r->r_nocross, r->r_min, r->r_max + 1, r->r_flags,
+		    "an id_space gives identifiers by id_alloc only");
+		return (EINVAL);
+	}
 	error = take_patiently(vmp, r, deadline, addrp);
 	if (error != 0)
 		vmp->vm_nfail++;

@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
+#include "vmem/vmem_ids.h"
 #include "vmem/vmem_tag.h"
 
 #include "os/os.h"
@@ -95,6 +96,8 @@ arena_drop(struct vmem *vmp)
 	vmem__tags_drain(&vmp->vm_tags);
 	vmem__hash_fini(vmp);
 	vmem__dense_fini(vmp);
+	if (vmp->vm_ids != NULL)
+		vmem__ids_destroy(vmp);
 	meta_put(&arena_pool, vmp);
 }
 
@@ -259,9 +262,12 @@ arena_segments(const struct vmem *vmp)
 	    vmp->vm_dense_free);
 }
 
-/* Descriptors, tags in use and in reserve, nodes, and the hash table. */
-static size_t
-arena_metadata(const struct vmem *vmp)
+/*
+ * Descriptors, tags in use and in reserve, nodes, and the hash table; the set of
+ * an id_space.
+ */
+size_t
+vmem__metadata(const struct vmem *vmp)
 {
 	size_t nodes = vmp->vm_spans.t_nodes + vmp->vm_addrs.t_nodes +
 	    vmp->vm_sizes.t_nodes + vmp->vm_nodes.s_count;
@@ -275,6 +281,8 @@ arena_metadata(const struct vmem *vmp)
 		size += sizeof(struct vmem_tag *) << vmp->vm_hash_bits;
 	if (vmp->vm_hash_old != NULL && vmp->vm_hash_old != vmp->vm_hash_first)
 		size += sizeof(struct vmem_tag *) << vmp->vm_hash_old_bits;
+	if (vmp->vm_ids != NULL)
+		size += vmem__ids_bytes(vmp);
 	return (size);
 }
 
@@ -299,7 +307,9 @@ arena_stat(struct vmem *vmp, struct vmem__stat *vs)
 	vs->vs_total = vmp->vm_total;
 	vs->vs_spans = vmp->vm_spans.t_count;
 	vs->vs_segments = arena_segments(vmp);
-	vs->vs_metadata = arena_metadata(vmp);
+	if (vmp->vm_ids != NULL)
+		vs->vs_resting = vmp->vm_ids->i_rest.r_count;
+	vs->vs_metadata = vmem__metadata(vmp);
 	vs->vs_alloc = vmp->vm_nalloc;
 	vs->vs_free = vmp->vm_nfree;
 	vs->vs_wait = vmp->vm_nwait;
@@ -350,6 +360,8 @@ vmem__fork_child(void)
 		vmp->vm_cond = (struct qr_cond)QR_COND_INIT;
 		atomic_store(&vmp->vm_wanted, 0);
 		vmem__walk_fork(vmp);
+		if (vmp->vm_ids != NULL)
+			vmem__ids_fork(vmp);
 	}
 }
 

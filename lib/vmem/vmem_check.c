@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
+#include "vmem/vmem_ids.h"
 #include "vmem/vmem_tag.h"
 
 /* ---- trees ---- */
@@ -291,7 +292,7 @@ check_spans(struct vmem *vmp)
 		QR_VERIFY(pos.p_leaf->n_ent[pos.p_i].e_key == span->g_start);
 		if (span->g_kind == VMEM_K_DENSE)
 			check_dense(vmp, span, &tally);
-		else
+		else if (span->g_kind != VMEM_K_IDS)
 			check_tags(vmp, span, &tally);
 		total += span->g_size;
 		if (span->g_kind == VMEM_K_IMPORT)
@@ -299,7 +300,10 @@ check_spans(struct vmem *vmp)
 	}
 	QR_VERIFY(total == vmp->vm_total);
 	QR_VERIFY(import == vmp->vm_import);
-	check_counts(vmp, &tally);
+	if (vmp->vm_ids == NULL)
+		check_counts(vmp, &tally);
+	else
+		vmem__ids_check(vmp);
 }
 
 bool

@@ -96,6 +96,10 @@
  *	vmem_alloc.c  the public allocations and frees, waiting
  *	vmem_qcache.c quantum caches
  *	vmem_arena.c  create, destroy, sizes, the list of arenas
+ *	vmem_idnode.c, vmem_idset.c, vmem_idlook.c
+ *	              sets of single identifiers
+ *	vmem_ids.c, vmem_idrest.c, vmem_idsave.c
+ *	              arenas of those: id_space
  *	vmem_walk.c, vmem_map.c, vmem_check.c
  *
  * SPDX-License-Identifier: BSD-2-Clause
@@ -163,6 +167,7 @@ enum vmem_kind {
 	VMEM_K_SPAN,   /* a span that its owner added */
 	VMEM_K_IMPORT, /* a span that was imported */
 	VMEM_K_DENSE,  /* a span that its owner added, without tags inside */
+	VMEM_K_IDS,    /* one of an id_space, without segments */
 };
 
 /* A boundary tag: one cache line. */
@@ -250,6 +255,7 @@ struct vmem {
 	/* (a) sleepers in arenas that import, directly or not, from this one */
 	_Atomic unsigned vm_wanted;
 	struct vmem_walker *vm_walkers; /* (l) reentrant walks in progress */
+	struct vmem_ids *vm_ids; /* (l) set once: an id_space, vmem_ids.h */
 	/* (l) free segments by size, those of the dense span aside */
 	struct vmem_tag *vm_bin[VMEM_BINS];
 
@@ -432,6 +438,9 @@ void vmem__span_remove(struct vmem *vmp, struct vmem_tag *span);
  */
 bool vmem__span_invalid(const struct vmem *vmp, uintptr_t addr, size_t size);
 
+/* Add a span of the owner's.  0, ENOMEM, or EINVAL: overlaps, not reported. */
+int vmem__add(struct vmem *vmp, uintptr_t addr, size_t size, int vmflag);
+
 /* Does the arena have a way to get what r wants from elsewhere? */
 bool vmem__can_import(const struct vmem *vmp, const struct vmem_req *r);
 
@@ -550,6 +559,9 @@ void vmem__walk_leave(struct vmem *vmp, const void *at, const void *into);
 void vmem__walk_fork(struct vmem *vmp);
 
 /* ---- vmem_arena.c ---- */
+
+/* Bytes that describe the integers; vm_lock is held. */
+size_t vmem__metadata(const struct vmem *vmp);
 
 extern struct qr_mutex vmem__list_lock; /* rank QR_RANK_ARENA_LIST */
 extern struct qr_list vmem__list;       /* of vm_link, in order of creation */

@@ -60,7 +60,9 @@ struct vmem__stat {
 	size_t vs_import;   /* integers in imported spans */
 	size_t vs_total;    /* integers in all spans */
 	size_t vs_spans;    /* number of spans */
-	size_t vs_segments; /* number of segments, allocated and free */
+	size_t vs_segments; /* of segments, allocated and free; */
+			    /* in an id_space, allocated */
+	size_t vs_resting;  /* identifiers freed and not to be had yet */
 	size_t vs_metadata; /* bytes that describe them */
 	uint64_t vs_alloc, vs_free, vs_wait, vs_fail;
 };

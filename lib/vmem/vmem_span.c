@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
+#include "vmem/vmem_ids.h"
 #include "vmem/vmem_tag.h"
 
 /* A span and a segment; and two tags for carving it. */
@@ -49,7 +50,7 @@ span_new(struct vmem *vmp, const struct vmem_run *run, enum vmem_kind kind,
 	vmem__tree_put(&vmp->vm_spans,
 	    (struct vmem_ent){run->u_start, run->u_size, span},
 	    &spare->sp_nodes);
-	if (kind != VMEM_K_DENSE) {
+	if (kind == VMEM_K_SPAN || kind == VMEM_K_IMPORT) {
 		seg = vmem__tag_take(&spare->sp_tags);
 		seg->g_start = run->u_start;
 		seg->g_size = run->u_size;
@@ -72,13 +73,22 @@ vmem__span_add(struct vmem *vmp, uintptr_t start, size_t size,
 		return (EINVAL);
 	if (!spare_fill(spare, vmem__tree_need(&vmp->vm_spans)))
 		return (ENOMEM);
-	if (kind == VMEM_K_SPAN && vmem__dense_add(vmp, start, size))
+	if (vmp->vm_ids != NULL) {
+		if (!vmem__ids_add(vmp, start, size))
+			return (ENOMEM);
+		kind = VMEM_K_IDS;
+	} else if (kind == VMEM_K_SPAN && vmem__dense_add(vmp, start, size)) {
 		kind = VMEM_K_DENSE;
+	}
 	run.u_tag = span_new(vmp, &run, kind, spare);
-	vmem__index_enter(vmp, &run);
 	vmem__count(&vmp->vm_total, size);
+	if (kind == VMEM_K_IDS) {
+		vmem__ids_serve(vmp);
+		return (0);
+	}
 	if (kind == VMEM_K_IMPORT)
 		vmp->vm_import += size;
+	vmem__index_enter(vmp, &run);
 	vmem__changed(vmp);
 	return (0);
 }
@@ -105,6 +115,11 @@ vmem__span_invalid(const struct vmem *vmp, uintptr_t addr, size_t size)
 		    (const void *)vmp, (void *)addr, size);
 		return (true);
 	}
+	if (vmp->vm_ids != NULL && addr + (size - 1) >= INT_MAX) {
+		qr_panic("vmem_add(%p, %p, %lu): these are no identifiers",
+		    (const void *)vmp, (void *)addr, size);
+		return (true);
+	}
 	if (((addr | size) & (vmp->vm_quantum - 1)) != 0) {
 		qr_panic("vmem_span_create(%p, %p, %lu): misaligned",
 		    (const void *)vmp, (void *)addr, size);
@@ -121,13 +136,11 @@ panic_overlap(const struct vmem *vmp, uintptr_t addr, size_t size)
 }
 
 int
-vmem_add_addr(vmem_t *vmp, uintptr_t addr, size_t size, int vmflag)
+vmem__add(struct vmem *vmp, uintptr_t addr, size_t size, int vmflag)
 {
 	struct vmem_spare spare = {{NULL, 0}, {NULL, 0}};
 	int error;
 
-	if (vmem__span_invalid(vmp, addr, size))
-		return (EINVAL);
 	do {
 		qr_mutex_enter(&vmp->vm_lock);
 		error = vmem__span_add(vmp, addr, size, VMEM_K_SPAN, &spare);
@@ -136,6 +149,17 @@ vmem_add_addr(vmem_t *vmp, uintptr_t addr, size_t size, int vmflag)
 	} while (error == ENOMEM && vmem__pause(vmp, vmflag, NULL) == 0);
 	if (error == 0)
 		vmem__wake_importers(vmp);
+	return (error);
+}
+
+int
+vmem_add_addr(vmem_t *vmp, uintptr_t addr, size_t size, int vmflag)
+{
+	int error;
+
+	if (vmem__span_invalid(vmp, addr, size))
+		return (EINVAL);
+	error = vmem__add(vmp, addr, size, vmflag);
 	if (error == EINVAL)
 		panic_overlap(vmp, addr, size);
 	return (error);

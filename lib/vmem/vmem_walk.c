@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "vmem/vmem_dense.h"
+#include "vmem/vmem_ids.h"
 
 struct walk {
 	struct vmem *w_vmp;
@@ -111,11 +112,44 @@ walk_dense(struct walk *w, const struct vmem_tag *span)
 	}
 }
 
+/*
+ * In a space each identifier in use is a segment, those at rest are free.  An
+ * answer of the set is good for 64 identifiers in use, so that what is called
+ * is not many changes behind.
+ */
+static void
+walk_ids(struct walk *w, const struct vmem_tag *span)
+{
+	const struct vmem_idset *set = &w->w_vmp->vm_ids->i_set;
+	uint32_t last = (uint32_t)(span->g_start + (span->g_size - 1));
+	uint64_t id = span->g_start;
+	uint32_t end, near;
+
+	walk_call(w, VMEM_SPAN, span->g_start, span->g_size);
+	for (; id <= last; id = (uint64_t)end + 1) {
+		near = (uint32_t)qr_min(last, id | 63);
+		if (vmem__idset_run(set, (uint32_t)id, near, &end) ==
+		    VMEM_ID_IS_USED) {
+			for (uint64_t i = id; i <= end; i++)
+				walk_call(w, VMEM_ALLOC, i, 1);
+			continue;
+		}
+		(void)vmem__idset_run(set, (uint32_t)id, last, &end);
+		while (end < last &&
+		    vmem__idset_run(set, end + 1, last, &near) !=
+			VMEM_ID_IS_USED)
+			end = near;
+		walk_call(w, VMEM_FREE, id, end - id + 1);
+	}
+}
+
 static void
 walk_span(struct walk *w, struct vmem_tag *span)
 {
 	if (span->g_kind == VMEM_K_DENSE)
 		walk_dense(w, span);
+	else if (span->g_kind == VMEM_K_IDS)
+		walk_ids(w, span);
 	else
 		walk_tags(w, span);
 }

@@ -6,6 +6,8 @@
  */
 #include "model/vmem_ops.h"
 
+#include "support/shrink.h"
+
 #include <setjmp.h>
 #include <stdint.h>
 #include <sys/wait.h>
@@ -42,63 +44,16 @@ passes(unsigned shape, const struct op *ops, size_t n, bool quiet)
 	return (status == 0);
 }
 
-/* The length of the shortest failing beginning. */
-static size_t
-shortest_prefix(unsigned shape, const struct op *ops, size_t n)
+static bool
+passes_quietly(const void *ops, size_t n, void *shape)
 {
-	size_t good = 0;
-
-	while (n - good > 1) {
-		size_t mid = good + (n - good) / 2;
-
-		if (passes(shape, ops, mid, true))
-			good = mid;
-		else
-			n = mid;
-	}
-	return (n);
-}
-
-/* Delete what can be deleted without the failure going away. */
-static size_t
-shrink_once(unsigned shape, struct op *ops, size_t n)
-{
-	struct op *fewer = calloc(n, sizeof(*fewer));
-
-	for (size_t chunk = n / 2; fewer != NULL && chunk > 0; chunk /= 2) {
-		for (size_t i = 0; i + chunk <= n;) {
-			memcpy(fewer, ops, i * sizeof(*ops));
-			memcpy(&fewer[i], &ops[i + chunk],
-			    (n - i - chunk) * sizeof(*ops));
-			if (passes(shape, fewer, n - chunk, true)) {
-				i += chunk;
-				continue;
-			}
-			n -= chunk;
-			memcpy(ops, fewer, n * sizeof(*ops));
-		}
-	}
-	free(fewer);
-	return (n);
-}
-
-/* What could not be deleted before may be when something else has gone. */
-static size_t
-shrink(unsigned shape, struct op *ops, size_t n)
-{
-	size_t before;
-
-	do {
-		before = n;
-		n = shrink_once(shape, ops, n);
-	} while (n < before);
-	return (n);
+	return (passes(*(unsigned *)shape, ops, n, true));
 }
 
 static void
 report(uint64_t seed, unsigned shape, struct op *ops, size_t n)
 {
-	n = shrink(shape, ops, shortest_prefix(shape, ops, n));
+	n = shrink_list(ops, n, sizeof(*ops), passes_quietly, &shape);
 	print_error(
 	    "seed %lu, shape %u: %zu operations fail:\n", seed, shape, n);
 	for (size_t i = n > PRINTED ? n - PRINTED : 0; i < n; i++)

@@ -5,16 +5,7 @@
 #define QR_VMEM_OPS_H
 
 #include "model/vmem_oracle.h"
-
-static inline uint64_t
-random_next(uint64_t *state)
-{
-	uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return (z ^ z >> 31);
-}
+#include "support/random.h"
 
 /* Kinds come in phases, so that the arena fills and empties. */
 static inline void

@@ -38,6 +38,9 @@ int __real_mprotect(void *addr, size_t len, int prot);
 long __real_syscall(
     long number, long a, long b, long c, long d, long e, long f);
 int __real_open(const char *path, int flags, mode_t mode);
+ssize_t __real_write(int fd, const void *buf, size_t len);
+int __real_fsync(int fd);
+int __real_renameat(int from_dir, const char *from, int dir, const char *to);
 unsigned long __real_getauxval(unsigned long type);
 int __real_memfd_create(const char *name, unsigned flags);
 int __real_ftruncate(int fd, off_t size);
@@ -53,6 +56,9 @@ int __wrap_mprotect(void *addr, size_t len, int prot);
 long __wrap_syscall(
     long number, long a, long b, long c, long d, long e, long f);
 int __wrap_open(const char *path, int flags, ...);
+ssize_t __wrap_write(int fd, const void *buf, size_t len);
+int __wrap_fsync(int fd);
+int __wrap_renameat(int from_dir, const char *from, int dir, const char *to);
 unsigned long __wrap_getauxval(unsigned long type);
 int __wrap_memfd_create(const char *name, unsigned flags);
 int __wrap_ftruncate(int fd, off_t size);
@@ -209,6 +215,26 @@ __wrap_open(const char *path, int flags, ...)
 		path = moved;
 	}
 	return (__real_open(path, flags, mode));
+}
+
+ssize_t
+__wrap_write(int fd, const void *buf, size_t len)
+{
+	return (fails(FAILSYS_WRITE) ? -1 : __real_write(fd, buf, len));
+}
+
+int
+__wrap_fsync(int fd)
+{
+	return (fails(FAILSYS_FSYNC) ? -1 : __real_fsync(fd));
+}
+
+int
+__wrap_renameat(int from_dir, const char *from, int dir, const char *to)
+{
+	return (fails(FAILSYS_RENAMEAT)
+		? -1
+		: __real_renameat(from_dir, from, dir, to));
 }
 
 unsigned long

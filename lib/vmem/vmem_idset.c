@@ -1,0 +1,417 @@
+/*
+ * vmem_idset.c - sets of identifiers: adding, taking, giving back.
+ *
+ * What a program does all day is done in a roomy leaf, without a branch that
+ * depends on which identifiers happen to be available: in random use nobody
+ * could predict it, and each wrong guess costs as much as all the rest.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "vmem/vmem_idnode.h"
+
+#include "base/panic.h"
+
+#include <errno.h>
+
+/* Bits first to last of a word. */
+static inline uint64_t
+some_bits(uint32_t first, uint32_t last)
+{
+	return (vmem__id_from(first) & ~vmem__id_above(last));
+}
+
+/* ---- what nodes above a leaf know ---- */
+
+static QR_NOINLINE void
+tell_some(struct vmem_idnode *n, uint32_t id)
+{
+	uint64_t before = 0;
+
+	while (before == 0 && (n = n->n_up) != NULL) {
+		before = n->n_avail;
+		n->n_avail =
+		    before | vmem__id_bit(vmem__id_slot(id, n->n_level));
+	}
+}
+
+static QR_NOINLINE void
+tell_none(struct vmem_idnode *n, uint32_t id)
+{
+	while (n->n_avail == 0 && (n = n->n_up) != NULL)
+		n->n_avail &= ~vmem__id_bit(vmem__id_slot(id, n->n_level));
+}
+
+/* The word of id, at index `at` of the leaf n, loses or gains bits. */
+static inline void
+word_take(struct vmem_idnode *n, unsigned at, uint32_t id, uint64_t bits)
+{
+	uint64_t word = n->n_slot[at].w_word & ~bits;
+
+	n->n_slot[at].w_word = word;
+	n->n_avail &= ~((uint64_t)(word == 0) << vmem__id_slot(id, 0));
+	if (QR_UNLIKELY(n->n_avail == 0))
+		tell_none(n, id);
+}
+
+static inline uint64_t
+word_give(struct vmem_idnode *n, unsigned at, uint32_t id)
+{
+	uint64_t word = n->n_slot[at].w_word | vmem__id_bit(id);
+	uint64_t before = n->n_avail;
+
+	n->n_slot[at].w_word = word;
+	n->n_avail = before | vmem__id_bit(vmem__id_slot(id, 0));
+	if (QR_UNLIKELY(before == 0))
+		tell_some(n, id);
+	return (word);
+}
+
+bool
+vmem__idset_any(const struct vmem_idset *s)
+{
+	return (s->s_root != NULL && s->s_root->n_avail != 0);
+}
+
+/* ---- adding ---- */
+
+/* Have a root that covers id.  A higher one than need be does no harm. */
+static bool
+cover(struct vmem_idset *s, uint32_t id)
+{
+	if (s->s_root == NULL) {
+		while ((uint64_t)id >> vmem__id_shift(s->s_level + 1) != 0)
+			s->s_level++;
+		s->s_root = vmem__idnode_new(s, NULL, s->s_level, false);
+	}
+	while (s->s_root != NULL && !vmem__id_covers(s, id)) {
+		struct vmem_idnode *old = s->s_root;
+		struct vmem_idnode *n =
+		    vmem__idnode_new(s, NULL, s->s_level + 1, false);
+
+		if (n == NULL)
+			return (false);
+		n->n_at &= ~(uint32_t)0xff; /* n_slot[0] is slot 0 */
+		n->n_slot[0].w_node = old;
+		n->n_made = 1;
+		n->n_avail = old->n_avail != 0;
+		old->n_up = n;
+		s->s_root = n;
+		s->s_level++;
+	}
+	return (s->s_root != NULL);
+}
+
+/*
+ * Make what n covers of [first, last] available.  The paths to both ends are
+ * made, so that a slot that is not made is covered whole.
+ */
+static void
+fill(struct vmem_idnode *n, uint32_t first, uint32_t last)
+{
+	unsigned level = n->n_level;
+	unsigned i = vmem__id_slot(first, level);
+	unsigned end = vmem__id_slot(last, level);
+
+	for (; i <= end; i++) {
+		uint32_t to =
+		    (uint32_t)qr_min(last, vmem__id_last(first, level));
+
+		if (level != 0 && vmem__id_made(n, i))
+			fill(vmem__id_child(n, i), first, to);
+		else if (level == 0 &&
+		    (vmem__id_made(n, i) || (n->n_kind & VMEM_ID_ROOMY) != 0))
+			*vmem__id_word(n, i) |= some_bits(first, to);
+		n->n_avail |= vmem__id_bit(i);
+		first = to + 1;
+	}
+}
+
+/* The word of id, or the nodes above, may be all alike. */
+static void
+tidy(struct vmem_idset *s, uint32_t id)
+{
+	struct vmem_idnode *n = vmem__id_lowest(s, id);
+	uint64_t word = vmem__id_avail(n, vmem__id_slot(id, n->n_level));
+
+	if (n->n_level == 0 && vmem__id_made(n, vmem__id_slot(id, 0)) &&
+	    (word == VMEM_ID_ALL || word == VMEM_ID_NONE))
+		(void)vmem__idnode_unmake(s, n, id);
+	vmem__idpath_prune(s, id);
+}
+
+bool
+vmem__idset_add(struct vmem_idset *s, uint32_t first, uint32_t last)
+{
+	if (!cover(s, last) || vmem__idpath_make(s, first) == NULL)
+		return (false);
+	if (vmem__idpath_make(s, last) != NULL) {
+		fill(s->s_root, first, last);
+		tidy(s, first);
+		tidy(s, last);
+		return (true);
+	}
+	tidy(s, first);
+	return (false);
+}
+
+/* ---- taking ---- */
+
+/*
+ * The lowest available identifier below the slots in mask, of which some are,
+ * of the node n, which stands for those from `base` on.  Returns the lowest
+ * node made on the way.
+ */
+static inline struct vmem_idnode *
+find_least(struct vmem_idnode *n, unsigned level, uint64_t mask, uint32_t base,
+    uint32_t *idp)
+{
+	for (;; level--) {
+		unsigned i = qr_ctz(mask);
+		struct vmem_idnode *below;
+
+		base |= (uint32_t)i << vmem__id_shift(level);
+		if (level == 0) {
+			*idp = base | qr_ctz(vmem__id_avail(n, i));
+			return (n);
+		}
+		below = vmem__id_child(n, i);
+		if (QR_UNLIKELY(below == NULL)) {
+			*idp = base;
+			return (n);
+		}
+		n = below;
+		mask = n->n_avail;
+	}
+}
+
+/*
+ * The lowest available one from `from` on, n being the lowest node made on the
+ * way to that; NULL when there is none.
+ */
+static struct vmem_idnode *
+find_from(struct vmem_idnode *n, uint32_t from, uint32_t *idp)
+{
+	unsigned level = n->n_level;
+	uint64_t mask = vmem__id_avail(n, vmem__id_slot(from, level));
+
+	if (level == 0)
+		mask &= vmem__id_from(from);
+	if (mask != 0) {
+		*idp =
+		    level == 0 ? (from & ~(uint32_t)63) | qr_ctz(mask) : from;
+		return (n);
+	}
+	while ((mask = n->n_avail &
+		       vmem__id_above(vmem__id_slot(from, level))) == 0) {
+		n = n->n_up;
+		level++;
+		if (n == NULL)
+			return (NULL);
+	}
+	return (find_least(n, level, mask,
+	    (uint32_t)((uint64_t)from >> vmem__id_shift(level + 1)
+		    << vmem__id_shift(level + 1)),
+	    idp));
+}
+
+/*
+ * Take some available ones of a word, n being the lowest node made on the way
+ * to it.  The leaf, or NULL: no memory.
+ */
+static inline struct vmem_idnode *
+take_found(
+    struct vmem_idset *s, struct vmem_idnode *n, uint32_t id, uint64_t bits)
+{
+	unsigned i = vmem__id_slot(id, 0);
+
+	if (QR_UNLIKELY(n->n_level != 0 || !vmem__id_made(n, i)))
+		n = vmem__idpath_make(s, id);
+	if (QR_LIKELY(n != NULL))
+		word_take(n, vmem__id_index(n, i), id, bits);
+	return (n);
+}
+
+/* Take one of those that are left of word k by a mask, in a roomy leaf. */
+static inline uint32_t
+take_roomy(struct vmem_idnode *n, unsigned k, uint64_t mask, uint32_t base)
+{
+	uint32_t id =
+	    base | k << VMEM_ID_SHIFT | qr_ctz(n->n_slot[k].w_word & mask);
+
+	word_take(n, k, id, vmem__id_bit(id));
+	return (id);
+}
+
+int
+vmem__idset_take_least(struct vmem_idset *s, uint32_t *idp)
+{
+	struct vmem_idnode *n = s->s_root;
+	unsigned level, i;
+	uint32_t base = 0;
+
+	if (QR_UNLIKELY(n == NULL || n->n_avail == 0))
+		return (ENOSPC);
+	for (level = s->s_level; level != 0; level--) {
+		struct vmem_idnode *below;
+
+		i = qr_ctz(n->n_avail);
+		below = vmem__id_child(n, i);
+		if (QR_UNLIKELY(below == NULL))
+			break;
+		base |= (uint32_t)i << vmem__id_shift(level);
+		n = below;
+	}
+	i = qr_ctz(n->n_avail);
+	if (QR_LIKELY(n->n_kind == (VMEM_ID_LEAF | VMEM_ID_ROOMY) &&
+		n->n_slot[i].w_word != VMEM_ID_ALL)) {
+		*idp = take_roomy(n, i, VMEM_ID_ALL, base);
+		return (0);
+	}
+	n = find_least(n, level, n->n_avail, base, idp);
+	n = take_found(s, n, *idp, vmem__id_bit(*idp));
+	return (n != NULL ? 0 : ENOMEM);
+}
+
+/*
+ * Take the lowest from `from` on that is in the leaf n, all in one go: from the
+ * word of `from` if that has one, else from the next that has.  False when
+ * there is none, or its word is not made.
+ */
+static inline bool
+take_near(struct vmem_idnode *n, uint32_t from, uint32_t *idp)
+{
+	unsigned i = vmem__id_slot(from, 0);
+	uint64_t here = n->n_slot[i].w_word & vmem__id_from(from);
+	uint64_t next = n->n_avail & vmem__id_above(i);
+	uint64_t is_here = -(uint64_t)(here != 0);
+	unsigned k = (i & (unsigned)is_here) |
+	    (qr_ctz(next | (uint64_t)1 << 63) & ~(unsigned)is_here);
+
+	if (QR_UNLIKELY(
+		(here | next) == 0 || n->n_slot[k].w_word == VMEM_ID_ALL))
+		return (false);
+	*idp = take_roomy(
+	    n, k, vmem__id_from(from) | ~is_here, from & ~(uint32_t)4095);
+	return (true);
+}
+
+int
+vmem__idset_take(struct vmem_idset *s, uint32_t from, uint32_t *idp)
+{
+	struct vmem_idnode *n = s->s_near;
+
+	if (QR_LIKELY(
+		n != NULL && s->s_near_key == from >> vmem__id_shift(1))) {
+		if (QR_LIKELY(take_near(n, from, idp)))
+			return (0);
+	} else {
+		if (!vmem__id_covers(s, from))
+			return (ENOSPC);
+		n = vmem__id_lowest(s, from);
+	}
+	n = find_from(n, from, idp);
+	if (n == NULL)
+		return (ENOSPC);
+	n = take_found(s, n, *idp, vmem__id_bit(*idp));
+	if (n == NULL)
+		return (ENOMEM);
+	s->s_near = (n->n_kind & VMEM_ID_ROOMY) != 0 ? n : NULL;
+	s->s_near_key = *idp >> vmem__id_shift(1);
+	return (0);
+}
+
+int
+vmem__idset_take_some(struct vmem_idset *s, uint32_t first, uint32_t last)
+{
+	uint64_t bits = some_bits(first, last);
+	struct vmem_idnode *n;
+
+	if (!vmem__id_covers(s, last))
+		return (ENOSPC);
+	n = vmem__id_lowest(s, first);
+	if ((vmem__id_avail(n, vmem__id_slot(first, n->n_level)) & bits) !=
+	    bits)
+		return (ENOSPC);
+	n = take_found(s, n, first, bits);
+	return (n != NULL ? 0 : ENOMEM);
+}
+
+/* ---- giving ---- */
+
+/*
+ * A word has become all ones.  Of leaves that are all alike one is kept; the one
+ * before goes, if it still is.
+ */
+static QR_NOINLINE void
+give_last(struct vmem_idset *s, struct vmem_idnode *n, uint32_t id)
+{
+	uint32_t before = s->s_idle;
+	bool had = s->s_has_idle;
+
+	if (!vmem__id_alike(vmem__idnode_unmake(s, n, id)))
+		return;
+	s->s_idle = id;
+	s->s_has_idle = true;
+	if (had && before >> vmem__id_shift(1) != id >> vmem__id_shift(1))
+		vmem__idpath_prune(s, before);
+}
+
+static inline void
+give(struct vmem_idset *s, struct vmem_idnode *n, unsigned at, uint32_t id)
+{
+	if (QR_UNLIKELY(word_give(n, at, id) == VMEM_ID_ALL))
+		give_last(s, n, id);
+}
+
+/* Is id, the path to which ends in n, in use?  The long answer. */
+static QR_NOINLINE bool
+is_used(struct vmem_idnode *n, uint32_t id)
+{
+	unsigned i = vmem__id_slot(id, 0);
+	uint64_t word;
+
+	if (n->n_level != 0 || !vmem__id_made(n, i))
+		return (false);
+	word = *vmem__id_word(n, i);
+	if ((n->n_kind & VMEM_ID_RESTS) != 0)
+		word |= *vmem__id_rest(n, i);
+	return ((word & vmem__id_bit(id)) == 0);
+}
+
+bool
+vmem__idset_give(struct vmem_idset *s, uint32_t id)
+{
+	struct vmem_idnode *n = vmem__id_lowest(s, id);
+	unsigned i = vmem__id_slot(id, 0), at = i;
+
+	if (QR_UNLIKELY(n->n_kind != (VMEM_ID_LEAF | VMEM_ID_ROOMY))) {
+		if (!is_used(n, id))
+			return (false);
+		at = vmem__id_index(n, i);
+	} else if (QR_UNLIKELY((n->n_slot[i].w_word & vmem__id_bit(id)) != 0)) {
+		return (false);
+	}
+	give(s, n, at, id);
+	return (true);
+}
+
+bool
+vmem__idset_lay(struct vmem_idset *s, uint32_t id)
+{
+	struct vmem_idnode *n = vmem__id_lowest(s, id);
+
+	if (!is_used(n, id))
+		return (false);
+	*vmem__id_rest(n, vmem__id_slot(id, 0)) |= vmem__id_bit(id);
+	return (true);
+}
+
+void
+vmem__idset_wake(struct vmem_idset *s, uint32_t id)
+{
+	struct vmem_idnode *n = vmem__id_lowest(s, id);
+	unsigned i = vmem__id_slot(id, 0);
+
+	*vmem__id_rest(n, i) &= ~vmem__id_bit(id);
+	give(s, n, vmem__id_index(n, i), id);
+}
