@@ -111,18 +111,42 @@ percpu_slot_close(unsigned slot)
 	qr_mutex_exit(&fronts_lock);
 }
 
+/*
+ * A load waits for an earlier store to an address with the same low 12 bits, as
+ * if it read what was stored: each operation reads struct rseq, and the one
+ * before it has stored to a slot.  So the slots that are used most begin behind
+ * what this thread, the first one in most programs, has there, and end before
+ * where glibc puts it in all others.
+ */
+static size_t
+front_skew(void)
+{
+	enum {
+		ALIAS = 4096,
+		RSEQ_BYTES = 32,
+		OTHERS = ALIAS - RSEQ_BYTES,
+		SLOTS_USED_MOST = 96 * sizeof(struct percpu_slot),
+	};
+	size_t skew = (percpu__rseq_area() % ALIAS + RSEQ_BYTES + 63) & ~63ul;
+
+	return (skew + SLOTS_USED_MOST > OTHERS ? 0 : skew);
+}
+
 static QR_NOINLINE struct percpu_front *
 front_make(unsigned cpu)
 {
 	struct percpu_front *front;
-	size_t size =
-	    (sizeof(*front) + os_page_size() - 1) & ~(os_page_size() - 1);
+	size_t skew = percpu__restartable ? front_skew() : 0;
+	size_t size = (skew + sizeof(*front) + os_page_size() - 1) &
+	    ~(os_page_size() - 1);
 
 	qr_mutex_enter(&fronts_lock);
 	front = percpu__front[cpu];
 	if (front == NULL) {
-		front = os_map(size, os_page_size());
-		if (front != NULL) {
+		char *map = os_map(size, os_page_size());
+
+		if (map != NULL) {
+			front = (void *)(map + skew);
 			qr_mutex_init(&front->f_lock, QR_RANK_CPU);
 			for (unsigned i = 0; i < slot_limit; i++)
 				front->f_slot[i] = slot_null;

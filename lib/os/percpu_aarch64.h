@@ -145,4 +145,11 @@ percpu__rseq_cpu(void)
 	return (*(volatile int *)(PERCPU_TP + percpu__hot.h_cpu));
 }
 
+/* Where the calling thread's struct rseq is. */
+QR_INLINE uintptr_t
+percpu__rseq_area(void)
+{
+	return ((uintptr_t)PERCPU_TP + (uintptr_t)percpu__hot.h_area);
+}
+
 #endif /* QR_PERCPU_AARCH64_H */

@@ -45,4 +45,10 @@ percpu__rseq_cpu(void)
 	return (-1);
 }
 
+QR_INLINE uintptr_t
+percpu__rseq_area(void)
+{
+	return (0);
+}
+
 #endif /* QR_PERCPU_NONE_H */

@@ -174,4 +174,14 @@ percpu__rseq_cpu(void)
 	return (cpu);
 }
 
+/* Where the calling thread's struct rseq is. */
+QR_INLINE uintptr_t
+percpu__rseq_area(void)
+{
+	uintptr_t tp;
+
+	__asm__("movq %%fs:0, %0" : "=r"(tp));
+	return (tp + (uintptr_t)percpu__hot.h_area);
+}
+
 #endif /* QR_PERCPU_X86_64_H */

@@ -208,6 +208,31 @@ a_new_slot_is_empty_and_full(void **state)
 	percpu_slot_close(slot);
 }
 
+/* A load of one would wait for a store to the other. */
+static void
+no_slot_in_common_use_shares_low_bits_with_struct_rseq(void **state)
+{
+	enum { ALIAS = 4096, RSEQ_BYTES = 32, SLOTS = 96 };
+	struct percpu_front *front;
+	unsigned cpu;
+	(void)state;
+
+	if (!percpu__restartable)
+		skip();
+	front = percpu_enter(&cpu);
+	assert_non_null(front);
+	for (unsigned slot = 0; slot < SLOTS; slot++) {
+		uintptr_t at = (uintptr_t)&front->f_slot[slot];
+		uintptr_t here = (at - percpu__rseq_area()) % ALIAS;
+
+		/* Neither this thread's, nor the one of threads made later. */
+		assert_in_range(
+		    here, RSEQ_BYTES, ALIAS - sizeof(front->f_slot[0]));
+		assert_in_range(at % ALIAS, 0,
+		    ALIAS - RSEQ_BYTES - sizeof(front->f_slot[0]));
+	}
+}
+
 static void
 what_was_pushed_last_is_popped_first(void **state)
 {
@@ -1078,6 +1103,7 @@ main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 	    ONE_THREAD(slot_0_always_misses),
 	    ONE_THREAD(a_new_slot_is_empty_and_full),
+	    ONE_THREAD(no_slot_in_common_use_shares_low_bits_with_struct_rseq),
 	    ONE_THREAD(what_was_pushed_last_is_popped_first),
 	    ONE_THREAD(a_loaded_block_is_popped_in_the_order_it_stands),
 	    ONE_THREAD(a_full_stack_takes_no_more_and_keeps_its_mark),
