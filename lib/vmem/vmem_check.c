@@ -140,11 +140,12 @@ struct tally {
 static void
 check_free(struct vmem *vmp, const struct vmem_run *run, struct tally *tally)
 {
+	unsigned bin = vmem__bin_of(vmp, run->u_size);
 	struct vmem_pos pos;
 
 	QR_VERIFY(
 	    run->u_size != 0 && qr_phase(run->u_size, vmp->vm_quantum) == 0);
-	QR_VERIFY((vmp->vm_bins >> vmem__bin_of(vmp, run->u_size) & 1) != 0);
+	QR_VERIFY(vmem__bin_next(vmp, bin) == bin);
 	tally->frees++;
 	if ((vmp->vm_indexed & VMEM_BY_ADDR) != 0) {
 		pos =
@@ -255,7 +256,7 @@ check_list(const struct vmem *vmp, unsigned bin)
 		QR_VERIFY(tag->g_kind == VMEM_K_FREE);
 		QR_VERIFY(vmem__bin_of(vmp, tag->g_size) == bin);
 	}
-	QR_VERIFY((vmp->vm_bins >> bin & 1) == (listed != 0));
+	QR_VERIFY((vmem__bin_next(vmp, bin) == bin) == (listed != 0));
 	return (listed);
 }
 

@@ -126,7 +126,7 @@ vmem__desc_enter(struct vmem *vmp, uint32_t i, uint32_t n)
 	d[i].d_prev = bin;
 	d[next].d_prev = i;
 	d[bin].d_next = i;
-	vmp->vm_bins |= (uint64_t)1 << bin;
+	vmem__bin_filled(vmp, bin);
 	vmp->vm_dense_free++;
 }
 
@@ -145,7 +145,7 @@ vmem__desc_leave(struct vmem *vmp, uint32_t i, uint32_t n)
 	d[prev].d_next = next;
 	d[next].d_prev = prev;
 	empty &= vmp->vm_bin[bin] == NULL;
-	vmp->vm_bins &= ~((uint64_t)empty << bin);
+	vmem__bin_emptied(vmp, bin, empty);
 	vmp->vm_dense_free--;
 }
 
@@ -175,15 +175,15 @@ vmem__dense_take(struct vmem *vmp, size_t size, uintptr_t *addrp)
 {
 	size_t extent = qr_roundup(size, vmp->vm_quantum);
 	uint32_t i, n, whole;
-	uint64_t bins;
+	unsigned bin;
 
 	/* An extent of 0 is one that wrapped. */
 	if (QR_UNLIKELY(extent == 0 || vmp->vm_indexed != 0))
 		return (false);
-	bins = vmem__bins_surely(vmp, extent);
-	if (QR_UNLIKELY(bins == 0))
+	bin = vmem__bin_find(vmp, extent >> vmp->vm_qshift);
+	if (QR_UNLIKELY(bin == VMEM_BINS))
 		return (false);
-	i = vmem__desc_first(vmp, qr_ctz(bins));
+	i = vmem__desc_first(vmp, bin);
 	if (QR_UNLIKELY(i == 0))
 		return (false);
 	n = (uint32_t)(extent >> vmp->vm_qshift);

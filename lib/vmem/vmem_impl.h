@@ -36,15 +36,17 @@
  * take some ten.  With a million segments that is a third of the time of tags
  * and hash; with few, most of a pair is taking and leaving the lock.
  *
- * In either form free segments are on 64 lists by their size: one for each
- * number of quanta up to 32, then one for each power of two.  Instant fit takes
- * the head of the lowest list all of whose members surely fit: a bit scan,
- * whatever the number of segments.  Lists of one size are what makes most
- * requests find a segment to the quantum: nothing is split, little coalesces,
- * and after a long random trace of one to eight quanta less than 1 % of what is
- * between the used segments is free; with powers of two alone, a quarter.  They
- * make best fit of a small size the same bit scan.  And they are last in, first
- * out: what was freed is taken again while its descriptors are in the cache.
+ * In either form free segments are on lists by their size: one for each number
+ * of quanta up to 64, then eight for each power of two.  Instant fit takes the
+ * head of the lowest list that is not empty, from that size or above 64 quanta
+ * from the next power of two on: a bit scan, whatever the number of segments.
+ * Lists of one size are what makes most requests find a segment to the quantum:
+ * nothing is split, little coalesces, and after a long random trace of one to
+ * eight quanta less than 1 % of what is between the used segments is free; with
+ * lists by powers of two, a quarter.  Those of larger sizes keep an arena usable
+ * that is nearly full: bench/vmem.sh counts what fails.  And best fit of a small
+ * size is the same bit scan.  The lists are last in, first out: what was freed
+ * is taken again while its descriptors are in the cache.
  *
  * That is all that an arena needs which is never asked for an order.
  *
@@ -55,7 +57,7 @@
  *
  *	vm_addrs: B+ tree of (start, size), where every node knows the largest
  *	size below it, so that a search skips what is too small;
- *	vm_sizes: B+ tree of (size, start) of those of more than 32 quanta, for
+ *	vm_sizes: B+ tree of (size, start) of those of more than 64 quanta, for
  *	best fit.
  *
  * Why arrays of 18 entries and not a binary tree inside the tags: a search in a
@@ -121,9 +123,9 @@
 #include <stdatomic.h>
 
 enum {
-	VMEM_BINS = 64,      /* lists of free segments by size */
-	VMEM_EXACT = 32,     /* quanta up to which a list has one size only */
-	VMEM_EXACT_BITS = 5, /* its log2 */
+	VMEM_BINS = 256,     /* lists of free segments by size */
+	VMEM_EXACT = 64,     /* quanta up to which a list has one size only */
+	VMEM_EXACT_BITS = 6, /* its log2 */
 	VMEM_HASH_BITS = 4,  /* log2 of the buckets of the first hash table */
 	VMEM_QCACHES = 16,   /* quantum caches of an arena at most */
 };
@@ -232,11 +234,12 @@ struct vmem_walker {
  * vm_lock, read without; (g) the list lock; (a) atomic.
  */
 struct vmem {
-	struct qr_mutex vm_lock;   /* rank QR_RANK_ARENA */
-	unsigned vm_qshift;        /* (c) log2 of the quantum */
-	size_t vm_quantum;         /* (c) */
-	size_t vm_qcache_max;      /* (c) sizes up to this have a cache */
-	uint64_t vm_bins;          /* (l) bit b: list b is not empty */
+	struct qr_mutex vm_lock; /* rank QR_RANK_ARENA */
+	unsigned vm_qshift;      /* (c) log2 of the quantum */
+	size_t vm_quantum;       /* (c) */
+	size_t vm_qcache_max;    /* (c) sizes up to this have a cache */
+	/* (l) bit b: list b is not empty */
+	uint64_t vm_bins[VMEM_BINS / 64];
 	struct vmem_desc *vm_desc; /* (l) of the dense span */
 	uintptr_t vm_dense;        /* (l) where it begins */
 	size_t vm_dense_quanta;    /* (l) 0: there is none */

@@ -133,11 +133,11 @@ static int
 choose_best(
     struct vmem *vmp, const struct vmem_req *r, struct vmem_search *found)
 {
-	uint64_t bins = vmem__bins_surely(vmp, r->r_extent) & VMEM_BINS_EXACT;
+	size_t n = r->r_extent >> vmp->vm_qshift;
+	unsigned bin = vmem__bin_find(vmp, n);
 	unsigned looks = 0;
 
-	for (; bins != 0; bins &= bins - 1) {
-		unsigned bin = qr_ctz(bins);
+	for (; bin < VMEM_EXACT; bin = vmem__bin_next(vmp, bin + 1)) {
 		struct vmem_run run;
 		bool more = list_first(vmp, bin, &run);
 
@@ -171,23 +171,29 @@ choose_next(
 
 /*
  * The head of the lowest list whose members surely have a place; or one of the
- * first members of the list that only might.
+ * first members of the lists that only might.
  */
 static bool
 choose_instant(
     struct vmem *vmp, const struct vmem_req *r, struct vmem_search *found)
 {
 	size_t surely = vmem__fit_surely(r, vmp->vm_quantum);
-	uint64_t bins = surely == SIZE_MAX ? 0 : vmem__bins_surely(vmp, surely);
-	unsigned bin =
-	    bins != 0 ? qr_ctz(bins) : vmem__bin_of(vmp, r->r_extent);
-	unsigned looks = bins != 0 ? 1 : GLANCES;
-	struct vmem_run run;
-	bool more = list_first(vmp, bin, &run);
+	unsigned looks = GLANCES;
+	unsigned bin = vmem__bin_find(vmp, surely >> vmp->vm_qshift);
 
-	for (; more && looks > 0; more = list_next(vmp, bin, &run), looks--)
-		if (try_run(r, &run, found))
-			return (true);
+	if (bin == VMEM_BINS || surely == SIZE_MAX)
+		bin = vmem__bin_next(vmp, vmem__bin_of(vmp, r->r_extent));
+	for (; bin < VMEM_BINS; bin = vmem__bin_next(vmp, bin + 1)) {
+		struct vmem_run run;
+		bool more = list_first(vmp, bin, &run);
+
+		for (; more; more = list_next(vmp, bin, &run)) {
+			if (looks-- == 0)
+				return (false);
+			if (try_run(r, &run, found))
+				return (true);
+		}
+	}
 	return (false);
 }
 

@@ -67,7 +67,7 @@ vmem__bin_enter(struct vmem *vmp, struct vmem_tag *tag)
 	if (next != NULL)
 		next->g_back = &tag->g_link;
 	vmp->vm_bin[bin] = tag;
-	vmp->vm_bins |= (uint64_t)1 << bin;
+	vmem__bin_filled(vmp, bin);
 	vmp->vm_bins_used++;
 }
 
@@ -79,8 +79,8 @@ vmem__bin_leave(struct vmem *vmp, struct vmem_tag *tag)
 	*tag->g_back = tag->g_link;
 	if (tag->g_link != NULL)
 		tag->g_link->g_back = tag->g_back;
-	if (vmp->vm_bin[bin] == NULL && vmem__desc_first(vmp, bin) == 0)
-		vmp->vm_bins &= ~((uint64_t)1 << bin);
+	vmem__bin_emptied(vmp, bin,
+	    vmp->vm_bin[bin] == NULL && vmem__desc_first(vmp, bin) == 0);
 	vmp->vm_bins_used--;
 }
 

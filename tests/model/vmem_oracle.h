@@ -148,7 +148,9 @@ is_segment(const struct world *w, unsigned u)
 static inline unsigned
 oracle_list(unsigned n)
 {
-	return (n <= 32 ? n : 1u << qr_log2(n));
+	unsigned part = 1u << qr_log2(n) >> 3;
+
+	return (n <= 64 ? n : n / part * part);
 }
 
 /* Instant fit: lowest list that surely fits, at the start of a segment. */
@@ -157,8 +159,10 @@ check_instant(struct world *w, const struct want *r, unsigned u)
 {
 	unsigned need = oracle_units(w, r->size), best = UNITS + 1;
 
+	if (need > 64)
+		need = (unsigned)qr_pow2up(need);
 	for (unsigned s = 0; s < UNITS; s++)
-		if (is_segment(w, s) && oracle_list(w->w_run[s]) >= need)
+		if (is_segment(w, s) && w->w_run[s] >= need)
 			best = (unsigned)qr_min(best, oracle_list(w->w_run[s]));
 	if (!is_segment(w, u))
 		return (oracle_wrong(w, "not the start of a segment"));

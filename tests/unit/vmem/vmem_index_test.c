@@ -86,24 +86,27 @@ first_and_next_fit_are_exact_among_many_holes(void **state)
 static void
 best_fit_finds_small_holes_without_an_index(void **state)
 {
-	vmem_t *vm = full_arena(0);
+	enum { UNITS = 100 * (VMEM_EXACT + 1) };
+	vmem_t *vm = plain_arena(1, UNITS, 1);
 	int best = VM_NOSLEEP | VM_BESTFIT;
 	(void)state;
 
+	for (size_t i = 1; i <= UNITS; i++)
+		assert_non_null(vmem_alloc(vm, 1, VM_NOSLEEP));
 	/* A hole of each of 1 to VMEM_EXACT units, the largest first. */
 	for (uintptr_t k = VMEM_EXACT; k >= 1; k--)
 		for (uintptr_t i = 0; i < k; i++)
-			vmem_free(vm, P(50 * k + i), 1);
+			vmem_free(vm, P(100 * k + i), 1);
 	for (uintptr_t k = 2; k <= VMEM_EXACT; k += 2)
-		assert_addr_equal(vmem_alloc(vm, k, best), 50 * k);
+		assert_addr_equal(vmem_alloc(vm, k, best), 100 * k);
 	for (uintptr_t k = 2; k < VMEM_EXACT; k += 2)
 		assert_addr_equal(
-		    vmem_alloc(vm, k, best | VM_ENDALLOC), 50 * (k + 1) + 1);
+		    vmem_alloc(vm, k, best | VM_ENDALLOC), 100 * (k + 1) + 1);
 	assert_int_equal(vm->vm_indexed, 0);
 	assert_true(vmem__check(vm));
 }
 
-/* Holes of 40, 60 and 50 units are on one list, and only the index tells. */
+/* Holes of 130, 142 and 136 units are on one list, and only the index tells. */
 static void
 best_fit_tells_large_holes_apart(void **state)
 {
@@ -111,17 +114,17 @@ best_fit_tells_large_holes_apart(void **state)
 	int best = VM_NOSLEEP | VM_BESTFIT;
 	(void)state;
 
-	for (uintptr_t i = 0; i < 60; i++) {
-		if (i < 40)
+	for (uintptr_t i = 0; i < 142; i++) {
+		if (i < 130)
 			vmem_free(vm, P(100 + i), 1);
 		vmem_free(vm, P(300 + i), 1);
-		if (i < 50)
+		if (i < 136)
 			vmem_free(vm, P(500 + i), 1);
 	}
-	assert_addr_equal(vmem_alloc(vm, 41, best), 500);
-	assert_addr_equal(vmem_alloc(vm, 10, best), 100);
-	assert_addr_equal(vmem_alloc(vm, 31, best), 300);
-	assert_addr_equal(vmem_alloc(vm, 33, best), NULL);
+	assert_addr_equal(vmem_alloc(vm, 131, best), 500);
+	assert_addr_equal(vmem_alloc(vm, 100, best), 100);
+	assert_addr_equal(vmem_alloc(vm, 120, best), 300);
+	assert_null(vmem_alloc(vm, 65, best));
 	assert_int_equal(vm->vm_indexed, VMEM_BY_SIZE);
 	assert_true(vmem__check(vm));
 }
@@ -205,7 +208,7 @@ grow_and_decay(size_t slots, size_t check_every, int form)
 			vmem_free(vm, p[i], size[i]);
 			p[i] = NULL;
 		} else if (step / slots % 3 != 2) {
-			size[i] = 1 + (size_t)rand() % 100;
+			size[i] = 1 + (size_t)rand() % 150;
 			p[i] = vmem_alloc(
 			    vm, size[i], VM_NOSLEEP | policies[rand() % 6]);
 		}
