@@ -33,9 +33,10 @@ enum { FRAMES = 512 }; /* looked up at a time */
 static bool
 segment_add(struct physback *pb, vm_paddr_t pa, uintptr_t va, size_t size)
 {
-	struct physseg *last = pb->pb_seg + pb->pb_nseg - 1;
+	struct physseg *last =
+	    pb->pb_nseg == 0 ? NULL : &pb->pb_seg[pb->pb_nseg - 1];
 
-	if (pb->pb_nseg > 0 && last->sg_pa + last->sg_size == pa && pa != 0 &&
+	if (last != NULL && last->sg_pa + last->sg_size == pa && pa != 0 &&
 	    last->sg_va + last->sg_size == va) {
 		last->sg_size += size;
 		return (true);
