@@ -415,11 +415,13 @@ release(const struct vtophys_hit *hit, const struct claim *cl,
 	struct mtype *mt = mtype__of(type, cl->cl_who);
 	struct finding fi;
 	size_t size = 0;
+	bool true_claim;
 
 	if (QR_UNLIKELY(mt == NULL))
 		return;
 	qr_mutex_enter(&pool->pp_lock);
-	if (QR_LIKELY(agrees(pool, cl, run, mt))) {
+	true_claim = agrees(pool, cl, run, mt);
+	if (QR_LIKELY(true_claim)) {
 		mt = run->ru_type;
 		size = run->ru_size;
 		run_free(pool, run, cl->cl_addr + hit->vh_delta);
@@ -427,7 +429,7 @@ release(const struct vtophys_hit *hit, const struct claim *cl,
 		look(pool, cl->cl_addr, &fi);
 	}
 	qr_mutex_exit(&pool->pp_lock);
-	if (QR_LIKELY(size != 0))
+	if (QR_LIKELY(true_claim))
 		(void)mtype__uncharge(mt, size);
 	else
 		refuse(pool, cl, &fi);
