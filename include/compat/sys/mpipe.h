@@ -1,0 +1,2 @@
+/* Drop-in name for <quarry/mpipe.h>. */
+#include <quarry/mpipe.h>
