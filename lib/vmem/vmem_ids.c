@@ -277,23 +277,30 @@ wait_for_one(struct vmem *vmp, bool least)
 
 /* ---- allocating ---- */
 
-static inline id_t
+/* Somebody is to be woken or waits, or nothing is available. */
+static QR_NOINLINE id_t
+alloc_slowly(struct vmem *vmp, bool least, bool sleeps)
+{
+	id_t id = none;
+
+	if (unsettled(vmp))
+		settle(vmp);
+	if (!anybody_waits(vmp) && take(vmp, least, &id) == 0)
+		return (id);
+	if (sleeps)
+		return (wait_for_one(vmp, least));
+	vmp->vm_nfail++;
+	return (none);
+}
+
+QR_INLINE id_t
 alloc(struct vmem *vmp, bool least, bool sleeps)
 {
-	bool now = true;
 	id_t id = none;
 
 	qr_mutex_enter(&vmp->vm_lock);
-	if (unsettled(vmp)) {
-		settle(vmp);
-		now = !anybody_waits(vmp);
-	}
-	if (QR_UNLIKELY(!now || take(vmp, least, &id) != 0)) {
-		if (sleeps)
-			id = wait_for_one(vmp, least);
-		else
-			vmp->vm_nfail++;
-	}
+	if (unsettled(vmp) || QR_UNLIKELY(take(vmp, least, &id) != 0))
+		id = alloc_slowly(vmp, least, sleeps);
 	qr_mutex_exit(&vmp->vm_lock);
 	return (id);
 }

@@ -22,7 +22,7 @@ some_bits(uint32_t first, uint32_t last)
 
 /* ---- what nodes above a leaf know ---- */
 
-static QR_NOINLINE void
+static void
 tell_some(struct vmem_idnode *n, uint32_t id)
 {
 	uint64_t before = 0;
@@ -41,7 +41,7 @@ tell_none(struct vmem_idnode *n, uint32_t id)
 		n->n_avail &= ~vmem__id_bit(vmem__id_slot(id, n->n_level));
 }
 
-/* The word of id, at index `at` of the leaf n, loses or gains bits. */
+/* The word of id, at index `at` of the leaf n, loses bits. */
 static inline void
 word_take(struct vmem_idnode *n, unsigned at, uint32_t id, uint64_t bits)
 {
@@ -51,19 +51,6 @@ word_take(struct vmem_idnode *n, unsigned at, uint32_t id, uint64_t bits)
 	n->n_avail &= ~((uint64_t)(word == 0) << vmem__id_slot(id, 0));
 	if (QR_UNLIKELY(n->n_avail == 0))
 		tell_none(n, id);
-}
-
-static inline uint64_t
-word_give(struct vmem_idnode *n, unsigned at, uint32_t id)
-{
-	uint64_t word = n->n_slot[at].w_word | vmem__id_bit(id);
-	uint64_t before = n->n_avail;
-
-	n->n_slot[at].w_word = word;
-	n->n_avail = before | vmem__id_bit(vmem__id_slot(id, 0));
-	if (QR_UNLIKELY(before == 0))
-		tell_some(n, id);
-	return (word);
 }
 
 bool
@@ -295,20 +282,17 @@ take_near(struct vmem_idnode *n, uint32_t from, uint32_t *idp)
 	return (true);
 }
 
-int
-vmem__idset_take(struct vmem_idset *s, uint32_t from, uint32_t *idp)
+/* Take the lowest from `from` on, wherever it is, and be near that. */
+static QR_NOINLINE int
+take_far(struct vmem_idset *s, uint32_t from, uint32_t *idp)
 {
-	struct vmem_idnode *n = s->s_near;
+	struct vmem_idnode *n;
 
-	if (QR_LIKELY(
-		n != NULL && s->s_near_key == from >> vmem__id_shift(1))) {
-		if (QR_LIKELY(take_near(n, from, idp)))
-			return (0);
-	} else {
-		if (!vmem__id_covers(s, from))
-			return (ENOSPC);
+	if (!vmem__id_covers(s, from))
+		return (ENOSPC);
+	n = s->s_near;
+	if (n == NULL || s->s_near_key != from >> vmem__id_shift(1))
 		n = vmem__id_lowest(s, from);
-	}
 	n = find_from(n, from, idp);
 	if (n == NULL)
 		return (ENOSPC);
@@ -318,6 +302,17 @@ vmem__idset_take(struct vmem_idset *s, uint32_t from, uint32_t *idp)
 	s->s_near = (n->n_kind & VMEM_ID_ROOMY) != 0 ? n : NULL;
 	s->s_near_key = *idp >> vmem__id_shift(1);
 	return (0);
+}
+
+int
+vmem__idset_take(struct vmem_idset *s, uint32_t from, uint32_t *idp)
+{
+	struct vmem_idnode *n = s->s_near;
+
+	if (QR_LIKELY(n != NULL && s->s_near_key == from >> vmem__id_shift(1) &&
+		take_near(n, from, idp)))
+		return (0);
+	return (take_far(s, from, idp));
 }
 
 int
@@ -342,7 +337,7 @@ vmem__idset_take_some(struct vmem_idset *s, uint32_t first, uint32_t last)
  * A word has become all ones.  Of leaves that are all alike one is kept; the one
  * before goes, if it still is.
  */
-static QR_NOINLINE void
+static void
 give_last(struct vmem_idset *s, struct vmem_idnode *n, uint32_t id)
 {
 	uint32_t before = s->s_idle;
@@ -356,15 +351,31 @@ give_last(struct vmem_idset *s, struct vmem_idnode *n, uint32_t id)
 		vmem__idpath_prune(s, before);
 }
 
-static inline void
-give(struct vmem_idset *s, struct vmem_idnode *n, unsigned at, uint32_t id)
+/* What a leaf gained matters elsewhere: it had nothing, or the word has all. */
+static QR_NOINLINE void
+give_more(struct vmem_idset *s, struct vmem_idnode *n, uint32_t id, bool first)
 {
-	if (QR_UNLIKELY(word_give(n, at, id) == VMEM_ID_ALL))
+	if (first)
+		tell_some(n, id);
+	if (*vmem__id_word(n, vmem__id_slot(id, 0)) == VMEM_ID_ALL)
 		give_last(s, n, id);
 }
 
+/* Make one available whose word is at index `at` of the leaf n. */
+static inline void
+give(struct vmem_idset *s, struct vmem_idnode *n, unsigned at, uint32_t id)
+{
+	uint64_t word = n->n_slot[at].w_word | vmem__id_bit(id);
+	uint64_t before = n->n_avail;
+
+	n->n_slot[at].w_word = word;
+	n->n_avail = before | vmem__id_bit(vmem__id_slot(id, 0));
+	if (QR_UNLIKELY(before == 0 || word == VMEM_ID_ALL))
+		give_more(s, n, id, before == 0);
+}
+
 /* Is id, the path to which ends in n, in use?  The long answer. */
-static QR_NOINLINE bool
+static bool
 is_used(struct vmem_idnode *n, uint32_t id)
 {
 	unsigned i = vmem__id_slot(id, 0);
@@ -378,20 +389,27 @@ is_used(struct vmem_idnode *n, uint32_t id)
 	return ((word & vmem__id_bit(id)) == 0);
 }
 
+static QR_NOINLINE bool
+give_anywhere(struct vmem_idset *s, struct vmem_idnode *n, uint32_t id)
+{
+	bool used = is_used(n, id);
+
+	if (used)
+		give(s, n, vmem__id_index(n, vmem__id_slot(id, 0)), id);
+	return (used);
+}
+
 bool
 vmem__idset_give(struct vmem_idset *s, uint32_t id)
 {
 	struct vmem_idnode *n = vmem__id_lowest(s, id);
-	unsigned i = vmem__id_slot(id, 0), at = i;
+	unsigned i = vmem__id_slot(id, 0);
 
-	if (QR_UNLIKELY(n->n_kind != (VMEM_ID_LEAF | VMEM_ID_ROOMY))) {
-		if (!is_used(n, id))
-			return (false);
-		at = vmem__id_index(n, i);
-	} else if (QR_UNLIKELY((n->n_slot[i].w_word & vmem__id_bit(id)) != 0)) {
+	if (QR_UNLIKELY(n->n_kind != (VMEM_ID_LEAF | VMEM_ID_ROOMY)))
+		return (give_anywhere(s, n, id));
+	if (QR_UNLIKELY((n->n_slot[i].w_word & vmem__id_bit(id)) != 0))
 		return (false);
-	}
-	give(s, n, at, id);
+	give(s, n, i, id);
 	return (true);
 }
 
