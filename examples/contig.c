@@ -3,9 +3,11 @@
  * the first 4 GiB and whose transfers must not cross 64 KiB.
  */
 #include <quarry/contigmalloc.h>
+#include <quarry/quarry.h>
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <unistd.h>
 
 static MALLOC_DEFINE(M_RING, "ring", "descriptors of the device");
 static MALLOC_DEFINE(M_BUFFER, "buffer", "what descriptors point to");
@@ -38,10 +40,10 @@ take(physpool_t *pool, unsigned long size, struct malloc_type *type)
 int
 main(void)
 {
-	/* 1 MiB around the end of what the device reaches, in blocks of 256. */
+	/* 128 KiB around the end of what the device reaches. */
 	struct physpool_attr attr = {.name = "device",
-	    .base = ((vm_paddr_t)WINDOW_MIB << 20) - (512 << 10),
-	    .size = 1 << 20,
+	    .base = ((vm_paddr_t)WINDOW_MIB << 20) - (64 << 10),
+	    .size = 128 << 10,
 	    .granule = 256};
 	struct descriptor *ring;
 	void *buffer[SLOTS];
@@ -64,8 +66,11 @@ main(void)
 		    ring[i].d_addr);
 	}
 
-	/* Nothing is left of what cannot be given. */
+	/* This cannot be; the next line is the map, for a browser as "svg". */
 	if (take(pool, BOUNDARY + 1, M_BUFFER) != NULL)
+		return (1);
+	fflush(stdout);
+	if (physpool_map_write(pool, STDOUT_FILENO, "text") != 0)
 		return (1);
 	for (int i = 0; i < SLOTS; i++)
 		contigfree(buffer[i], BUFFER, M_BUFFER);

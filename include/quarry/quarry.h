@@ -48,6 +48,14 @@ int quarry_stats_write(int fd, const char *format);
 int vmem_map_write(vmem_t *vmp, int fd, const char *format);
 
 /*
+ * The same of a pool (physpool_t), where each block has the colour of its
+ * malloc type, and the window and boundary of the last request are shown.
+ * Manual page: physpool_map_write(3).
+ */
+struct physpool;
+int physpool_map_write(struct physpool *pool, int fd, const char *format);
+
+/*
  * Give idle memory back to the system now: what magazines, depots and the
  * heap hold.  Returns the bytes given back.
  */

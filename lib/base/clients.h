@@ -9,12 +9,22 @@
 #define QR_CLIENTS_H
 
 #include "base/compiler.h"
+#include "base/out.h"
 
 #include <stdint.h>
 
-/* Options for clients; umem reads them with its own. */
+enum qr_report { QR_REPORT_TEXT, QR_REPORT_JSON, QR_REPORT_METRICS };
+
+/*
+ * Options that umem reads with its own, and functions that the files of lib/
+ * fill in when the library is loaded.
+ */
 struct qr_clients {
 	uint64_t physpool_size; /* bytes of the default pool */
+	/* Add to the statistics, after the arenas; JSON: members of an object. */
+	void (*report)(struct qr_out *o, enum qr_report kind);
+	/* Give back to arenas what nobody has. */
+	void (*settle)(void);
 };
 
 extern QR_HIDDEN struct qr_clients qr_clients;

@@ -44,6 +44,7 @@ pic_read(struct pic_reader *rd, struct pic_seg *seg)
 	    e->e_start == rd->rd_at) {
 		seg->s_kind = PIC_ALLOC;
 		seg->s_size = e->e_size;
+		seg->s_owner = e->e_owner;
 		seg->s_extent = qr_roundup(e->e_size, p->p_quantum);
 		rd->rd_next++;
 	} else {
@@ -58,16 +59,19 @@ pic_read(struct pic_reader *rd, struct pic_seg *seg)
 	return (true);
 }
 
+static void
+count(struct pic_class *c, size_t extent)
+{
+	c->c_count++;
+	c->c_extent += extent;
+}
+
 /* To the class of its size, and to all. */
 static void
 class_add(struct pic_class *classes, struct pic_class *all, size_t extent)
 {
-	struct pic_class *c = &classes[qr_log2(extent)];
-
-	c->c_count++;
-	c->c_extent += extent;
-	all->c_count++;
-	all->c_extent += extent;
+	count(&classes[qr_log2(extent)], extent);
+	count(all, extent);
 }
 
 void
@@ -92,6 +96,7 @@ pic_sum(const struct qr_picture *p, struct pic_sums *sums)
 			sums->su_allocated += seg.s_size;
 			class_add(
 			    sums->su_allocs, &sums->su_alloc, seg.s_extent);
+			count(&sums->su_owned[seg.s_owner], seg.s_extent);
 			break;
 		case PIC_FREE:
 			class_add(sums->su_frees, &sums->su_free, seg.s_extent);
@@ -102,6 +107,16 @@ pic_sum(const struct qr_picture *p, struct pic_sums *sums)
 			break;
 		}
 	}
+}
+
+bool
+pic_framed(const struct qr_picture *p, uintptr_t *first, uintptr_t *last)
+{
+	if (p->p_frame != NULL) {
+		*first = qr_max(*first, p->p_frame->fr_first);
+		*last = qr_min(*last, p->p_frame->fr_last);
+	}
+	return (*first <= *last);
 }
 
 /* ---- layout ---- */

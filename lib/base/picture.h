@@ -13,10 +13,19 @@
 
 enum qr_piece_kind { QR_PIECE_SPAN, QR_PIECE_ALLOC };
 
+enum { QR_OWNERS_MAX = 8 };
+
 struct qr_piece {
 	uintptr_t e_start;
 	size_t e_size; /* of an allocation: as asked for */
 	enum qr_piece_kind e_kind;
+	unsigned e_owner; /* of an allocation: index into p_owner */
+};
+
+/* What a request asked for: a part of the range, and no multiple crossed. */
+struct qr_frame {
+	uintptr_t fr_first, fr_last;
+	size_t fr_boundary; /* 0: none */
 };
 
 /*
@@ -30,6 +39,9 @@ struct qr_picture {
 	size_t p_quantum;
 	const struct qr_piece *p_piece;
 	size_t p_count;
+	const char *const *p_owner;     /* names of who allocated */
+	unsigned p_owners;              /* at most QR_OWNERS_MAX; 0: not told */
+	const struct qr_frame *p_frame; /* shown in addition, or NULL */
 };
 
 /*

@@ -26,9 +26,10 @@ enum pic_kind { PIC_SPAN, PIC_ALLOC, PIC_FREE };
 struct pic_seg {
 	enum pic_kind s_kind;
 	uintptr_t s_start;
-	size_t s_extent; /* what it occupies */
-	size_t s_size;   /* as asked for, if allocated */
-	bool s_touches;  /* a span: begins where the one before it ends */
+	size_t s_extent;  /* what it occupies */
+	size_t s_size;    /* as asked for, if allocated */
+	unsigned s_owner; /* if allocated */
+	bool s_touches;   /* a span: begins where the one before it ends */
 };
 
 struct pic_reader {
@@ -59,6 +60,7 @@ struct pic_sums {
 	size_t su_widest;                   /* region */
 	struct pic_class su_alloc, su_free; /* all of them */
 	struct pic_class su_allocs[PIC_CLASSES], su_frees[PIC_CLASSES];
+	struct pic_class su_owned[QR_OWNERS_MAX]; /* allocated, by owner */
 };
 
 void pic_sum(const struct qr_picture *p, struct pic_sums *sums);
@@ -110,6 +112,12 @@ struct pic_pen {
 void pic_pen_init(struct pic_pen *pn, const struct qr_picture *p,
     const struct pic_layout *layout);
 bool pic_draw(struct pic_pen *pn, struct pic_bit *bit);
+
+/*
+ * The part of [first, last] that is in the frame; false when none is.  All of
+ * it without a frame.
+ */
+bool pic_framed(const struct qr_picture *p, uintptr_t *first, uintptr_t *last);
 
 /* A round number that is at least x: a power of two, or 1, 2, 5, 10, ... */
 size_t pic_round(size_t x, bool memory);

@@ -26,6 +26,7 @@ struct column {
 	double c_alloc, c_free; /* widths */
 	size_t c_spans;
 	struct pic_class c_allocs, c_frees;
+	size_t c_owned[QR_OWNERS_MAX];
 	struct pic_seg c_seg; /* the first */
 	uintptr_t c_last;     /* the last integer */
 };
@@ -57,16 +58,26 @@ svg_single(struct svg *v, const struct pic_seg *seg, unsigned row, double x0,
 {
 	bool alloc = seg->s_kind == PIC_ALLOC;
 	bool largest = !alloc && seg->s_start == v->v_sums.su_largest_at;
-	bool dark = alloc && pic_shade(v, seg->s_extent) >= PIC_SHADES / 2;
+	bool dark = alloc &&
+	    (v->v_pic->p_owners != 0 ||
+		pic_shade(v, seg->s_extent) >= PIC_SHADES / 2);
 	double y = pic_row_y(v, row);
 	double gap = x1 - x0 > 3 ? 0.6 : 0;
 	char a[PIC_TEXT];
 
-	pic_shaded(v, seg->s_kind, seg->s_extent, PIC_LEFT + x0, y,
-	    x1 - x0 - gap, v->v_height);
+	if (alloc)
+		pic_owned(v, seg->s_owner, seg->s_extent, PIC_LEFT + x0, y,
+		    x1 - x0 - gap, v->v_height);
+	else
+		pic_shaded(v, PIC_FREE, seg->s_extent, PIC_LEFT + x0, y,
+		    x1 - x0 - gap, v->v_height);
 	qr_out_printf(v->v_out, ">");
 	svg_title(v, seg->s_start, seg->s_start + (seg->s_extent - 1));
 	pic_exact_size(v, alloc ? "allocated:" : "free:", seg->s_size);
+	if (alloc && v->v_pic->p_owners != 0) {
+		qr_out_printf(v->v_out, " of ");
+		qr_out_xml(v->v_out, v->v_pic->p_owner[seg->s_owner]);
+	}
 	qr_out_printf(v->v_out, "%s</title></rect>\n",
 	    largest ? "\nthe largest free segment" : "");
 	if (largest) {
@@ -96,15 +107,32 @@ filled(const struct svg *v, const struct column *c)
 	return (part < least ? least : part > most ? most : part);
 }
 
+/* Who has most of it. */
+static unsigned
+owner_of(const struct column *c)
+{
+	unsigned most = 0;
+
+	for (unsigned i = 1; i < QR_OWNERS_MAX; i++)
+		most = c->c_owned[i] > c->c_owned[most] ? i : most;
+	return (most);
+}
+
 /* One kind of the segments of a column; nothing when there are none. */
 static void
 svg_part(struct svg *v, const struct column *c, enum pic_kind kind,
     const struct pic_class *class, double y, double height)
 {
+	double x = PIC_LEFT + c->c_x0, width = c->c_x1 - c->c_x0;
+
 	if (class->c_count == 0)
 		return;
-	pic_shaded(v, kind, class->c_extent / class->c_count,
-	    PIC_LEFT + c->c_x0, y, c->c_x1 - c->c_x0, height);
+	if (kind == PIC_ALLOC)
+		pic_owned(v, owner_of(c), class->c_extent / class->c_count, x,
+		    y, width, height);
+	else
+		pic_shaded(v, kind, class->c_extent / class->c_count, x, y,
+		    width, height);
 	qr_out_printf(v->v_out, "/>");
 }
 
@@ -190,6 +218,7 @@ column_add(struct column *c, const struct pic_bit *bit, double x0, double x1)
 		c->c_alloc += x1 - x0;
 		c->c_allocs.c_count++;
 		c->c_allocs.c_extent += seg->s_extent;
+		c->c_owned[seg->s_owner] += seg->s_extent;
 	} else {
 		c->c_free += x1 - x0;
 		c->c_frees.c_count++;

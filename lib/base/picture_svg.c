@@ -11,6 +11,8 @@
 
 enum {
 	WIDTH = 1240,
+	TOP = 122,   /* of the rows */
+	LEGEND = 20, /* height of a line of it, between heading and rows */
 	ROWS = 32,
 	SEGMENTS_PER_ROW = 48,
 	BARS = 64, /* height of the highest bar of sizes */
@@ -59,9 +61,24 @@ pic_shaded(struct svg *v, enum pic_kind kind, size_t size, double x, double y,
 	pic_rect(v->v_out, class, x, y, width, height);
 }
 
+void
+pic_owned(struct svg *v, unsigned owner, size_t size, double x, double y,
+    double width, double height)
+{
+	char class[] = {'o', (char)('0' + owner), '\0'};
+
+	if (v->v_pic->p_owners == 0)
+		pic_shaded(v, PIC_ALLOC, size, x, y, width, height);
+	else
+		pic_rect(v->v_out, class, x, y, width, height);
+}
+
 /* ---- around the rows ---- */
 
-/* Allocated: pale to dark blue; free: from orange crumbs to pale green. */
+/*
+ * Allocated: pale to dark blue, or a colour for each owner; free: from orange
+ * crumbs to pale green.
+ */
 static void
 svg_style(struct qr_out *o)
 {
@@ -69,6 +86,8 @@ svg_style(struct qr_out *o)
 	    0x558fc8, 0x3c79b8, 0x2863a3, 0x184e8a, 0x0b396e};
 	static const unsigned free[PIC_SHADES] = {0xf0913a, 0xf2a85c, 0xf4bd80,
 	    0xf2cfa2, 0xecdcbd, 0xe4e6cc, 0xd9ead0, 0xcdebd0};
+	static const unsigned owner[QR_OWNERS_MAX] = {0x3c79b8, 0xb5485d,
+	    0x7a5aa6, 0x3f8f8b, 0x8a6d3b, 0xc46fae, 0x556b2f, 0x777777};
 
 	qr_out_printf(o,
 	    "<style>text{font:12px sans-serif;fill:#222;white-space:pre}\n"
@@ -78,11 +97,15 @@ svg_style(struct qr_out *o)
 	    ".n{text-anchor:middle;fill:#666}.c{"
 	    "fill:#666}.t{stroke:#bbb}"
 	    ".s0{fill:#444}.s1{fill:#999}"
+	    ".d{fill:#fff;fill-opacity:.6;pointer-events:none}"
+	    ".g{stroke:#c00;stroke-dasharray:3 2;pointer-events:none}"
 	    ".l{fill:none;stroke:#2a8f3c;stroke-width:1.5;pointer-events:"
 	    "none}");
 	for (unsigned i = 0; i < PIC_SHADES; i++)
 		qr_out_printf(o, "\n.a%u{fill:#%06x}.f%u{fill:#%06x}", i,
 		    alloc[i], i, free[i]);
+	for (unsigned i = 0; i < QR_OWNERS_MAX; i++)
+		qr_out_printf(o, "\n.o%u{fill:#%06x}", i, owner[i]);
 	qr_out_printf(o, "</style>\n");
 }
 
@@ -120,6 +143,38 @@ svg_heading(struct svg *v)
 	qr_out_printf(o, "</text>\n");
 }
 
+/* The colours of owners, and what the frame is. */
+static void
+svg_legend(struct svg *v)
+{
+	const struct qr_picture *p = v->v_pic;
+	const struct qr_frame *fr = p->p_frame;
+	struct qr_out *o = v->v_out;
+	char a[PIC_TEXT], b[PIC_TEXT];
+	double step = (double)(WIDTH - 32) / QR_OWNERS_MAX, y = 92;
+
+	for (unsigned i = 0; i < p->p_owners; i++) {
+		double x = 16 + i * step;
+
+		pic_owned(v, i, 0, x, y - 9, 10, 10);
+		qr_out_printf(o, "/><text x=\"%.1f\" y=\"%.0f\">", x + 15, y);
+		qr_out_xml(o, p->p_owner[i]);
+		qr_out_printf(o, " %s</text>\n",
+		    pic_size(p, v->v_sums.su_owned[i].c_extent, a));
+	}
+	if (fr == NULL)
+		return;
+	y += p->p_owners != 0 ? LEGEND : 0;
+	qr_out_printf(o,
+	    "<text class=\"c\" x=\"16\" y=\"%.0f\">the last request was for "
+	    "%s to %s",
+	    y, pic_addr(p, fr->fr_first, a), pic_addr(p, fr->fr_last, b));
+	if (fr->fr_boundary != 0)
+		qr_out_printf(
+		    o, ", boundary %s", pic_size(p, fr->fr_boundary, a));
+	qr_out_printf(o, "</text>\n");
+}
+
 /*
  * Lines at round distances: from the beginning of each row, or at round
  * addresses when there is one row only.
@@ -142,10 +197,10 @@ svg_axis(struct svg *v)
 		    PIC_LEFT + PIC_ROW_WIDTH * (double)at / (double)y->y_units;
 
 		qr_out_printf(v->v_out,
-		    "<line class=\"t\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\""
+		    "<line class=\"t\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.0f\""
 		    " y2=\"%.1f\"/>"
-		    "<text class=\"n\" x=\"%.1f\" y=\"%d\">%s%s</text>\n",
-		    x, x, PIC_ROW_TOP - 10, bottom, x, PIC_ROW_TOP - 14,
+		    "<text class=\"n\" x=\"%.1f\" y=\"%.0f\">%s%s</text>\n",
+		    x, x, v->v_top - 10, bottom, x, v->v_top - 14,
 		    y->y_rows == 1 ? "" : "+", pic_addr(p, base + at, a));
 	}
 }
@@ -267,6 +322,7 @@ pic_svg(const struct qr_picture *p, struct qr_out *o)
 	double bottom, height;
 
 	pic_sum(p, &v.v_sums);
+	v.v_top = TOP + LEGEND * ((p->p_owners != 0) + (p->p_frame != NULL));
 	if (v.v_sums.su_spans != 0)
 		svg_measure(&v);
 	bottom = pic_row_y(&v, v.v_layout.y_rows);
@@ -279,14 +335,17 @@ pic_svg(const struct qr_picture *p, struct qr_out *o)
 	qr_out_printf(
 	    o, "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n");
 	svg_heading(&v);
+	svg_legend(&v);
 	if (v.v_sums.su_spans != 0) {
 		svg_axis(&v);
 		pic_svg_rows(&v);
+		if (p->p_frame != NULL)
+			pic_svg_frame(&v);
 		svg_sizes(&v, bottom);
 		qr_out_printf(o,
 		    "<text class=\"c\" x=\"16\" y=\"%.1f\">Narrow neighbours "
 		    "are"
-		    " one column, blue from below as far as they are allocated."
+		    " one column, dark from below as far as they are allocated."
 		    "</text>\n",
 		    height - 14);
 	}

@@ -14,8 +14,10 @@ enum { COLUMNS = 64 };
 /* The row that is being filled: parts of each character. */
 struct row {
 	uintptr_t r_addr;
+	uintptr_t r_last;
 	double r_alloc[COLUMNS];
 	double r_free[COLUMNS];
+	char r_letter[COLUMNS]; /* of who allocated, or '#': several did */
 };
 
 static void
@@ -58,38 +60,48 @@ text_sums(
 
 /* Nothing allocated or nothing free is shown only where that is so. */
 static char
-shade(double alloc, double free)
+shade(const struct row *r, size_t i)
 {
-	if (alloc <= 0)
-		return (free <= 0 ? ' ' : '.');
-	if (free <= 0)
-		return ('#');
-	return (alloc < free ? '-' : '+');
+	if (r->r_alloc[i] <= 0)
+		return (r->r_free[i] <= 0 ? ' ' : '.');
+	if (r->r_free[i] <= 0)
+		return (r->r_letter[i]);
+	return (r->r_alloc[i] < r->r_free[i] ? '-' : '+');
+}
+
+static char
+letter(const struct qr_picture *p, unsigned owner)
+{
+	return (p->p_owners == 0 ? '#' : (char)('a' + owner));
 }
 
 static void
 row_flush(const struct qr_picture *p, struct row *r, struct qr_out *o)
 {
+	uintptr_t first = r->r_addr, last = r->r_last;
+	bool marked = p->p_frame != NULL && pic_framed(p, &first, &last);
 	char line[COLUMNS + 1], addr[PIC_TEXT];
 	size_t n = 0;
 
 	for (size_t i = 0; i < COLUMNS; i++) {
-		line[i] = shade(r->r_alloc[i], r->r_free[i]);
+		line[i] = shade(r, i);
 		if (line[i] != ' ')
 			n = i + 1;
 	}
 	line[n] = '\0';
 	if (n != 0)
-		qr_out_printf(
-		    o, "%14s %s\n", pic_addr(p, r->r_addr, addr), line);
+		qr_out_printf(o, "%14s%c%s\n", pic_addr(p, r->r_addr, addr),
+		    marked ? '|' : ' ', line);
 	memset(r, 0, sizeof(*r));
 }
 
 /* A bit is there, however small. */
 static void
-row_add(struct row *r, const struct pic_bit *bit)
+row_add(const struct qr_picture *p, struct row *r, const struct pic_bit *bit)
 {
-	double *part = bit->b_seg->s_kind == PIC_ALLOC ? r->r_alloc : r->r_free;
+	bool alloc = bit->b_seg->s_kind == PIC_ALLOC;
+	double *part = alloc ? r->r_alloc : r->r_free;
+	char c = letter(p, bit->b_seg->s_owner);
 	size_t i = qr_min((size_t)(bit->b_x0 + 1e-6), COLUMNS - 1);
 
 	do {
@@ -98,6 +110,10 @@ row_add(struct row *r, const struct pic_bit *bit)
 		    bit->b_x1 < (double)i + 1 ? bit->b_x1 : (double)i + 1;
 
 		part[i] += to > from ? to - from : 1e-9;
+		if (alloc)
+			r->r_letter[i] =
+			    r->r_letter[i] == '\0' || r->r_letter[i] == c ? c
+									  : '#';
 		i++;
 	} while (i < COLUMNS && (double)i + 1e-6 < bit->b_x1);
 }
@@ -106,7 +122,7 @@ static void
 text_map(const struct qr_picture *p, const struct pic_layout *layout,
     struct qr_out *o)
 {
-	struct row r = {0, {0}, {0}};
+	struct row r = {.r_addr = 0};
 	struct pic_pen pn;
 	struct pic_bit bit;
 	unsigned row = 0;
@@ -121,10 +137,40 @@ text_map(const struct qr_picture *p, const struct pic_layout *layout,
 		if (bit.b_row != row || first)
 			r.r_addr = bit.b_addr;
 		row = bit.b_row;
+		r.r_last = bit.b_seg->s_start + (bit.b_seg->s_extent - 1);
 		first = false;
-		row_add(&r, &bit);
+		row_add(p, &r, &bit);
 	}
 	row_flush(p, &r, o);
+}
+
+static void
+text_owners(
+    const struct qr_picture *p, const struct pic_sums *sums, struct qr_out *o)
+{
+	char a[PIC_TEXT], b[PIC_TEXT];
+
+	for (unsigned i = 0; i < p->p_owners; i++) {
+		const struct pic_class *c = &sums->su_owned[i];
+
+		qr_out_printf(o, "%14s %c %s: %s in %s\n", "", letter(p, i),
+		    p->p_owner[i], pic_size(p, c->c_extent, a),
+		    pic_count(c->c_count, "segment", b));
+	}
+}
+
+static void
+text_frame(const struct qr_picture *p, struct qr_out *o)
+{
+	const struct qr_frame *fr = p->p_frame;
+	char a[PIC_TEXT], b[PIC_TEXT];
+
+	qr_out_printf(o, "%14s | the last request was for %s to %s", "",
+	    pic_addr(p, fr->fr_first, a), pic_addr(p, fr->fr_last, b));
+	if (fr->fr_boundary != 0)
+		qr_out_printf(
+		    o, ", boundary %s", pic_size(p, fr->fr_boundary, a));
+	qr_out_printf(o, "\n");
 }
 
 static void
@@ -164,8 +210,12 @@ pic_text(const struct qr_picture *p, struct qr_out *o)
 	qr_out_printf(o, "\n");
 	text_map(p, &layout, o);
 	qr_out_printf(o,
-	    "%14s # allocated, + mostly, - partly, . free;"
+	    "%14s %s allocated, + mostly, - partly, . free;"
 	    " %s per character\n",
-	    "", pic_size(p, layout.y_units / COLUMNS, a));
+	    "", p->p_owners == 0 ? "#" : "a letter or #",
+	    pic_size(p, layout.y_units / COLUMNS, a));
+	text_owners(p, &sums, o);
+	if (p->p_frame != NULL)
+		text_frame(p, o);
 	text_classes(p, &sums, o);
 }

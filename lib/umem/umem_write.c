@@ -5,6 +5,7 @@
 #include "umem/umem_options.h"
 #include "umem/umem_stats.h"
 
+#include "base/clients.h"
 #include "base/out.h"
 #include "vmem/vmem_private.h"
 
@@ -16,6 +17,7 @@
 /* How one format shows its parts. */
 struct format {
 	const char *f_name;
+	enum qr_report f_kind;
 	void (*f_begin)(struct qr_out *o, const struct umem_totals *ut);
 	/* All caches are gone through f_cache_passes times, arenas alike. */
 	unsigned f_cache_passes;
@@ -26,7 +28,9 @@ struct format {
 	void (*f_arenas)(struct qr_out *o, unsigned pass);
 	void (*f_arena)(
 	    struct qr_out *o, const struct vmem__stat *vs, unsigned pass);
-	void (*f_end)(struct qr_out *o);
+	void (*f_close)(
+	    struct qr_out *o);           /* before what clients add, or NULL */
+	void (*f_end)(struct qr_out *o); /* or NULL */
 };
 
 /*
@@ -91,7 +95,7 @@ text_arena(struct qr_out *o, const struct vmem__stat *vs, unsigned pass)
 }
 
 static void
-text_end(struct qr_out *o)
+text_close(struct qr_out *o)
 {
 	struct umem_totals ut;
 
@@ -173,9 +177,15 @@ json_arena(struct qr_out *o, const struct vmem__stat *vs, unsigned pass)
 }
 
 static void
+json_close(struct qr_out *o)
+{
+	qr_out_printf(o, "]");
+}
+
+static void
 json_end(struct qr_out *o)
 {
-	qr_out_printf(o, "]}\n");
+	qr_out_printf(o, "}\n");
 }
 
 /* ---- OpenMetrics ---- */
@@ -311,12 +321,13 @@ metrics_end(struct qr_out *o)
 }
 
 static const struct format formats[] = {
-    {"text", text_begin, 1, text_caches, text_cache, 1, text_arenas, text_arena,
-	text_end},
-    {"json", json_begin, 1, json_caches, json_cache, 1, json_arenas, json_arena,
-	json_end},
-    {"openmetrics", metrics_begin, CACHE_PASSES, metrics_caches, metrics_cache,
-	ARENA_PASSES, metrics_arenas, metrics_arena, metrics_end},
+    {"text", QR_REPORT_TEXT, text_begin, 1, text_caches, text_cache, 1,
+	text_arenas, text_arena, text_close, NULL},
+    {"json", QR_REPORT_JSON, json_begin, 1, json_caches, json_cache, 1,
+	json_arenas, json_arena, json_close, json_end},
+    {"openmetrics", QR_REPORT_METRICS, metrics_begin, CACHE_PASSES,
+	metrics_caches, metrics_cache, ARENA_PASSES, metrics_arenas,
+	metrics_arena, NULL, metrics_end},
 };
 
 /* What vmem__foreach passes on. */
@@ -340,6 +351,8 @@ write_all(struct qr_out *o, const struct format *f)
 	struct umem_totals ut;
 	struct umem_stat us;
 
+	if (qr_clients.settle != NULL)
+		qr_clients.settle();
 	umem__totals(&ut);
 	f->f_begin(o, &ut);
 	for (unsigned pass = 0; pass < f->f_cache_passes; pass++) {
@@ -351,7 +364,12 @@ write_all(struct qr_out *o, const struct format *f)
 		f->f_arenas(o, pass);
 		vmem__foreach(write_arena, &(struct arena_arg){f, o, pass});
 	}
-	f->f_end(o);
+	if (f->f_close != NULL)
+		f->f_close(o);
+	if (qr_clients.report != NULL)
+		qr_clients.report(o, f->f_kind);
+	if (f->f_end != NULL)
+		f->f_end(o);
 	qr_out_flush(o);
 }
 

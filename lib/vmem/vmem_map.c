@@ -32,7 +32,7 @@ note(void *arg, void *start, size_t size)
 		s->s_last = addr + (size - 1);
 	if (s->s_count < s->s_room)
 		s->s_piece[s->s_count] = (struct qr_piece){
-		    addr, size, span ? QR_PIECE_SPAN : QR_PIECE_ALLOC};
+		    addr, size, span ? QR_PIECE_SPAN : QR_PIECE_ALLOC, 0};
 	s->s_count++;
 }
 

@@ -8,6 +8,7 @@
 #include "umem/umem_stats.h"
 
 #include "support/failsys.h"
+#include "support/json.h"
 #include "support/umem_look.h"
 
 #include <quarry/quarry.h>
@@ -185,108 +186,6 @@ totals_are_the_sums_of_the_caches(void **state)
 
 /* ---- JSON ---- */
 
-/* Each returns what follows the piece, or NULL when there is none such. */
-static const char *json_value(const char *s);
-
-static const char *
-json_space(const char *s)
-{
-	while (*s == ' ' || *s == '\n' || *s == '\t' || *s == '\r')
-		s++;
-	return (s);
-}
-
-/* One character of a string: an escape, or valid UTF-8. */
-static const char *
-json_character(const char *s)
-{
-	unsigned char c = (unsigned char)*s++;
-	unsigned char next = (unsigned char)*s;
-	unsigned more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : c >= 0xc2 ? 1 : 0;
-
-	if (c == '\\') {
-		if (*s != 'u')
-			return (*s && strchr("\"\\/bfnrt", *s) ? s + 1 : NULL);
-		for (int i = 1; i <= 4; i++) {
-			if (!isxdigit((unsigned char)s[i]))
-				return (NULL);
-		}
-		return (s + 5);
-	}
-	if (c < 0x20 || (c >= 0x80 && more == 0) || c > 0xf4 ||
-	    (c == 0xe0 && next < 0xa0) || (c == 0xed && next > 0x9f) ||
-	    (c == 0xf0 && next < 0x90) || (c == 0xf4 && next > 0x8f))
-		return (NULL);
-	for (; more > 0; more--) {
-		if (((unsigned char)*s++ & 0xc0) != 0x80)
-			return (NULL);
-	}
-	return (s);
-}
-
-static const char *
-json_text(const char *s)
-{
-	if (*s++ != '"')
-		return (NULL);
-	while (s != NULL && *s != '"')
-		s = *s == '\0' ? NULL : json_character(s);
-	return (s == NULL ? NULL : s + 1);
-}
-
-static const char *
-json_number(const char *s)
-{
-	const char *first = s;
-
-	while (isdigit((unsigned char)*s))
-		s++;
-	return (s == first || (*first == '0' && s > first + 1) ? NULL : s);
-}
-
-/* The items of an array, or of an object, up to and with its end. */
-static const char *
-json_items(const char *s, char last)
-{
-	s = json_space(s);
-	if (*s == last)
-		return (s + 1);
-	for (;;) {
-		if (last == '}') {
-			s = json_text(json_space(s));
-			if (s == NULL || *(s = json_space(s)) != ':')
-				return (NULL);
-			s++;
-		}
-		s = json_value(s);
-		if (s == NULL)
-			return (NULL);
-		s = json_space(s);
-		if (*s == last)
-			return (s + 1);
-		if (*s++ != ',')
-			return (NULL);
-	}
-}
-
-static const char *
-json_value(const char *s)
-{
-	s = json_space(s);
-	if (*s == '{')
-		return (json_items(s + 1, '}'));
-	if (*s == '[')
-		return (json_items(s + 1, ']'));
-	return (*s == '"' ? json_text(s) : json_number(s));
-}
-
-static bool
-is_json(const char *s)
-{
-	s = json_value(s);
-	return (s != NULL && *json_space(s) == '\0');
-}
-
 /* The number of `key` in the object of the cache of that name. */
 static size_t
 json_field(const char *name, const char *key)
@@ -311,7 +210,7 @@ json_is_json_with_the_same_numbers(void **state)
 	(void)state;
 
 	(void)written("json");
-	assert_true(is_json(text));
+	assert_true(json_valid(text));
 	assert_true(look_cache("in json", &us));
 	assert_int_equal(json_field("in json", "size"), 1000);
 	assert_int_equal(json_field("in json", "inuse"), 30);
@@ -349,7 +248,7 @@ any_name_leaves_json_valid(void **state)
 		cp[i] = umem_cache_create(
 		    names[i], 64, 0, NULL, NULL, NULL, NULL, NULL, 0);
 	(void)written("json");
-	assert_true(is_json(text));
+	assert_true(json_valid(text));
 	assert_non_null(strstr(text, "\"\\\"quoted\\\"\""));
 	assert_non_null(strstr(text, "\"back\\\\slash\""));
 	assert_non_null(
