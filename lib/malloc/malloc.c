@@ -88,13 +88,11 @@ calloc(size_t n, size_t size)
 	return (p == NULL || zeroed ? p : memset(p, 0, size));
 }
 
-/*
- * A block of size rounded up to the alignment is of a class whose objects all
- * lie at multiples of it, up to the alignment that slabs have themselves.
- */
+/* An alignment up to that of slabs is one of classes. */
 static void *
 aligned(size_t align, size_t size)
 {
+	size_t rounded;
 	bool zeroed;
 
 	if (align <= MALLOC_ALIGN)
@@ -103,8 +101,11 @@ aligned(size_t align, size_t size)
 		errno = ENOMEM;
 		return (NULL);
 	}
-	if (size < UMEM_CLASS_MAX && align <= PAGEMAP_PAGE)
-		return (malloc(qr_roundup(qr_max(size, 1), align)));
+	if (size < UMEM_CLASS_MAX && align <= PAGEMAP_PAGE) {
+		rounded = umem__class_aligned(size, align);
+		if (rounded <= UMEM_CLASS_MAX)
+			return (malloc(rounded));
+	}
 	return (alloc_miss(qr_max(size, UMEM_CLASS_MAX + 1), align, &zeroed));
 }
 
@@ -249,7 +250,7 @@ block_in_use(const struct block *bl, const void *p, size_t *size)
 	struct umem_cache *cp = bl->bl_cache;
 
 	if (cp == NULL) {
-		*size = (umem__opt.debug & UMF_BUFTAG) != 0
+		*size = (umem__opt.debug & UMF_DEBUG) != 0
 		    ? bl->bl_large->rn_asked
 		    : bl->bl_large->rn_size;
 		return (true);

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { CHUNK = 512 };
+enum { CHUNK = 512, LINE = OS_MODULE_PATH + 128 };
 
 /* A file that is read line by line, through a small window. */
 struct lines {
@@ -153,33 +153,83 @@ headers_read(struct os_module *om, uintptr_t base, uintptr_t end)
 	}
 }
 
+/* ---- looking it up ---- */
+
+static void
+lines_open(struct lines *ls)
+{
+	memset(ls, 0, sizeof(*ls));
+	ls->ls_fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+}
+
+/* The next mapping, told from `line`; false at the end. */
+static bool
+next_mapping(struct lines *ls, char line[LINE], struct mapping *ma)
+{
+	if (ls->ls_fd < 0 || !next_line(ls, line, LINE))
+		return (false);
+	parse_mapping(line, ma);
+	return (true);
+}
+
+static void
+lines_close(struct lines *ls)
+{
+	if (ls->ls_fd >= 0)
+		(void)close(ls->ls_fd);
+}
+
+static bool
+maps(const struct mapping *ma, uintptr_t addr)
+{
+	return (addr >= ma->ma_start && addr < ma->ma_end);
+}
+
+bool
+os_mapping_find(uintptr_t addr, uintptr_t *start, uintptr_t *end)
+{
+	char line[LINE];
+	struct lines ls;
+	struct mapping ma;
+	bool found = false;
+	int saved = errno;
+
+	lines_open(&ls);
+	while (!found && next_mapping(&ls, line, &ma))
+		found = maps(&ma, addr);
+	lines_close(&ls);
+	if (found) {
+		*start = ma.ma_start;
+		*end = ma.ma_end;
+	}
+	errno = saved;
+	return (found && ma.ma_read);
+}
+
+/* Files begin with their headers, in a mapping of offset 0. */
 bool
 os_module_find(uintptr_t pc, struct os_module *om)
 {
-	struct lines ls = {.ls_fd = -1};
 	uintptr_t base = 0, end = 0;
-	char line[OS_MODULE_PATH + 128];
+	char line[LINE];
+	struct lines ls;
 	struct mapping ma;
 	bool found = false;
 	int saved = errno;
 
 	memset(om, 0, sizeof(*om));
-	ls.ls_fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-	while (!found && ls.ls_fd >= 0 && next_line(&ls, line, sizeof(line))) {
-		parse_mapping(line, &ma);
+	lines_open(&ls);
+	while (!found && next_mapping(&ls, line, &ma)) {
 		if (ma.ma_offset == 0 ||
-		    strncmp(ma.ma_path, om->om_path, sizeof(om->om_path) - 1) !=
-			0) {
+		    strncmp(ma.ma_path, om->om_path, OS_MODULE_PATH - 1) != 0) {
 			base = ma.ma_start;
 			end = ma.ma_read ? ma.ma_end : base;
 			om->om_path[0] = '\0';
-			strncat(
-			    om->om_path, ma.ma_path, sizeof(om->om_path) - 1);
+			strncat(om->om_path, ma.ma_path, OS_MODULE_PATH - 1);
 		}
-		found = pc >= ma.ma_start && pc < ma.ma_end;
+		found = maps(&ma, pc);
 	}
-	if (ls.ls_fd >= 0)
-		(void)close(ls.ls_fd);
+	lines_close(&ls);
 	if (found && ma.ma_code) {
 		om->om_offset = pc - base;
 		om->om_start = ma.ma_start;

@@ -1,6 +1,6 @@
 /*
- * os_module.h - from an address of code to the file it comes from, and back to
- * a line of source by a tool that runs later.
+ * os_module.h - what is mapped at an address: of code, the file it comes from,
+ * and where in it, so that a tool finds the line of source later.
  */
 #ifndef QR_OS_MODULE_H
 #define QR_OS_MODULE_H
@@ -25,5 +25,8 @@ struct os_module {
  * dynamic linker.
  */
 bool os_module_find(uintptr_t pc, struct os_module *om);
+
+/* The same for any address: the mapping that has it, if it can be read. */
+bool os_mapping_find(uintptr_t addr, uintptr_t *start, uintptr_t *end);
 
 #endif /* QR_OS_MODULE_H */

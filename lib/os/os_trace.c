@@ -1,10 +1,10 @@
 /*
  * os_trace.c - walking frame pointers, and the cheap clock.
  *
- * A frame pointer is believed when it lies further up in what is known to be
- * the stack of the thread: below the strings that the kernel put on top of the
- * initial stack, or below the descriptor that the C library puts on top of all
- * others.  On a stack that somebody made for himself only the page at hand is.
+ * A frame pointer is believed when it lies further up in the same stack: below
+ * the strings that the kernel put on top of the initial one; in the mapping that
+ * the stack is in, and below the descriptor that the C library puts on top of
+ * those of threads.  Where mappings were found is remembered.
  */
 #define _GNU_SOURCE 1 /* SA_ONSTACK, siginfo */
 
@@ -24,14 +24,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum {
-	PAGE = 4096,
-	FRAME_MAX = 128 << 10, /* bytes from one frame to the next */
-};
+enum { FRAME_MAX = 128 << 10 }; /* bytes from one frame to the next */
 
-/* The kernel keeps so much free below the initial stack; a thread's ends. */
+/* The kernel keeps so much free below the initial stack. */
 #define INITIAL_MAX ((uintptr_t)128 << 20)
-#define THREAD_MAX ((uintptr_t)64 << 20)
 
 uintptr_t
 os_trace_thread(void)
@@ -52,18 +48,61 @@ initial_stack_top(void)
 	return (top);
 }
 
+/*
+ * Mappings that stacks were found in: the number of the first page, and behind
+ * it how many there are.  A stack uses a few windows of it.
+ */
+enum { RANGES = 256, WINDOW_SHIFT = 16, PAGE_SHIFT = 12, COUNT_BITS = 28 };
+
+static _Atomic uint64_t ranges[RANGES];
+
+static bool
+range_has(uint64_t range, uintptr_t sp)
+{
+	uintptr_t first = range >> COUNT_BITS;
+	uintptr_t count = range & (((uint64_t)1 << COUNT_BITS) - 1);
+
+	return ((sp >> PAGE_SHIFT) - first < count);
+}
+
+static uintptr_t
+range_end(uint64_t range)
+{
+	uintptr_t count = range & (((uint64_t)1 << COUNT_BITS) - 1);
+
+	return (((range >> COUNT_BITS) + count) << PAGE_SHIFT);
+}
+
+static QR_NOINLINE uint64_t
+range_find(uintptr_t sp)
+{
+	uintptr_t start, end;
+
+	if (!os_mapping_find(sp, &start, &end) ||
+	    (end - start) >> PAGE_SHIFT >> COUNT_BITS != 0)
+		return ((uint64_t)(sp >> PAGE_SHIFT) << COUNT_BITS | 1);
+	return ((uint64_t)(start >> PAGE_SHIFT) << COUNT_BITS |
+	    (end - start) >> PAGE_SHIFT);
+}
+
 /* Where the stack that holds sp is known to reach. */
 static uintptr_t
 stack_end(uintptr_t sp)
 {
 	uintptr_t top = initial_stack_top();
+	_Atomic uint64_t *slot;
+	uint64_t range;
 
 	if (top > sp && top - sp < INITIAL_MAX)
 		return (top);
+	slot = &ranges[(sp >> WINDOW_SHIFT) * 0x9e3779b97f4a7c15u >> 56];
+	range = atomic_load_explicit(slot, memory_order_relaxed);
+	if (QR_UNLIKELY(!range_has(range, sp))) {
+		range = range_find(sp);
+		atomic_store_explicit(slot, range, memory_order_relaxed);
+	}
 	top = os_trace_thread();
-	if (top > sp && top - sp < THREAD_MAX)
-		return (top);
-	return (qr_roundup(sp + 1, PAGE));
+	return (top > sp ? qr_min(top, range_end(range)) : range_end(range));
 }
 
 /* Code of this library, and of nobody else. */

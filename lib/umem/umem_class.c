@@ -131,6 +131,24 @@ class_align(size_t size)
 	return (qr_min((size_t)1 << qr_ctz(size), vmem__heap_quantum()));
 }
 
+/* The first that is tried is the one, unless UMEM_OPTIONS took it away. */
+size_t
+umem__class_aligned(size_t size, size_t align)
+{
+	struct umem_classes *cl = &umem__classes;
+
+	(void)umem__init();
+	for (size = qr_roundup(qr_max(size, 1), align); size < cl->cl_limit;
+	     size = qr_roundup(size + 1, align)) {
+		size_t off = umem__off_of(size);
+
+		if (qr_phase(cl->cl_size[off / sizeof(struct percpu_slot)],
+			align) == 0)
+			break;
+	}
+	return (size);
+}
+
 struct umem_cache *
 umem__class_cache(size_t off)
 {

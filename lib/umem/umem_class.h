@@ -39,6 +39,12 @@ umem__off_of(size_t size)
 	return (umem__classes.cl_off[(size + 15) / 16]);
 }
 
+/*
+ * A size, not less than `size`, whose class has objects at multiples of align,
+ * a power of two up to what slabs are aligned to; past UMEM_CLASS_MAX for none.
+ */
+size_t umem__class_aligned(size_t size, size_t align);
+
 /* The cache at an offset, made on first use; NULL when memory is short. */
 struct umem_cache *umem__class_cache(size_t off);
 
