@@ -179,10 +179,10 @@ bench_plan() {
 	}'
 }
 
-# Run the plan and print the report.  The script defines bench_rows, which
+# Run the plan, leave "$work/results".  The script defines bench_rows, which
 # lists rows and kinds, and bench_one NAME LIBRARY ROW THREADS, which prints
 # one result.  In every group the allocators take turns at going first.
-bench_run() {
+bench_measure() {
 	local r t row i k n=${#names[@]} total done=0
 	bench_plan >"$work/plan"
 	total=$(wc -l <"$work/plan")
@@ -196,10 +196,16 @@ bench_run() {
 		done
 	done <"$work/plan" >"$work/results"
 	[ ! -t 2 ] || printf '\r%70s\r' '' >&2
+}
+
+# Run the plan and print the report.
+bench_run() {
+	bench_measure
 	bench_machine
 	awk -v names="${names[*]}" -v json="$json" -v svg="$svg" \
 		-v unit="${unit:-}" -v scale="${scale:-1}" \
-		-f "$root/bench/report.awk" -f "$root/bench/chart.awk" "$work/results"
+		-f "$root/bench/median.awk" -f "$root/bench/report.awk" \
+		-f "$root/bench/chart.awk" "$work/results"
 }
 
 bench_machine() {

@@ -1,29 +1,13 @@
 # report.awk - medians and ratios of allocators that ran the same rows.
 #
-# Input: "allocator row threads ns kilobytes" per run.  names: the allocators
-# in the order of the columns, ours last.  json: a file for all medians.
+# Needs median.awk.  Input: "allocator row threads ns kilobytes" per run.
+# names: the allocators in the order of the columns, ours last.  json: a file
+# for all medians.
 # unit, scale: what the times are shown in.  svg: a file for the chart, which
 # chart.awk draws.
 # Ratios are ours to the best of the others on the same row.
 #
 # SPDX-License-Identifier: BSD-2-Clause
-
-function median(list,    v, n, i, j, x) {
-	n = split(list, v, " ")
-	for (i = 2; i <= n; i++) {
-		x = v[i] + 0
-		for (j = i - 1; j > 0 && v[j] + 0 > x; j--)
-			v[j + 1] = v[j]
-		v[j + 1] = x
-	}
-	return n % 2 ? v[(n + 1) / 2] + 0 : (v[n / 2] + v[n / 2 + 1]) / 2
-}
-
-function show(x) {
-	return x >= 1e6 ? sprintf("%.2fM", x / 1e6) : \
-	    x >= 1e4 ? sprintf("%.1fk", x / 1e3) : \
-	    x >= 100 ? sprintf("%.0f", x) : sprintf("%.1f", x)
-}
 
 # The best of the others on row r, in v; its name is left in `who`.
 function best(v, r,    i, b) {

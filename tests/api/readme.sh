@@ -92,8 +92,9 @@ headings_of()
 		awk -f examples/demo/table.awk </dev/null
 		;;
 	bench)
-		echo 'glibc pair.64 1 1 1' | awk -f bench/report.awk -f bench/chart.awk \
-			-v names='glibc jemalloc mimalloc tcmalloc quarry' |
+		echo 'glibc pair.64 1 1 1' |
+			awk -f bench/median.awk -f bench/report.awk -f bench/chart.awk \
+				-v names='glibc jemalloc mimalloc tcmalloc quarry' |
 			head -n 1
 		;;
 	esac

@@ -27,6 +27,11 @@ for script in malloc umem programs; do
 		"$out/svg" || fail "$script.sh: no picture"
 done
 
+bench/vmem.sh --quick >"$out/table"
+grep -q '^pair from a quantum cache .* at most' "$out/table" ||
+	fail "vmem.sh: no statements"
+grep -q '^first[.]100 .* - ' "$out/table" || fail "vmem.sh: no row with a gap"
+
 bench/contig.sh --quick --no-dpdk >"$out/table"
 grep -q '^quarry / bitmap  *worst  *0[.]' "$out/table" ||
 	fail "contig.sh: no comparison"
