@@ -38,8 +38,8 @@ function report_row(key,    part, i, line, x) {
 # One statement: a / b, which shall be at most `most`.
 function state(what, a, b, most) {
 	if (a > 0 && b > 0)
-		printf "%-58s%6.2f%8s %.2f%s\n", what, a / b, "at most", most, \
-		    a / b > most ? "  MISSED" : ""
+		printf("%-58s%6.2f%8s %.2f%s\n", what, a / b, "at most", most, \
+		    a / b > most ? "  MISSED" : "")
 }
 
 function report_statements(    q, t, u) {
