@@ -131,14 +131,13 @@ vmem__desc_enter(struct vmem *vmp, uint32_t i, uint32_t n)
 }
 
 /*
- * The free segment of n quanta at i leaves its list.  That is empty when what
- * was on both sides is the same: its head.
+ * The free segment at i leaves its list, `bin`.  That is empty when what was on
+ * both sides is the same: its head.
  */
 static inline void
-vmem__desc_leave(struct vmem *vmp, uint32_t i, uint32_t n)
+vmem__desc_unlink(struct vmem *vmp, uint32_t i, unsigned bin)
 {
 	struct vmem_desc *d = vmp->vm_desc;
-	unsigned bin = vmem__bin_of_quanta(n);
 	uint32_t next = d[i].d_next, prev = d[i].d_prev;
 	bool empty = next == prev;
 
@@ -147,6 +146,12 @@ vmem__desc_leave(struct vmem *vmp, uint32_t i, uint32_t n)
 	empty &= vmp->vm_bin[bin] == NULL;
 	vmem__bin_emptied(vmp, bin, empty);
 	vmp->vm_dense_free--;
+}
+
+static inline void
+vmem__desc_leave(struct vmem *vmp, uint32_t i, uint32_t n)
+{
+	vmem__desc_unlink(vmp, i, vmem__bin_of_quanta(n));
 }
 
 /* An allocated segment of n quanta begins at i. */
@@ -188,7 +193,7 @@ vmem__dense_take(struct vmem *vmp, size_t size, uintptr_t *addrp)
 		return (false);
 	n = (uint32_t)(extent >> vmp->vm_qshift);
 	whole = vmem__desc_quanta(vmp, i);
-	vmem__desc_leave(vmp, i, whole);
+	vmem__desc_unlink(vmp, i, bin);
 	vmem__desc_allocated(vmp, i, n, size);
 	if (whole != n)
 		vmem__desc_enter(vmp, i + n, whole - n);
