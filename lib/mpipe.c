@@ -1,13 +1,11 @@
 /*
- * mpipe.c - pipes: making, resizing, giving up; allocating without waiting,
- * and freeing.
+ * mpipe.c - pipes: making, resizing, giving up.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "mpipe_impl.h"
 
 #include "base/panic.h"
-#include "os/percpu.h"
 
 #include <errno.h>
 #include <string.h>
@@ -257,148 +255,6 @@ mpipe_done(malloc_pipe_t pipe)
 	mpipe__event_close(mp);
 	pipe_free(mp);
 	memset(pipe, 0, sizeof(*pipe));
-}
-
-/* ---- allocating and freeing ---- */
-
-static QR_COLD struct mpipe *
-no_pipe(const char *who, const struct malloc_pipe *pipe)
-{
-	qr_panic("%s(%p): not a pipe", who, (const void *)pipe);
-	errno = EINVAL;
-	return (NULL);
-}
-
-struct mpipe *
-mpipe__of(const struct malloc_pipe *pipe, const char *who)
-{
-	return (QR_LIKELY(pipe->handle != NULL) ? pipe->handle
-						: no_pipe(who, pipe));
-}
-
-static QR_NOINLINE void *
-alloc_slow(struct mpipe *mp)
-{
-	struct mpipe_here here;
-	struct mpipe_rec *rec = mpipe__front_pop(mp, &here);
-	int error;
-
-	if (rec != NULL)
-		return (mpipe__out(rec));
-	mpipe__enter(mp);
-	mpipe__front_prepare(mp);
-	rec = mpipe__take(mp, &error);
-	if (rec != NULL)
-		mpipe__front_after(mp, &here, false);
-	mpipe__exit(mp);
-	if (QR_LIKELY(rec != NULL))
-		return (mpipe__out(rec));
-	errno = error;
-	return (NULL);
-}
-
-QR_HOT void *
-mpipe_alloc_nowait(malloc_pipe_t pipe)
-{
-	struct mpipe *mp = mpipe__of(pipe, "mpipe_alloc_nowait");
-	uintptr_t word;
-
-	if (QR_UNLIKELY(mp == NULL))
-		return (NULL);
-	word =
-	    percpu_pop(atomic_load_explicit(&mp->mp_off, memory_order_relaxed));
-	if (QR_LIKELY(word != 0))
-		return (mpipe__out((struct mpipe_rec *)word));
-	return (alloc_slow(mp));
-}
-
-static QR_NOINLINE void
-free_slow(struct mpipe *mp, struct mpipe_rec *rec)
-{
-	struct mpipe_here here;
-	struct mpipe_rec *surplus;
-
-	if (mpipe__front_push(mp, rec, &here))
-		return;
-	mpipe__enter(mp);
-	mpipe__front_prepare(mp);
-	surplus = mpipe__give(mp, rec);
-	mpipe__front_after(mp, &here, true);
-	mpipe__exit(mp);
-	if (surplus != NULL)
-		mpipe__unmake(mp, surplus);
-}
-
-/* What was freed, if it was: the record, and it is allocated no more. */
-static struct mpipe_rec *
-claim(struct mpipe *mp, const struct malloc_pipe *pipe, void *buf)
-{
-	struct mpipe_rec *rec = mpipe__table_find(mp, buf);
-	uint64_t uses;
-
-	if (QR_UNLIKELY(rec == NULL)) {
-		mpipe__enter(mp);
-		rec = mpipe__table_find(mp, buf);
-		mpipe__exit(mp);
-	}
-	if (QR_UNLIKELY(rec == NULL)) {
-		qr_panic("mpipe_free(%p, %p): not a buffer of this pipe, of "
-			 "type %s",
-		    (const void *)pipe, buf, pipe->type->ks_shortdesc);
-		return (NULL);
-	}
-	uses = atomic_load_explicit(&rec->r_uses, memory_order_relaxed);
-	if (QR_UNLIKELY((uses & 1) == 0)) {
-		qr_panic("mpipe_free(%p, %p): freed twice, type %s",
-		    (const void *)pipe, buf, pipe->type->ks_shortdesc);
-		return (NULL);
-	}
-	atomic_store_explicit(&rec->r_uses, uses + 1, memory_order_relaxed);
-	return (rec);
-}
-
-/*
- * A deconstructor is shown what a surplus buffer contains; when it is not
- * surplus after all, it is zeroed later than others, but before anybody has it.
- */
-static QR_NOINLINE bool
-free_surplus(struct mpipe *mp, struct mpipe_rec *rec)
-{
-	struct mpipe_rec *surplus = NULL;
-
-	mpipe__enter(mp);
-	if (mpipe__oldest(mp) == NULL &&
-	    mp->mp_pipe->free_count == mp->mp_pipe->ary_count)
-		surplus = mpipe__give(mp, rec);
-	mpipe__exit(mp);
-	if (surplus != NULL)
-		mpipe__unmake(mp, surplus);
-	return (surplus != NULL);
-}
-
-QR_HOT void
-mpipe_free(malloc_pipe_t pipe, void *buf)
-{
-	struct mpipe *mp = mpipe__of(pipe, "mpipe_free");
-	struct mpipe_rec *rec;
-
-	if (QR_UNLIKELY(buf == NULL || mp == NULL))
-		return;
-	rec = claim(mp, pipe, buf);
-	if (QR_UNLIKELY(rec == NULL))
-		return;
-	if (mp->mp_zero != 0) {
-		if (QR_UNLIKELY(atomic_load_explicit(
-			&mp->mp_grown, memory_order_relaxed)) &&
-		    mp->mp_hooks.mh_deconstruct != NULL &&
-		    free_surplus(mp, rec))
-			return;
-		memset(buf, 0, mp->mp_zero);
-	}
-	if (QR_UNLIKELY(!percpu_push(
-		atomic_load_explicit(&mp->mp_off, memory_order_relaxed),
-		(uintptr_t)rec)))
-		free_slow(mp, rec);
 }
 
 /* ---- resizing ---- */

@@ -68,6 +68,7 @@ mpipe_eventfd(malloc_pipe_t pipe)
 	if (mp->mp_eventfd < 0) {
 		mp->mp_eventfd = made;
 		mp->mp_published = false;
+		mp->mp_short = false;
 		mp->mp_care = true;
 		made = -1;
 	}

@@ -31,6 +31,14 @@ off_of(struct mpipe *mp)
 	return (atomic_load_explicit(&mp->mp_off, memory_order_relaxed));
 }
 
+static void
+set_off(struct mpipe *mp, size_t off)
+{
+	atomic_store_explicit(&mp->mp_off, off, memory_order_relaxed);
+	atomic_store_explicit(
+	    &mp->mp_free_off, mp->mp_zero == 0 ? off : 0, memory_order_relaxed);
+}
+
 /* ---- without the lock ---- */
 
 struct mpipe_rec *
@@ -152,22 +160,28 @@ exchange(struct mpipe *mp, const struct mpipe_here *here, bool freed)
 
 /* ---- opening and closing ---- */
 
-static void
-heat_up(struct mpipe *mp)
+/* Each CPU would have to be stopped for those, or cannot be. */
+static bool
+may_open(const struct mpipe *mp)
 {
 	const struct malloc_pipe *p = mp->mp_pipe;
 
-	if (__libc_single_threaded || p->free_count == 0 ||
-	    p->total_count > p->ary_count || mp->mp_closing || mp->mp_care)
-		return;
-	if (++mp->mp_heat < mp->mp_heat_need || !percpu__restartable)
+	return (percpu__restartable && !__libc_single_threaded &&
+	    p->free_count > 0 && p->total_count <= p->ary_count &&
+	    !mp->mp_closing && !mp->mp_care && !mp->mp_exiting);
+}
+
+static void
+heat_up(struct mpipe *mp)
+{
+	mp->mp_heat = 0;
+	if (!may_open(mp))
 		return;
 	if (mp->mp_slot == 0)
 		mp->mp_slot = percpu_slot_open();
 	if (mp->mp_slot == 0)
 		return;
-	atomic_store_explicit(&mp->mp_off,
-	    mp->mp_slot * sizeof(struct percpu_slot), memory_order_relaxed);
+	set_off(mp, mp->mp_slot * sizeof(struct percpu_slot));
 	mp->mp_open = true;
 	mp->mp_opened = os_now_coarse();
 }
@@ -175,10 +189,12 @@ heat_up(struct mpipe *mp)
 void
 mpipe__front_after(struct mpipe *mp, const struct mpipe_here *here, bool freed)
 {
-	if (!mp->mp_open)
-		heat_up(mp);
-	else if (here->h_front != NULL && mp->mp_free != NULL)
+	if (!mp->mp_open) {
+		if (++mp->mp_heat >= mp->mp_heat_need)
+			heat_up(mp);
+	} else if (here->h_front != NULL && mp->mp_free != NULL) {
 		exchange(mp, here, freed);
+	}
 }
 
 /* The locks of the CPUs are held. */
@@ -243,7 +259,7 @@ mpipe__front_free(struct mpipe *mp)
 {
 	struct mpipe_block *block;
 
-	atomic_store_explicit(&mp->mp_off, 0, memory_order_relaxed);
+	set_off(mp, 0);
 	if (mp->mp_slot != 0)
 		percpu_slot_close(mp->mp_slot);
 	mp->mp_slot = 0;

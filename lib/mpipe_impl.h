@@ -63,11 +63,10 @@ struct mpipe_rec {
 	struct mpipe_rec *r_next; /* (m) in mp_free or mp_spare */
 } QR_ALIGNED(QR_CACHE_LINE);
 
-/* From address to record: open addressing, at most half full. */
+/* From address to record: open addressing, at most a quarter full. */
 struct mpipe_table {
 	struct mpipe_table *t_older; /* smaller, perhaps still looked at */
 	size_t t_mask;               /* slots less one */
-	unsigned t_shift;
 	struct mpipe_rec *_Atomic t_slot[];
 };
 
@@ -136,6 +135,7 @@ struct mpipe_hooks {
 struct mpipe {
 	/* Read by every call. */
 	_Atomic size_t mp_off; /* (m,a) of the slot in os/percpu.h; 0: none */
+	_Atomic size_t mp_free_off; /* (m,a) the same; 0 if frees zero */
 	struct mpipe_table *_Atomic mp_table; /* (m,a) */
 	size_t mp_zero;        /* (c) bytes that each free zeroes, or 0 */
 	_Atomic bool mp_grown; /* (m,a) total > ary, as it was last seen */
@@ -201,10 +201,16 @@ void mpipe__table_set(struct mpipe *mp, struct mpipe_table *t);
 void mpipe__table_insert(struct mpipe *mp, struct mpipe_rec *rec);
 void mpipe__table_remove(struct mpipe *mp, struct mpipe_rec *rec);
 
+/*
+ * What is in the slots that are empty, and found for what is not there: a
+ * record that has no buffer and is not out.
+ */
+extern QR_HIDDEN struct mpipe_rec mpipe__no_rec;
+
 static inline size_t
 mpipe__table_hash(const struct mpipe_table *t, const void *buf)
 {
-	return ((uintptr_t)buf * 0x9e3779b97f4a7c15u >> t->t_shift);
+	return (((uintptr_t)buf * 0x61c88647u >> 32) & t->t_mask);
 }
 
 /*
@@ -217,13 +223,16 @@ mpipe__table_find(struct mpipe *mp, const void *buf)
 	struct mpipe_table *t =
 	    atomic_load_explicit(&mp->mp_table, memory_order_acquire);
 	size_t i = mpipe__table_hash(t, buf);
-	struct mpipe_rec *rec;
 
-	while ((rec = atomic_load_explicit(
-		    &t->t_slot[i], memory_order_acquire)) != NULL &&
-	    atomic_load_explicit(&rec->r_buf, memory_order_relaxed) != buf)
-		i = (i + 1) & t->t_mask;
-	return (rec);
+	for (;; i = (i + 1) & t->t_mask) {
+		struct mpipe_rec *rec =
+		    atomic_load_explicit(&t->t_slot[i], memory_order_acquire);
+
+		if (QR_LIKELY(atomic_load_explicit(
+				  &rec->r_buf, memory_order_relaxed) == buf) ||
+		    rec == &mpipe__no_rec)
+			return (rec);
+	}
 }
 
 /* ---- records that are free, and that are spare; mp_lock is held ---- */
@@ -360,6 +369,17 @@ void mpipe__enqueue(struct mpipe *mp, struct mpipe_waiter *w, bool armed);
 /* The oldest waiter, or NULL. */
 struct mpipe_waiter *mpipe__oldest(struct mpipe *mp);
 
+/* The free stack has just become shorter. */
+static inline void
+mpipe__note_outstanding(struct mpipe *mp)
+{
+	const struct malloc_pipe *p = mp->mp_pipe;
+	uint64_t out = (uint64_t)(p->total_count - p->free_count);
+
+	if (QR_UNLIKELY(out > mp->mp_stats.outstanding_max))
+		mp->mp_stats.outstanding_max = out;
+}
+
 /* The buffer goes to the program now. */
 static inline void *
 mpipe__out(struct mpipe_rec *rec)
@@ -371,6 +391,19 @@ mpipe__out(struct mpipe_rec *rec)
 	return (atomic_load_explicit(&rec->r_buf, memory_order_relaxed));
 }
 
+/* It comes back; false when it is not out. */
+static inline bool
+mpipe__back(struct mpipe_rec *rec)
+{
+	uint64_t uses =
+	    atomic_load_explicit(&rec->r_uses, memory_order_relaxed);
+
+	if (QR_UNLIKELY((uses & 1) == 0))
+		return (false);
+	atomic_store_explicit(&rec->r_uses, uses + 1, memory_order_relaxed);
+	return (true);
+}
+
 /* ---- mpipe_wait.c ---- */
 
 /* The first pause before another attempt to grow, and the longest. */
@@ -378,7 +411,7 @@ enum { MPIPE_RETRY_MIN_NS = 10000000, MPIPE_RETRY_MAX_NS = 1000000000 };
 
 struct timespec mpipe__timespec(uint64_t ns);
 
-/* ---- mpipe.c ---- */
+/* ---- mpipe_alloc.c ---- */
 
 /* The pipe that was given to `who`; NULL after a panic about what is none. */
 struct mpipe *mpipe__of(const struct malloc_pipe *pipe, const char *who);

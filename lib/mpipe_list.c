@@ -98,7 +98,7 @@ allocations(struct mpipe *mp)
 		struct mpipe_rec *rec =
 		    atomic_load_explicit(&t->t_slot[i], memory_order_relaxed);
 
-		if (rec != NULL)
+		if (rec != &mpipe__no_rec)
 			sum += (atomic_load_explicit(
 				    &rec->r_uses, memory_order_relaxed) +
 				   1) /

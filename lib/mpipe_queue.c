@@ -99,17 +99,6 @@ mpipe__give(struct mpipe *mp, struct mpipe_rec *rec)
 
 /* ---- taking and growing ---- */
 
-/* The free stack has just become shorter. */
-static void
-note_outstanding(struct mpipe *mp)
-{
-	const struct malloc_pipe *p = mp->mp_pipe;
-	uint64_t out = (uint64_t)(p->total_count - p->free_count);
-
-	if (QR_UNLIKELY(out > mp->mp_stats.outstanding_max))
-		mp->mp_stats.outstanding_max = out;
-}
-
 int
 mpipe__grow(struct mpipe *mp, struct mpipe_rec **recp)
 {
@@ -133,7 +122,7 @@ mpipe__grow(struct mpipe *mp, struct mpipe_rec **recp)
 	if (error == 0) {
 		mpipe__attach(mp, rec);
 		mp->mp_stats.growths++;
-		note_outstanding(mp);
+		mpipe__note_outstanding(mp);
 		*recp = rec;
 	} else {
 		if (rec != NULL)
@@ -167,7 +156,7 @@ mpipe__take(struct mpipe *mp, int *error)
 		}
 		rec = mpipe__free_pop(mp);
 		if (QR_LIKELY(rec != NULL)) {
-			note_outstanding(mp);
+			mpipe__note_outstanding(mp);
 			return (rec);
 		}
 		rec = mpipe__gift(mp);

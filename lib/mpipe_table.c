@@ -11,6 +11,11 @@
 
 #include <string.h>
 
+struct mpipe_rec mpipe__no_rec;
+
+/* Slots for each record: most are found in the first one looked at. */
+enum { FREE_SPACE = 4 };
+
 static size_t
 table_bytes(size_t slots)
 {
@@ -21,13 +26,14 @@ table_bytes(size_t slots)
 struct mpipe_table *
 mpipe__table_make(size_t n)
 {
-	size_t slots = qr_pow2up(qr_max(2 * n, 16));
+	size_t slots = qr_pow2up(qr_max(FREE_SPACE * n, 16));
 	struct mpipe_table *t = umem_zalloc(table_bytes(slots), UMEM_DEFAULT);
 
 	if (t == NULL)
 		return (NULL);
 	t->t_mask = slots - 1;
-	t->t_shift = 64 - qr_log2(slots);
+	for (size_t i = 0; i < slots; i++)
+		atomic_init(&t->t_slot[i], &mpipe__no_rec);
 	return (t);
 }
 
@@ -51,7 +57,7 @@ table_of(struct mpipe *mp)
 bool
 mpipe__table_fits(struct mpipe *mp, size_t n)
 {
-	return (2 * n <= table_of(mp)->t_mask + 1);
+	return (FREE_SPACE * n <= table_of(mp)->t_mask + 1);
 }
 
 static struct mpipe_rec *
@@ -78,7 +84,7 @@ insert(struct mpipe_table *t, struct mpipe_rec *rec)
 {
 	size_t i = home_of(t, rec);
 
-	while (slot_get(t, i) != NULL)
+	while (slot_get(t, i) != &mpipe__no_rec)
 		i = (i + 1) & t->t_mask;
 	slot_set(t, i, rec);
 }
@@ -99,7 +105,7 @@ mpipe__table_set(struct mpipe *mp, struct mpipe_table *t)
 	struct mpipe_table *old = table_of(mp);
 
 	for (size_t i = 0; i <= old->t_mask; i++) {
-		if (slot_get(old, i) != NULL)
+		if (slot_get(old, i) != &mpipe__no_rec)
 			insert(t, slot_get(old, i));
 	}
 	t->t_older = old;
@@ -116,7 +122,8 @@ mpipe__table_remove(struct mpipe *mp, struct mpipe_rec *rec)
 
 	while (slot_get(t, hole) != rec)
 		hole = (hole + 1) & t->t_mask;
-	for (size_t i = (hole + 1) & t->t_mask; (next = slot_get(t, i)) != NULL;
+	for (size_t i = (hole + 1) & t->t_mask;
+	     (next = slot_get(t, i)) != &mpipe__no_rec;
 	     i = (i + 1) & t->t_mask) {
 		size_t home = home_of(t, next);
 
@@ -125,5 +132,5 @@ mpipe__table_remove(struct mpipe *mp, struct mpipe_rec *rec)
 		slot_set(t, hole, next);
 		hole = i;
 	}
-	slot_set(t, hole, NULL);
+	slot_set(t, hole, &mpipe__no_rec);
 }
