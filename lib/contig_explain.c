@@ -201,7 +201,8 @@ say(struct text *t, const char *fmt, ...)
 	size_t at = qr_min(t->t_len, t->t_size);
 
 	va_start(ap, fmt);
-	t->t_len += qr_vsnprintf(t->t_buf + at, t->t_size - at, fmt, ap);
+	t->t_len += qr_vsnprintf(
+	    at == t->t_size ? NULL : t->t_buf + at, t->t_size - at, fmt, ap);
 	va_end(ap);
 }
 
@@ -257,10 +258,11 @@ say_report(struct text *t, const struct report *re)
 		say(t, " at 0x%llx", (unsigned long long)re->re_fits_at);
 	say(t, "\n");
 	for (size_t i = 0; i < re->re_nholders; i++)
-		say(t, "%s %zu bytes of %s in %zu blocks\n",
+		say(t, "%s %zu bytes of %s in %zu block%s\n",
 		    i == 0 ? "allocated there:" : "                ",
 		    re->re_holder[i].ho_bytes, re->re_holder[i].ho_name,
-		    re->re_holder[i].ho_blocks);
+		    re->re_holder[i].ho_blocks,
+		    re->re_holder[i].ho_blocks == 1 ? "" : "s");
 }
 
 int

@@ -63,12 +63,14 @@ int
 os_file_fill(int fd, off_t offset, size_t size)
 {
 	int saved = errno;
-	int n;
+	int error;
 
 	do
-		n = fallocate(fd, 0, offset, (off_t)size);
-	while (n != 0 && errno == EINTR);
-	return (n == 0 ? 0 : failure(saved));
+		error = fallocate(fd, 0, offset, (off_t)size) == 0
+		    ? 0
+		    : failure(saved);
+	while (error == EINTR);
+	return (error);
 }
 
 int

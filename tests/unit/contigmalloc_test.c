@@ -3,6 +3,7 @@
  */
 #include "unit/contig_test.h"
 
+#include "support/again.h"
 #include "support/child.h"
 
 #include <pthread.h>
@@ -780,9 +781,35 @@ a_driver_allocates_from_the_default_pool(void **state)
 	assert_int_equal(physpool_destroy(physpool_default()), EBUSY);
 }
 
-int
-main(void)
+static void
+default_pool_of_a_mebibyte(void)
 {
+	void *p = contigmalloc(MIB, M_DEVBUF, 0, 0, NO_LIMIT, 1, 0);
+
+	CHILD_CHECK(p != NULL && vtophys(p) == 0);
+	CHILD_CHECK(contigmalloc(1, M_DEVBUF, 0, 0, NO_LIMIT, 1, 0) == NULL);
+	CHILD_CHECK(
+	    contigmalloc(MIB + 1, M_DEVBUF, 0, 0, NO_LIMIT, 1, 0) == NULL);
+	contigfree(p, MIB, M_DEVBUF);
+}
+
+static void
+the_default_pool_is_as_large_as_the_option_says(void **state)
+{
+	struct again_run run = {
+	    "default_pool_of_a_mebibyte", {"QUARRY_OPTIONS=physpool_size=1m"}};
+	(void)state;
+
+	child_expect_exit(again_exec, &run, 0);
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct again parts[] = {
+	    {"default_pool_of_a_mebibyte", default_pool_of_a_mebibyte},
+	    {NULL, NULL},
+	};
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_golden_vectors_of_an_empty_pool),
 	    cmocka_unit_test(
@@ -827,7 +854,9 @@ main(void)
 	    cmocka_unit_test(
 		what_can_never_be_served_fails_at_once_even_when_it_may_wait),
 	    cmocka_unit_test(a_driver_allocates_from_the_default_pool),
+	    cmocka_unit_test(the_default_pool_is_as_large_as_the_option_says),
 	};
 
+	again_main(argc, argv, parts);
 	return (cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -328,6 +328,9 @@ a_file_is_mapped_shared_and_must_be_long_enough(void **state)
 
 /* ---- other processes ---- */
 
+static bool frames_are_secret(void);
+static bool pinning_is_refused(void);
+
 /* What another process does with a descriptor and an address. */
 static void
 use_exported(int fd, vm_paddr_t base, vm_paddr_t pa)
@@ -363,6 +366,54 @@ an_exported_pool_has_the_same_addresses_elsewhere(void **state)
 	assert_string_equal(p, "from the child");
 	assert_int_equal(close(fd), 0);
 	contigfree(p, 100, M_DEVBUF);
+	pool_done(pool);
+}
+
+/* What another process sees of a pool with real addresses. */
+static void
+use_real_addresses(int fd, vm_paddr_t pa)
+{
+	struct physpool_attr attr = {.size = 64 * PAGE,
+	    .backing = PHYSPOOL_FD,
+	    .fd = fd,
+	    .addr = PHYSPOOL_REAL};
+	physpool_t *pool;
+	char *p;
+
+	CHILD_CHECK(physpool_create(&pool, &attr) == 0);
+	p = physpool_phystov(pool, pa);
+	CHILD_CHECK(p != NULL && strcmp(p, "really there") == 0);
+	CHILD_CHECK(vtophys(p) == pa);
+}
+
+static void
+real_addresses_are_the_same_in_every_process(void **state)
+{
+	struct physpool_attr attr = {
+	    .size = 64 * PAGE, .addr = PHYSPOOL_REAL, .wiring = PHYSPOOL_PIN};
+	physpool_t *pool;
+	int fd, status;
+	pid_t pid;
+	char *p;
+	(void)state;
+
+	if (frames_are_secret())
+		SKIP("the kernel hides where pages are");
+	if (pinning_is_refused())
+		SKIP("the kernel refuses io_uring");
+	pool = pool_of(&attr);
+	p = contigmalloc_pool(pool, PAGE, M_DEVBUF, 0, 0, NO_LIMIT, 1, 0);
+	(void)strcpy(p, "really there");
+	fd = physpool_export_fd(pool);
+	pid = fork();
+	if (pid == 0) {
+		use_real_addresses(fd, vtophys(p));
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(close(fd), 0);
+	contigfree(p, PAGE, M_DEVBUF);
 	pool_done(pool);
 }
 
@@ -939,6 +990,7 @@ main(void)
 	    cmocka_unit_test(memory_is_in_one_pool_only),
 	    cmocka_unit_test(a_file_is_mapped_shared_and_must_be_long_enough),
 	    cmocka_unit_test(an_exported_pool_has_the_same_addresses_elsewhere),
+	    cmocka_unit_test(real_addresses_are_the_same_in_every_process),
 	    cmocka_unit_test(external_memory_is_not_exported),
 	    cmocka_unit_test(
 		a_reserved_run_is_there_when_all_else_is_fragmented),
