@@ -5,6 +5,7 @@
 #define QUARRY_KERNEL_MALLOC_NAMES
 #include <sys/types.h>
 
+#include <sys/id_space.h>
 #include <sys/malloc.h>
 #include <sys/vmem.h>
 #include <umem.h>
@@ -45,8 +46,12 @@ main(void)
 	    VM_SLEEP | VMC_IDENTIFIER);
 	long *object = umem_cache_alloc(cp, UMEM_NOFAIL);
 	void *id = vmem_alloc(ids, 1, VM_SLEEP);
-	int ok = *object == 42 && id != NULL && driver();
+	id_space_t *labels = id_space_create("labels", 0, 4);
+	id_t label = id_alloc(labels);
+	int ok = *object == 42 && id != NULL && label == 0 && driver();
 
+	id_free(labels, label);
+	id_space_destroy(labels);
 	vmem_free(ids, id, 1);
 	vmem_destroy(ids);
 	umem_cache_free(cp, object);
