@@ -188,7 +188,7 @@ maps(const struct mapping *ma, uintptr_t addr)
 bool
 os_mapping_find(uintptr_t addr, uintptr_t *start, uintptr_t *end)
 {
-	char line[LINE];
+	char line[LINE] = {0};
 	struct lines ls;
 	struct mapping ma;
 	bool found = false;
@@ -211,7 +211,7 @@ bool
 os_module_find(uintptr_t pc, struct os_module *om)
 {
 	uintptr_t base = 0, end = 0;
-	char line[LINE];
+	char line[LINE] = {0};
 	struct lines ls;
 	struct mapping ma;
 	bool found = false;

@@ -194,6 +194,7 @@ threads_and_a_reader(void)
 	double last = 1e9;
 	char *at;
 
+	cycle(cp, 1);
 	for (int i = 0; i < 4; i++)
 		CHILD_CHECK(pthread_create(&threads[i], NULL, busy, cp) == 0);
 	for (int i = 0; i < 3; i++)
