@@ -176,9 +176,10 @@ malloc_type_unregister(struct malloc_type *type)
 		record_remove(mt);
 	else if (mt != NULL)
 		qr_warn("malloc type %s is unregistered with %llu bytes in "
-			"%llu blocks",
+			"%llu block%s",
 		    or.or_name, (unsigned long long) or.or_bytes,
-		    (unsigned long long) or.or_blocks);
+		    (unsigned long long) or.or_blocks,
+		    or.or_blocks == 1 ? "" : "s");
 }
 
 void

@@ -45,6 +45,19 @@ echo "names_nothing.c with quarry-malloc, as needed"
 	$(pkg-config --cflags --libs quarry-malloc)
 QUARRY_OPTIONS=verbose "$work/program" 2>&1 | grep '^quarry: .* active'
 
+# An object that goes while it has memory is named, once.
+echo "unload.c with quarry, shared"
+# shellcheck disable=SC2046
+{
+	"$cc" -shared -fPIC "$sources/plugin.c" -o "$work/plugin.so" \
+		$(pkg-config --cflags --libs quarry)
+	"$cc" "$sources/unload.c" -o "$work/program" \
+		$(pkg-config --cflags --libs quarry)
+}
+"$work/program" "$work/plugin.so" 2>"$work/said"
+echo 'quarry: malloc type plugin is unregistered with 4096 bytes in 1 block' |
+	diff - "$work/said"
+
 # Under the preload a program that is linked with libquarry has one engine: the
 # heap that it sees is the one malloc takes from.
 echo "malloc.c with quarry, preloaded"
