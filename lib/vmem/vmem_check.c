@@ -190,12 +190,12 @@ check_tags(struct vmem *vmp, struct vmem_tag *span, struct tally *tally)
 		QR_VERIFY(tag->g_prev == prev);
 		QR_VERIFY(tag->g_start == span->g_start + done);
 		QR_VERIFY(extent != 0 && extent <= span->g_size - done);
-		if (tag->g_kind == VMEM_K_FREE) {
-			QR_VERIFY(prev->g_kind != VMEM_K_FREE);
+		if (vmem__kind(tag) == VMEM_K_FREE) {
+			QR_VERIFY(vmem__kind(prev) != VMEM_K_FREE);
 			QR_VERIFY(*tag->g_back == tag);
 			check_free(vmp, &run, tally);
 		} else {
-			QR_VERIFY(tag->g_kind == VMEM_K_ALLOC);
+			QR_VERIFY(vmem__kind(tag) == VMEM_K_ALLOC);
 			QR_VERIFY(*vmem__hash_find(vmp, tag->g_start) == tag);
 			check_allocated(tag->g_size, tally);
 			tally->tagged++;
@@ -253,7 +253,7 @@ check_list(const struct vmem *vmp, unsigned bin)
 	}
 	for (const struct vmem_tag *tag = vmp->vm_bin[bin]; tag != NULL;
 	     tag = tag->g_link, listed++) {
-		QR_VERIFY(tag->g_kind == VMEM_K_FREE);
+		QR_VERIFY(vmem__kind(tag) == VMEM_K_FREE);
 		QR_VERIFY(vmem__bin_of(vmp, tag->g_size) == bin);
 	}
 	QR_VERIFY((vmem__bin_next(vmp, bin) == bin) == (listed != 0));
@@ -291,12 +291,12 @@ check_spans(struct vmem *vmp)
 		struct vmem_tag *span = vmem__pos_tag(pos);
 
 		QR_VERIFY(pos.p_leaf->n_ent[pos.p_i].e_key == span->g_start);
-		if (span->g_kind == VMEM_K_DENSE)
+		if (vmem__kind(span) == VMEM_K_DENSE)
 			check_dense(vmp, span, &tally);
-		else if (span->g_kind != VMEM_K_IDS)
+		else if (vmem__kind(span) != VMEM_K_IDS)
 			check_tags(vmp, span, &tally);
 		total += span->g_size;
-		if (span->g_kind == VMEM_K_IMPORT)
+		if (vmem__kind(span) == VMEM_K_IMPORT)
 			import += span->g_size;
 	}
 	QR_VERIFY(total == vmp->vm_total);

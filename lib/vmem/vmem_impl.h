@@ -18,7 +18,7 @@
  * Coalescing looks at the two neighbours in the ring.  The tags of allocated
  * segments are in a hash table by address, which finds the tag of a free in
  * constant time.  It grows a few buckets at a time as segments are inserted, so
- * that no operation pays for all of it.
+ * that no operation pays for all of it.  With it a segment takes at most 64 bytes.
  *
  * Descriptors are for one span of an arena, the dense one: the first that is
  * added, not imported, and whose quanta are few or large enough for 16 bytes
@@ -165,23 +165,33 @@ size_t vmem__fit_surely(const struct vmem_req *r, size_t quantum);
 enum vmem_kind {
 	VMEM_K_NONE = 0, /* in a reserve */
 	VMEM_K_ALLOC,
-	VMEM_K_FREE,
 	VMEM_K_SPAN,   /* a span that its owner added */
 	VMEM_K_IMPORT, /* a span that was imported */
 	VMEM_K_DENSE,  /* a span that its owner added, without tags inside */
 	VMEM_K_IDS,    /* one of an id_space, without segments */
+	VMEM_K_FREE,   /* the last: see g_what */
 };
 
-/* A boundary tag: one cache line. */
+/* A boundary tag. */
 struct vmem_tag {
 	uintptr_t g_start;
 	size_t g_size; /* allocated: exactly as asked for */
 	struct vmem_tag *g_prev;
 	struct vmem_tag *g_next;
-	struct vmem_tag *g_link;  /* next on a list, chain or reserve */
-	struct vmem_tag **g_back; /* free: what points to it on its list */
-	enum vmem_kind g_kind;
-} QR_ALIGNED(QR_CACHE_LINE);
+	struct vmem_tag *g_link; /* next on a list, chain or reserve */
+	union {
+		uintptr_t
+		    g_what; /* enum vmem_kind; any larger number is FREE */
+		struct vmem_tag **g_back; /* free: what points to it */
+	};
+};
+
+static inline enum vmem_kind
+vmem__kind(const struct vmem_tag *tag)
+{
+	return (tag->g_what < VMEM_K_FREE ? (enum vmem_kind)tag->g_what
+					  : VMEM_K_FREE);
+}
 
 /* A free segment, by value. */
 struct vmem_run {

@@ -149,13 +149,13 @@ build_span(struct vmem *vmp, unsigned which, struct vmem_tree *t,
 {
 	bool done = true;
 
-	if (span->g_kind == VMEM_K_DENSE)
+	if (vmem__kind(span) == VMEM_K_DENSE)
 		return (build_dense(vmp, which, t));
 	for (struct vmem_tag *tag = span->g_next; done && tag != span;
 	     tag = tag->g_next) {
 		struct vmem_run run = vmem__tag_run(tag);
 
-		if (tag->g_kind == VMEM_K_FREE)
+		if (vmem__kind(tag) == VMEM_K_FREE)
 			done = build_run(vmp, which, t, &run);
 	}
 	return (done);

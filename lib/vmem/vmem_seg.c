@@ -294,8 +294,8 @@ release_if_whole(
 {
 	struct vmem_tag *span = tag->g_prev;
 
-	if (QR_LIKELY(span != tag->g_next || span->g_kind != VMEM_K_IMPORT ||
-		vmp->vm_ffunc == NULL))
+	if (QR_LIKELY(span != tag->g_next ||
+		vmem__kind(span) != VMEM_K_IMPORT || vmp->vm_ffunc == NULL))
 		return;
 	freed->fr_start = span->g_start;
 	freed->fr_size = span->g_size;

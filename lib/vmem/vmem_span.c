@@ -46,7 +46,7 @@ span_new(struct vmem *vmp, const struct vmem_run *run, enum vmem_kind kind,
 
 	span->g_start = run->u_start;
 	span->g_size = run->u_size;
-	span->g_kind = kind;
+	span->g_what = kind;
 	vmem__tree_put(&vmp->vm_spans,
 	    (struct vmem_ent){run->u_start, run->u_size, span},
 	    &spare->sp_nodes);
@@ -100,7 +100,7 @@ vmem__span_remove(struct vmem *vmp, struct vmem_tag *span)
 	vmem__tree_remove(&vmp->vm_spans,
 	    vmem__tree_floor(&vmp->vm_spans, span->g_start, UINTPTR_MAX));
 	vmem__count(&vmp->vm_total, -span->g_size);
-	if (span->g_kind == VMEM_K_IMPORT)
+	if (vmem__kind(span) == VMEM_K_IMPORT)
 		vmp->vm_import -= span->g_size;
 	if (vmp->vm_walkers != NULL)
 		vmem__walk_leave(vmp, span, NULL);

@@ -240,7 +240,7 @@ void
 vmem__tag_carve(struct vmem *vmp, struct vmem_tag *tag, uintptr_t addr,
     size_t size, size_t extent, struct vmem_tags *reserve)
 {
-	QR_ASSERT(tag->g_kind == VMEM_K_FREE);
+	QR_ASSERT(vmem__kind(tag) == VMEM_K_FREE);
 
 	if (QR_LIKELY(addr == tag->g_start))
 		carve_low(vmp, tag, size, extent, reserve);
@@ -271,12 +271,12 @@ vmem__tag_free(struct vmem *vmp, struct vmem_tag **slot)
 	*slot = tag->g_link;
 	vmp->vm_hash_used--;
 	tag->g_size = qr_roundup(tag->g_size, vmp->vm_quantum);
-	if (next->g_kind == VMEM_K_FREE) {
+	if (vmem__kind(next) == VMEM_K_FREE) {
 		tag->g_size += next->g_size;
 		free_leave(vmp, next);
 		absorb(vmp, next, tag);
 	}
-	if (prev->g_kind == VMEM_K_FREE) {
+	if (vmem__kind(prev) == VMEM_K_FREE) {
 		free_resize(
 		    vmp, prev, prev->g_start, prev->g_size + tag->g_size);
 		absorb(vmp, tag, prev);

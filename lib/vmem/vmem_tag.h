@@ -61,7 +61,6 @@ vmem__bin_enter(struct vmem *vmp, struct vmem_tag *tag)
 	unsigned bin = vmem__bin_of(vmp, tag->g_size);
 	struct vmem_tag *next = vmp->vm_bin[bin];
 
-	tag->g_kind = VMEM_K_FREE;
 	tag->g_link = next;
 	tag->g_back = &vmp->vm_bin[bin];
 	if (next != NULL)
@@ -86,7 +85,10 @@ vmem__bin_leave(struct vmem *vmp, struct vmem_tag *tag)
 
 /* ---- allocated segments by address ---- */
 
-/* A larger table is due, or being moved to: some steps of that. */
+/*
+ * A larger table is due, or being moved to: some steps of that.  Chains have two
+ * tags on average at most, so that a segment has less than 64 bytes at any time.
+ */
 void vmem__hash_grow(struct vmem *vmp);
 void vmem__hash_fini(struct vmem *vmp);
 
@@ -122,10 +124,10 @@ vmem__hash_enter(struct vmem *vmp, struct vmem_tag *tag)
 	struct vmem_tag **slot;
 
 	if (QR_UNLIKELY(vmp->vm_hash_old != NULL ||
-		vmp->vm_hash_used >> vmp->vm_hash_bits != 0))
+		vmp->vm_hash_used >> vmp->vm_hash_bits > 1))
 		vmem__hash_grow(vmp);
 	slot = vmem__hash_slot(vmp, tag->g_start);
-	tag->g_kind = VMEM_K_ALLOC;
+	tag->g_what = VMEM_K_ALLOC;
 	tag->g_link = *slot;
 	*slot = tag;
 	vmp->vm_hash_used++;

@@ -81,7 +81,7 @@ walk_tags(struct walk *w, struct vmem_tag *span)
 			break;
 		w->w_walker.wk_at = tag;
 		walk_call(w,
-		    tag->g_kind == VMEM_K_FREE ? VMEM_FREE : VMEM_ALLOC,
+		    vmem__kind(tag) == VMEM_K_FREE ? VMEM_FREE : VMEM_ALLOC,
 		    tag->g_start, tag->g_size);
 	}
 }
@@ -146,9 +146,9 @@ walk_ids(struct walk *w, const struct vmem_tag *span)
 static void
 walk_span(struct walk *w, struct vmem_tag *span)
 {
-	if (span->g_kind == VMEM_K_DENSE)
+	if (vmem__kind(span) == VMEM_K_DENSE)
 		walk_dense(w, span);
-	else if (span->g_kind == VMEM_K_IDS)
+	else if (vmem__kind(span) == VMEM_K_IDS)
 		walk_ids(w, span);
 	else
 		walk_tags(w, span);

@@ -268,6 +268,31 @@ every_lock_can_be_held_at_once_and_left(void **state)
 	done(b);
 }
 
+/* Whatever the hash table is doing: 8 KiB are for what an arena has once. */
+static void
+tags_take_at_most_64_bytes_per_segment(void **state)
+{
+	enum { MANY = 20000 };
+	vmem_t *vm = vmem_create(
+	    "lean", P(16), MANY * 16, 16, NULL, NULL, NULL, 0, VM_NOSLEEP);
+	struct vmem__stat vs;
+	(void)state;
+
+	assert_non_null(vm);
+	for (size_t i = 1; i <= MANY; i++) {
+		assert_addr_equal(vmem_alloc(vm, 16, VM_NOSLEEP), i * 16);
+		if (i % 32 != 0 && i > 2000)
+			continue;
+		vs = stat_of("lean");
+		assert_int_equal(vs.vs_segments, i + (i < MANY));
+		assert_true(vs.vs_metadata >= 48 * i);
+		assert_true(vs.vs_metadata <= 64 * vs.vs_segments + 8192);
+	}
+	for (size_t i = 1; i <= MANY; i++)
+		vmem_free(vm, P(i * 16), 16);
+	done(vm);
+}
+
 int
 main(void)
 {
@@ -286,6 +311,7 @@ main(void)
 	    cmocka_unit_test(names_are_copied_and_cut),
 	    cmocka_unit_test(statistics_tell_what_an_arena_is_and_did),
 	    cmocka_unit_test(every_lock_can_be_held_at_once_and_left),
+	    cmocka_unit_test(tags_take_at_most_64_bytes_per_segment),
 	};
 
 	return (cmocka_run_group_tests_name("vmem_arena", tests, NULL, NULL));
