@@ -84,6 +84,7 @@ parse_mapping(const char *line, struct mapping *ma)
 {
 	const char *s = line;
 
+	*ma = (struct mapping){0};
 	ma->ma_start = next_hex(&s);
 	ma->ma_end = next_hex(&s);
 	ma->ma_read = s[0] == 'r';

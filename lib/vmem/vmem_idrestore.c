@@ -101,7 +101,7 @@ expect(struct reader *r, enum vmem_idword word, struct vmem_idline *line)
 static bool
 read_head(struct reader *r, struct vmem *vmp)
 {
-	struct vmem_idline line;
+	struct vmem_idline line = {0};
 
 	if (!expect(r, VMEM_IDW_TITLE, &line))
 		return (false);
@@ -197,7 +197,7 @@ read_tail(struct reader *r, const struct vmem_idline *line)
 static bool
 read_all(struct reader *r, struct vmem *vmp)
 {
-	struct vmem_idline line;
+	struct vmem_idline line = {0};
 	int64_t last = -1;
 
 	if (!read_head(r, vmp) || !expect(r, VMEM_IDW_RANGE, &line))
