@@ -144,7 +144,7 @@ struct orphan {
 
 /* From now on its blocks are all that the record is for.  (t) is held. */
 static void
-record_orphan(struct mtype *mt, struct orphan * or)
+record_orphan(struct mtype *mt, struct orphan *left)
 {
 	unchain(mt->mt_type);
 	qr_mutex_enter(&mt->mt_lock);
@@ -153,16 +153,16 @@ record_orphan(struct mtype *mt, struct orphan * or)
 		    &mt->mt_type->ks_handle, NULL, __ATOMIC_RELAXED);
 	mt->mt_type = NULL;
 	atomic_store_explicit(&mt->mt_gone, true, memory_order_relaxed);
-	or->or_blocks = mt->mt_blocks;
-	or->or_bytes = mt->mt_use;
-	memcpy(or->or_name, mt->mt_name, sizeof(or->or_name));
+	left->or_blocks = mt->mt_blocks;
+	left->or_bytes = mt->mt_use;
+	memcpy(left->or_name, mt->mt_name, sizeof(left->or_name));
 	qr_mutex_exit(&mt->mt_lock);
 }
 
 void
 malloc_type_unregister(struct malloc_type *type)
 {
-	struct orphan or ;
+	struct orphan left;
 	struct mtype *mt;
 
 	if (atomic_load(&exiting) || type == NULL || type->ks_magic != M_MAGIC)
@@ -170,16 +170,16 @@ malloc_type_unregister(struct malloc_type *type)
 	qr_mutex_enter(&types_lock);
 	mt = handle_of(type);
 	if (mt != NULL)
-		record_orphan(mt, & or);
+		record_orphan(mt, &left);
 	qr_mutex_exit(&types_lock);
-	if (mt != NULL && or.or_blocks == 0)
+	if (mt != NULL && left.or_blocks == 0)
 		record_remove(mt);
 	else if (mt != NULL)
 		qr_warn("malloc type %s is unregistered with %llu bytes in "
 			"%llu block%s",
-		    or.or_name, (unsigned long long) or.or_bytes,
-		    (unsigned long long) or.or_blocks,
-		    or.or_blocks == 1 ? "" : "s");
+		    left.or_name, (unsigned long long)left.or_bytes,
+		    (unsigned long long)left.or_blocks,
+		    left.or_blocks == 1 ? "" : "s");
 }
 
 void

@@ -19,7 +19,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* Virtual addresses follow physical ones modulo this. */
+/* Virtual addresses follow physical ones modulo this, or the granule if larger. */
 #define CONGRUENT ((size_t)2 << 20)
 
 enum { FRAMES = 512 }; /* looked up at a time */
@@ -61,9 +61,9 @@ segment_add(struct physback *pb, vm_paddr_t pa, uintptr_t va, size_t size)
 
 /* Addresses as the attributes tell: from base, or one for each piece. */
 static int
-segments_told(
-    struct physback *pb, const struct physpool_attr *attr, size_t granule)
+segments_told(struct physback *pb, const struct physpool_attr *attr)
 {
+	size_t granule = pb->pb_granule;
 	size_t piece = attr->paddrs_piece == 0 ? granule : attr->paddrs_piece;
 
 	if (attr->paddrs == NULL)
@@ -120,11 +120,20 @@ physpool__sort(struct physseg *seg, size_t n)
 
 /* ---- mapping ---- */
 
-/* The address at or above va that follows pa as far as a segment is long. */
-static uintptr_t
-follow(uintptr_t va, vm_paddr_t pa, size_t size)
+static size_t
+modulus_of(const struct physback *pb)
 {
-	size_t modulus = CONGRUENT;
+	return (qr_max(CONGRUENT, pb->pb_granule));
+}
+
+/*
+ * The address at or above va that follows pa as far as a segment is long; which
+ * is at least a granule, so all granules begin at a multiple from the first.
+ */
+static uintptr_t
+follow(const struct physback *pb, uintptr_t va, vm_paddr_t pa, size_t size)
+{
+	size_t modulus = modulus_of(pb);
 
 	while (modulus > size)
 		modulus /= 2;
@@ -147,11 +156,12 @@ static int
 map_in_order(struct physback *pb, const struct physpool_attr *attr, size_t size)
 {
 	vm_paddr_t first = attr->paddrs != NULL ? attr->paddrs[0] : attr->base;
-	int error = reserve(pb, size + CONGRUENT);
+	size_t modulus = modulus_of(pb);
+	int error = reserve(pb, size + modulus);
 
 	if (error != 0)
 		return (error);
-	pb->pb_va = follow((uintptr_t)pb->pb_reserve, first, CONGRUENT);
+	pb->pb_va = follow(pb, (uintptr_t)pb->pb_reserve, first, modulus);
 	pb->pb_span = size;
 	return (
 	    os_map_file((void *)pb->pb_va, size, pb->pb_fd, attr->fd_offset));
@@ -183,14 +193,14 @@ map_by_segments(
 
 	for (size_t i = 0; i < pb->pb_nseg; i++)
 		room += pb->pb_seg[i].sg_size +
-		    qr_min(pb->pb_seg[i].sg_size, CONGRUENT);
+		    qr_min(pb->pb_seg[i].sg_size, modulus_of(pb));
 	error = reserve(pb, room);
 	va = (uintptr_t)pb->pb_reserve;
 	for (size_t i = 0; i < pb->pb_nseg && error == 0; i++) {
 		struct physseg *sg = &pb->pb_seg[i];
 		off_t at = attr->fd_offset + (off_t)(sg->sg_va - from);
 
-		va = follow(va, sg->sg_pa, sg->sg_size);
+		va = follow(pb, va, sg->sg_pa, sg->sg_size);
 		error = os_map_file((void *)va, sg->sg_size, pb->pb_fd, at);
 		if (error == 0)
 			error = os_populate((void *)va, sg->sg_size);
@@ -257,8 +267,7 @@ map_by_frames(
 /* ---- the kinds ---- */
 
 static int
-back_by_file(
-    struct physback *pb, const struct physpool_attr *attr, size_t granule)
+back_by_file(struct physback *pb, const struct physpool_attr *attr)
 {
 	bool huge = attr->backing == PHYSPOOL_HUGETLB;
 	size_t size = qr_roundup(attr->size, os_page_size()), page;
@@ -284,7 +293,7 @@ back_by_file(
 	error = map_in_order(pb, attr, size);
 	if (error == 0)
 		error = wire(pb, pb->pb_va, size);
-	return (error != 0 ? error : segments_told(pb, attr, granule));
+	return (error != 0 ? error : segments_told(pb, attr));
 }
 
 /*
@@ -300,8 +309,7 @@ must_not_inherit(const struct physback *pb)
 }
 
 static int
-back_by_caller(
-    struct physback *pb, const struct physpool_attr *attr, size_t granule)
+back_by_caller(struct physback *pb, const struct physpool_attr *attr)
 {
 	int error = 0;
 
@@ -315,7 +323,7 @@ back_by_caller(
 		return (error);
 	if (attr->addr == PHYSPOOL_REAL && attr->paddrs == NULL)
 		return (segments_real(pb, pb->pb_va, attr->size));
-	return (segments_told(pb, attr, granule));
+	return (segments_told(pb, attr));
 }
 
 int
@@ -328,12 +336,12 @@ physpool__back(
 	    .pb_kind = attr->backing,
 	    .pb_wiring = attr->wiring,
 	    .pb_addr = attr->addr,
+	    .pb_granule = granule,
 	    .pb_fd = -1,
 	    .pb_pin = -1,
 	};
-	error = attr->backing == PHYSPOOL_EXTERNAL
-	    ? back_by_caller(pb, attr, granule)
-	    : back_by_file(pb, attr, granule);
+	error = attr->backing == PHYSPOOL_EXTERNAL ? back_by_caller(pb, attr)
+						   : back_by_file(pb, attr);
 	if (error != 0)
 		physpool__unback(pb);
 	return (error);

@@ -32,7 +32,8 @@
  *
  * Virtual addresses are congruent to physical ones modulo 2 MiB, or the
  * largest power of two that the segment is long, so that what is aligned in one
- * is aligned in the other; external memory lies where its owner put it.
+ * is aligned in the other; external memory lies where its owner put it, and
+ * pieces at addresses that the caller tells lie one after the other.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -88,6 +89,7 @@ struct physback {
 	enum physpool_backing pb_kind;
 	enum physpool_wiring pb_wiring;
 	enum physpool_addr pb_addr;
+	size_t pb_granule;
 	uintptr_t pb_va;        /* first byte of the memory */
 	size_t pb_span;         /* bytes from there to the last segment's end */
 	struct physseg *pb_seg; /* umem_alloc'ed; by virtual address */
