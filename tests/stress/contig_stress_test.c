@@ -11,6 +11,7 @@
 #include <quarry/quarry.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -176,6 +177,7 @@ static void *
 come_and_go(void *arg)
 {
 	unsigned random = (unsigned)(uintptr_t)arg;
+	int null = open("/dev/null", O_WRONLY);
 	char why[2000];
 
 	while (!stop) {
@@ -202,7 +204,12 @@ come_and_go(void *arg)
 		if (physpool_reserve(pool, 2 * PAGE, 0, NO_LIMIT, 1, 0, 3) == 0)
 			CHECK(physpool_reserve(
 				  pool, 2 * PAGE, 0, NO_LIMIT, 1, 0, 0) == 0);
+		if (next(&random) % 16 == 0) {
+			CHECK(physpool_map_write(pool, null, "svg") == 0);
+			CHECK(quarry_stats_write(null, "text") == 0);
+		}
 	}
+	(void)close(null);
 	return (NULL);
 }
 
