@@ -1,9 +1,10 @@
 /*
- * client_report.c - malloc types and pools in the statistics, and pictures of
- * pools.
+ * client_report.c - malloc types, pipes and pools in the statistics, and
+ * pictures of pools.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
+#include "mpipe_impl.h"
 #include "physpool_impl.h"
 
 #include "base/clients.h"
@@ -304,16 +305,19 @@ report(struct qr_out *o, enum qr_report kind)
 	switch (kind) {
 	case QR_REPORT_TEXT:
 		text_types(o);
+		mpipe__report(o, kind);
 		pools(o, "text", "\n", "\n");
 		break;
 	case QR_REPORT_JSON:
 		json_types(o);
+		mpipe__report(o, kind);
 		qr_out_printf(o, ",\n\"pools\":[");
 		pools(o, "json", "", ",");
 		qr_out_printf(o, "]");
 		break;
 	case QR_REPORT_METRICS:
 		metrics_types(o);
+		mpipe__report(o, kind);
 		break;
 	}
 }

@@ -42,6 +42,7 @@
 #ifndef QR_MPIPE_IMPL_H
 #define QR_MPIPE_IMPL_H
 
+#include "base/clients.h"
 #include "base/compiler.h"
 #include "base/list.h"
 #include "os/os_lock.h"
@@ -450,5 +451,22 @@ void mpipe__put(struct mpipe *mp);
 /* Enter it in the list of pipes, or take it out. */
 void mpipe__list(struct mpipe *mp);
 void mpipe__unlist(struct mpipe *mp);
+
+/* What the statistics show of a pipe. */
+struct mpipe__row {
+	uint64_t mr_id;
+	bool mr_later;    /* it is not the first */
+	char mr_name[32]; /* of its type */
+	uint64_t mr_bytes, mr_inuse, mr_total, mr_max;
+	struct mpipe_stats mr_stats;
+};
+
+/* The pipe after the one of this id, 0 for the first; false at the end. */
+bool mpipe__next(uint64_t id, struct mpipe__row *row);
+
+/* ---- mpipe_report.c ---- */
+
+/* All pipes, in the statistics. */
+void mpipe__report(struct qr_out *o, enum qr_report kind);
 
 #endif /* QR_MPIPE_IMPL_H */

@@ -6,6 +6,8 @@
  */
 #include "mpipe_impl.h"
 
+#include "base/fmt.h"
+
 #include <quarry/umem.h>
 
 #include <errno.h>
@@ -86,25 +88,77 @@ mpipe__unlist(struct mpipe *mp)
 
 /* ---- statistics ---- */
 
-/* Allocations of all records; the lock of the pipe is held. */
-static uint64_t
-allocations(struct mpipe *mp)
+/* What the records of a pipe say, whose lock is held. */
+struct sums {
+	uint64_t su_allocs;
+	uint64_t su_out; /* allocated now */
+};
+
+static struct sums
+sum_up(struct mpipe *mp)
 {
 	struct mpipe_table *t =
 	    atomic_load_explicit(&mp->mp_table, memory_order_relaxed);
-	uint64_t sum = mp->mp_stats.allocs;
+	struct sums su = {mp->mp_stats.allocs, 0};
 
 	for (size_t i = 0; i <= t->t_mask; i++) {
 		struct mpipe_rec *rec =
 		    atomic_load_explicit(&t->t_slot[i], memory_order_relaxed);
+		uint64_t uses =
+		    atomic_load_explicit(&rec->r_uses, memory_order_relaxed);
 
-		if (rec != &mpipe__no_rec)
-			sum += (atomic_load_explicit(
-				    &rec->r_uses, memory_order_relaxed) +
-				   1) /
-			    2;
+		su.su_allocs += (uses + 1) / 2;
+		su.su_out += uses & 1;
 	}
-	return (sum);
+	return (su);
+}
+
+/* The first pipe above `id`, or NULL, with its lock held. */
+static struct mpipe *
+lock_above(uint64_t id, struct mpipe__row *row)
+{
+	for (;;) {
+		struct mpipe *found = NULL;
+
+		qr_mutex_enter(&list_lock);
+		QR_LIST_FOREACH (mp, &pipes, struct mpipe, mp_link) {
+			if (mp->mp_id > id) {
+				found = mp;
+				break;
+			}
+		}
+		if (found == NULL || qr_mutex_tryenter(&found->mp_lock)) {
+			if (found != NULL)
+				row->mr_id = found->mp_id;
+			qr_mutex_exit(&list_lock);
+			return (found);
+		}
+		/* Two locks of one rank: never wait for the second. */
+		qr_mutex_exit(&list_lock);
+		(void)sched_yield();
+	}
+}
+
+bool
+mpipe__next(uint64_t id, struct mpipe__row *row)
+{
+	struct mpipe *mp = lock_above(id, row);
+	struct sums su;
+
+	if (mp == NULL)
+		return (false);
+	su = sum_up(mp);
+	row->mr_later = id != 0;
+	(void)qr_snprintf(row->mr_name, sizeof(row->mr_name), "%s",
+	    mp->mp_type->ks_shortdesc);
+	row->mr_bytes = mp->mp_bytes;
+	row->mr_inuse = su.su_out;
+	row->mr_total = (uint64_t)mp->mp_pipe->total_count;
+	row->mr_max = (uint64_t)mp->mp_pipe->max_count;
+	row->mr_stats = mp->mp_stats;
+	row->mr_stats.allocs = su.su_allocs;
+	mpipe__exit(mp);
+	return (true);
 }
 
 int
@@ -118,7 +172,7 @@ mpipe_getstats(malloc_pipe_t pipe, struct mpipe_stats *stats)
 	while (mpipe__front_close(mp))
 		continue;
 	*stats = mp->mp_stats;
-	stats->allocs = allocations(mp);
+	stats->allocs = sum_up(mp).su_allocs;
 	stats->hits = stats->allocs -
 	    (mp->mp_misses < stats->allocs ? mp->mp_misses : stats->allocs);
 	mpipe__exit(mp);

@@ -667,6 +667,37 @@ statistics_count_what_happened(void **state)
 	mpipe_done(&p);
 }
 
+static void
+the_statistics_of_the_library_show_pipes(void **state)
+{
+	static const char *const format[] = {"text", "json", "openmetrics"};
+	static const char *const want[] = {
+	    "\npipe                            64         1         2"
+	    "         3            1         0         0\n",
+	    "{\"type\":\"pipe\",\"id\":",
+	    "quarry_pipe_inuse{type=\"pipe\",id=\""};
+	struct malloc_pipe p;
+	void *b;
+	(void)state;
+
+	pipe_make(&p, 2, 3);
+	b = mpipe_alloc_nowait(&p);
+	for (int i = 0; i < 3; i++) {
+		static char text[1 << 20];
+		FILE *f = tmpfile();
+		size_t n;
+
+		assert_int_equal(quarry_stats_write(fileno(f), format[i]), 0);
+		rewind(f);
+		n = fread(text, 1, sizeof(text) - 1, f);
+		text[n] = '\0';
+		assert_non_null(strstr(text, want[i]));
+		(void)fclose(f);
+	}
+	mpipe_free(&p, b);
+	mpipe_done(&p);
+}
+
 int
 main(void)
 {
@@ -697,6 +728,7 @@ main(void)
 	    cmocka_unit_test(a_pipe_of_many_buffers_finds_each),
 	    cmocka_unit_test(a_pipe_is_resized_both_ways),
 	    cmocka_unit_test(statistics_count_what_happened),
+	    cmocka_unit_test(the_statistics_of_the_library_show_pipes),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));
