@@ -159,6 +159,24 @@ publish(struct physpool *pool)
 	return (error);
 }
 
+/*
+ * Have the image look for something once, so that it has what it needs to: a
+ * shortage of memory must not be taken for a request that can never be.
+ */
+static int
+image_warm_up(const struct physpool *pool)
+{
+	const struct contig_req any = {.rq_size = pool->pp_granule,
+	    .rq_high = ~(vm_paddr_t)0,
+	    .rq_align = pool->pp_granule};
+	vm_paddr_t pa;
+
+	if (!contig__take(pool, pool->pp_image, &any, &pa))
+		return (ENOMEM);
+	vmem_xfree_addr(pool->pp_image, pa, any.rq_size);
+	return (0);
+}
+
 static int
 build(struct physpool *pool)
 {
@@ -168,6 +186,8 @@ build(struct physpool *pool)
 		error = arena_make(pool, "", &pool->pp_arena);
 	if (error == 0)
 		error = arena_make(pool, ".empty", &pool->pp_image);
+	if (error == 0)
+		error = image_warm_up(pool);
 	if (error == 0)
 		error = runs_make(pool);
 	if (error == 0)
