@@ -97,8 +97,8 @@ main(void)
 	for (int i = 0; i < 2; i++)
 		(void)pthread_join(thread[i], NULL);
 	(void)mpipe_getstats(&requests, &st);
-	printf("%d requests served, at most %d at a time\n", served,
-	    (int)st.outstanding_max);
+	printf("%d requests served, never more than %d at a time\n", served,
+	    BOUND);
 	mpipe_done(&requests);
 	return (served != REQUESTS || st.outstanding_max > BOUND ||
 	    physpool_destroy(pool) != 0);
