@@ -296,7 +296,8 @@ nothing_is_said_of_types_and_pools_that_are_not_there(void **state)
 	(void)state;
 	statistics("json");
 	assert_true(json_valid(text));
-	expect("\"malloc_types\":[],\n\"pools\":[]}");
+	expect("\"malloc_types\":[],");
+	expect("\"pools\":[]}");
 	statistics("text");
 	assert_int_equal(count("malloc type"), 0);
 	statistics("openmetrics");
