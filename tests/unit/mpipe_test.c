@@ -672,8 +672,8 @@ the_statistics_of_the_library_show_pipes(void **state)
 {
 	static const char *const format[] = {"text", "json", "openmetrics"};
 	static const char *const want[] = {
-	    "\npipe                            64         1         2"
-	    "         3            1         0         0\n",
+	    ("\npipe                            64         1         2"
+	     "         3            1         0         0\n"),
 	    "{\"type\":\"pipe\",\"id\":",
 	    "quarry_pipe_inuse{type=\"pipe\",id=\""};
 	struct malloc_pipe p;
