@@ -13,7 +13,7 @@
  *	pair       of one to eight quanta
  *	qpair      the same through quantum caches
  *	align      at a multiple of 16 quanta
- *	window     in a random sixteenth of the arena
+ *	window     in a random sixteenth of where the segments are
  *	nocross    not crossing a multiple of 8 quanta
  *	end        the highest address
  *	hopeless   larger and better aligned than any free segment: it fails
@@ -146,7 +146,7 @@ static uint64_t
 unit_xpair(struct bench_worker *w)
 {
 	const struct kind *k = kind_of(w->bw_row);
-	size_t quanta = w->bw_row->br_count * SPAN_QUANTA;
+	size_t quanta = w->bw_row->br_count * (QUANTA_MAX + 1) / 2;
 	struct want want = k->k_want;
 
 	for (unsigned i = 0; i < PAIRS; i++) {

@@ -202,7 +202,7 @@ fragment(const struct engine *e)
 void
 vmem_tail(const struct engine *e, const char *lib)
 {
-	struct want first = {.size = QUANTUM, .align = (size_t)16 * QUANTUM};
+	struct want first = {.size = QUANTUM, .flags = VM_FIRSTFIT};
 	uint64_t start, took;
 	unsigned n = REQUESTS;
 

@@ -14,6 +14,13 @@ enum {
 	/* Descriptors are mapped by the page, and indexes have 31 bits. */
 	DENSE_QUANTA_MIN = 64,
 	DENSE_QUANTA_MAX = 1 << 26,
+	/* Segments that a search looks at, and that it may for nothing. */
+	DENSE_LOOKS = 512,
+	DENSE_LOOKS_FREE = 64,
+	/* Looks that cost as much as entering a free segment into the index. */
+	DENSE_LOOKS_ENTRY = 16,
+	/* Quanta to look at for the beginning of a segment. */
+	DENSE_REACH = 256,
 };
 
 /* ---- the whole ---- */
@@ -181,4 +188,94 @@ vmem__desc_free(struct vmem *vmp, uint32_t i)
 		absorb(vmp, i, i - left);
 	}
 	vmem__desc_enter(vmp, i - left, left + n + right);
+}
+
+/* ---- search ---- */
+
+/* The segment that quantum i is in, or 0 when that is not found soon. */
+static uint32_t
+segment_of(const struct vmem *vmp, uint32_t i)
+{
+	for (unsigned n = 0; n < DENSE_REACH; n++, i--)
+		if (vmp->vm_desc[i].d_head != 0)
+			return (i);
+	return (0);
+}
+
+/* One more segment; true when the search ends here. */
+static bool
+look(struct vmem *vmp, const struct vmem_req *r, uint32_t i, size_t looks,
+    struct vmem_search *search)
+{
+	if (vmem__desc_is_free(vmp, i)) {
+		search->f_run = vmem__desc_run(vmp, i);
+		search->f_found =
+		    vmem__fit_run(r, &search->f_run, &search->f_addr);
+	}
+	search->f_tired = !search->f_found && looks == DENSE_LOOKS;
+	return (search->f_found || search->f_tired);
+}
+
+static size_t
+search_up(
+    struct vmem *vmp, const struct vmem_req *r, struct vmem_search *search)
+{
+	uint32_t end = VMEM_DESC_FIRST + (uint32_t)vmp->vm_dense_quanta;
+	uint32_t i = VMEM_DESC_FIRST;
+	size_t looks = 0;
+
+	if (r->r_min > vmp->vm_dense) {
+		if (!vmem__in_dense(vmp, r->r_min))
+			return (0);
+		i = segment_of(vmp, vmem__desc_index(vmp, r->r_min));
+		search->f_tired = i == 0;
+	}
+	while (i != 0 && i != end && vmem__desc_addr(vmp, i) <= r->r_max &&
+	    !look(vmp, r, i, ++looks, search))
+		i += vmem__desc_quanta(vmp, i);
+	return (looks);
+}
+
+static size_t
+search_down(
+    struct vmem *vmp, const struct vmem_req *r, struct vmem_search *search)
+{
+	uint32_t i = VMEM_DESC_FIRST + (uint32_t)vmp->vm_dense_quanta;
+	size_t looks = 0;
+
+	if (r->r_max < vmp->vm_dense)
+		return (0);
+	if (vmem__in_dense(vmp, r->r_max)) {
+		i = segment_of(vmp, vmem__desc_index(vmp, r->r_max));
+		search->f_tired = i == 0;
+		if (i != 0)
+			i += vmem__desc_quanta(vmp, i);
+	}
+	while (i > VMEM_DESC_FIRST && vmem__desc_addr(vmp, i) - 1 >= r->r_min) {
+		i -= vmp->vm_desc[i - 1].d_tail & ~VMEM_DESC_FREE;
+		if (look(vmp, r, i, ++looks, search))
+			break;
+	}
+	return (looks);
+}
+
+/*
+ * Who looks at many segments again and again is better off with an index: once
+ * the looks have cost as much as building it, the search gives up.
+ */
+void
+vmem__dense_search(
+    struct vmem *vmp, const struct vmem_req *r, struct vmem_search *search)
+{
+	size_t looks;
+
+	search->f_found = false;
+	search->f_tired =
+	    vmp->vm_dense_looks / DENSE_LOOKS_ENTRY > vmp->vm_dense_free;
+	if (search->f_tired)
+		return;
+	looks = (r->r_flags & VM_ENDALLOC) != 0 ? search_down(vmp, r, search)
+						: search_up(vmp, r, search);
+	if (looks > DENSE_LOOKS_FREE)
+		vmp->vm_dense_looks += looks;
 }

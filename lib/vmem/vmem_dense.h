@@ -223,6 +223,20 @@ vmem__dense_give(struct vmem *vmp, uintptr_t addr, size_t size)
 }
 
 /*
+ * The lowest (VM_ENDALLOC: highest) place of r in the dense span, by looking at
+ * one segment after the other: f_tired when that takes too long.
+ */
+void vmem__dense_search(
+    struct vmem *vmp, const struct vmem_req *r, struct vmem_search *search);
+
+/* Is the dense span all that the arena has? */
+static inline bool
+vmem__dense_alone(const struct vmem *vmp)
+{
+	return (vmp->vm_dense_quanta != 0 && vmp->vm_spans.t_count == 1);
+}
+
+/*
  * Make [start, start + size), which is to become a span, the dense one: one
  * free segment.  False when it must be described by tags.
  */

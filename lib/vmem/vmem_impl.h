@@ -52,8 +52,11 @@
  *
  * The other requests - lowest or highest address, next fit, a specific address,
  * any constraint, and best fit of a large size - want the free segments in an
- * order.  The first such request builds an index, which the arena then keeps up
- * to date:
+ * order.  In a dense span a search may just look at one segment after the other,
+ * which are side by side: in an arena that has holes it rarely looks at many,
+ * and the arena pays for no order.  When it does, when searches were long again
+ * and again, or when there are tags, the request builds an index, which the
+ * arena then keeps up to date:
  *
  *	vm_addrs: B+ tree of (start, size), where every node knows the largest
  *	size below it, so that a search skips what is too small;
@@ -254,6 +257,7 @@ struct vmem {
 	uintptr_t vm_dense;        /* (l) where it begins */
 	size_t vm_dense_quanta;    /* (l) 0: there is none */
 	size_t vm_dense_free;      /* (l) free segments in it */
+	size_t vm_dense_looks;     /* (l) of long searches in it */
 	struct vmem_tags vm_tags;  /* (l) reserve */
 	struct vmem_tag **vm_hash; /* (l) */
 	unsigned vm_hash_bits;     /* (l) log2 of its buckets */

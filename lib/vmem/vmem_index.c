@@ -178,6 +178,7 @@ vmem__index_want(struct vmem *vmp, unsigned which)
 		}
 	}
 	vmp->vm_indexed |= which;
+	vmp->vm_dense_looks = 0;
 	vmem__index_stock(vmp);
 	return (true);
 }

@@ -76,6 +76,13 @@ choose_ordered(struct vmem *vmp, const struct vmem_req *r, bool any,
 {
 	size_t surely = vmem__fit_surely(r, vmp->vm_quantum);
 
+	if (vmem__bin_next(vmp, vmem__bin_of(vmp, r->r_extent)) == VMEM_BINS)
+		return (ENOSPC);
+	if (vmem__dense_alone(vmp) && (vmp->vm_indexed & VMEM_BY_ADDR) == 0) {
+		vmem__dense_search(vmp, r, found);
+		if (!found->f_tired)
+			return (found->f_found ? 0 : ENOSPC);
+	}
 	if (!vmem__index_want(vmp, VMEM_BY_ADDR))
 		return (ENOMEM);
 	search(vmp, r, r->r_extent, surely == r->r_extent ? SIZE_MAX : PATIENCE,

@@ -233,6 +233,122 @@ without_memory_for_descriptors_there_are_tags(void **state)
 	}
 }
 
+/* All of n units used, but for one in `hole`. */
+static vmem_t *
+comb(size_t n, size_t hole)
+{
+	vmem_t *vm = vmem_create("comb", P(1), n, 1, NULL, NULL, NULL, 0,
+	    VM_NOSLEEP | VMC_IDENTIFIER);
+
+	assert_non_null(vm);
+	for (size_t i = 1; i <= n; i++)
+		assert_non_null(vmem_alloc(vm, 1, VM_NOSLEEP));
+	for (size_t i = hole; i <= n; i += hole)
+		vmem_free(vm, P(i), 1);
+	return (vm);
+}
+
+static void
+short_searches_need_no_index(void **state)
+{
+	vmem_t *vm = comb(1000, 10);
+	int first = VM_NOSLEEP | VM_FIRSTFIT, next = VM_NOSLEEP | VM_NEXTFIT;
+	(void)state;
+
+	assert_addr_equal(vmem_alloc(vm, 1, first), 10);
+	assert_addr_equal(vmem_alloc(vm, 1, first), 20);
+	assert_addr_equal(vmem_alloc(vm, 1, first | VM_ENDALLOC), 1000);
+	assert_addr_equal(vmem_alloc(vm, 1, first | VM_ENDALLOC), 990);
+	assert_addr_equal(vmem_alloc(vm, 1, next), 30);
+	vmem_free(vm, P(20), 1);
+	assert_addr_equal(vmem_alloc(vm, 1, next), 40);
+	assert_addr_equal(
+	    vmem_xalloc(vm, 1, 0, 0, 0, P(495), P(505), VM_NOSLEEP), 500);
+	assert_null(vmem_xalloc(vm, 1, 0, 0, 0, P(495), P(505), VM_NOSLEEP));
+	assert_addr_equal(vmem_xalloc(vm, 1, 0, 0, 0, P(595), P(655),
+			      VM_NOSLEEP | VM_ENDALLOC),
+	    650);
+	assert_addr_equal(vmem_xalloc(vm, 1, 0, 0, 0, P(600), P(655),
+			      VM_NOSLEEP | VM_FIRSTFIT),
+	    600);
+	assert_addr_equal(
+	    vmem_xalloc(vm, 1, 4, 2, 0, P(701), NULL, VM_NOSLEEP), 710);
+	assert_null(vmem_alloc(vm, 2, first));
+	assert_int_equal(vm->vm_indexed, 0);
+	assert_true(vmem__check(vm));
+}
+
+static void
+a_window_may_begin_and_end_far_inside_segments(void **state)
+{
+	vmem_t *vm = plain_arena(Q, 4096 * Q, Q);
+	int end = VM_NOSLEEP | VM_ENDALLOC;
+	void *p = vmem_alloc(vm, 1000 * Q, VM_NOSLEEP);
+	(void)state;
+
+	assert_addr_equal(
+	    vmem_xalloc(vm, Q, 0, 0, 0, P(900 * Q), P(1101 * Q), end),
+	    1100 * Q);
+	assert_addr_equal(
+	    vmem_xalloc(vm, Q, 0, 0, 0, P(900 * Q), P(1101 * Q), VM_NOSLEEP),
+	    1001 * Q);
+	assert_addr_equal(
+	    vmem_xalloc(vm, Q, 0, 0, 0, P(3000 * Q), NULL, VM_NOSLEEP),
+	    3000 * Q);
+	assert_null(vmem_xalloc(vm, Q, 0, 0, 0, P(Q), P(900 * Q), VM_NOSLEEP));
+	assert_null(vmem_xalloc(vm, Q, 0, 0, 0, P(5000 * Q), NULL, VM_NOSLEEP));
+	assert_null(vmem_xalloc(vm, 1, 0, 0, 0, NULL, P(Q - 1), end));
+	assert_true(vmem__check(vm));
+	vmem_xfree(vm, p, 1000 * Q);
+	vmem_xfree(vm, P(1100 * Q), Q);
+	vmem_xfree(vm, P(1001 * Q), Q);
+	vmem_xfree(vm, P(3000 * Q), Q);
+	done(vm);
+}
+
+static void
+a_search_that_is_too_long_goes_to_the_index(void **state)
+{
+	vmem_t *vm = comb(4000, 4000);
+	(void)state;
+
+	assert_addr_equal(
+	    vmem_alloc(vm, 1, VM_NOSLEEP | VM_FIRSTFIT | VM_ENDALLOC), 4000);
+	vmem_free(vm, P(4000), 1);
+	assert_int_equal(vm->vm_indexed, 0);
+	assert_addr_equal(vmem_alloc(vm, 1, VM_NOSLEEP | VM_FIRSTFIT), 4000);
+	assert_int_equal(vm->vm_indexed, VMEM_BY_ADDR);
+	vmem_free(vm, P(4000), 1);
+	assert_true(vmem__check(vm));
+}
+
+/* Each looks at 200 segments: too few to give up, too many to go on so. */
+static void
+searches_that_are_long_again_and_again_get_an_index(void **state)
+{
+	vmem_t *vm = comb(4000, 200);
+	unsigned n = 0;
+	(void)state;
+
+	while (vm->vm_indexed == 0) {
+		assert_true(++n < 4000);
+		assert_addr_equal(
+		    vmem_alloc(vm, 1, VM_NOSLEEP | VM_FIRSTFIT), 200);
+		vmem_free(vm, P(200), 1);
+	}
+	assert_in_range(n, 2, 100);
+	/* And short ones never. */
+	vmem_destroy(vm);
+	vm = comb(4000, 20);
+	for (n = 0; n < 10000; n++) {
+		assert_addr_equal(
+		    vmem_alloc(vm, 1, VM_NOSLEEP | VM_FIRSTFIT), 20);
+		vmem_free(vm, P(20), 1);
+	}
+	assert_int_equal(vm->vm_indexed, 0);
+	vmem_destroy(vm);
+}
+
 static size_t
 resident(void)
 {
@@ -281,6 +397,11 @@ main(void)
 	    cmocka_unit_test(a_dense_span_may_end_at_the_top),
 	    cmocka_unit_test(without_memory_for_descriptors_there_are_tags),
 	    cmocka_unit_test(descriptors_cost_what_is_used_of_them),
+	    cmocka_unit_test(short_searches_need_no_index),
+	    cmocka_unit_test(a_window_may_begin_and_end_far_inside_segments),
+	    cmocka_unit_test(a_search_that_is_too_long_goes_to_the_index),
+	    cmocka_unit_test(
+		searches_that_are_long_again_and_again_get_an_index),
 	};
 
 	return (cmocka_run_group_tests_name("vmem_dense", tests, NULL, NULL));
