@@ -159,24 +159,30 @@ take_run(struct vmem *vmp, uint64_t first, uint32_t last, bool rest)
 	return (error);
 }
 
+/* *before is the run before, or not a run. */
 static bool
 read_run(struct reader *r, struct vmem *vmp, const struct vmem_idline *line,
-    int64_t *lastp)
+    struct vmem_idline *before)
 {
+	uintptr_t first = line->l_a;
 	bool rest = line->l_word == VMEM_IDW_RESTING;
+	bool some = before->l_word != VMEM_IDW_TITLE;
 
-	if (line->l_a > line->l_b)
+	if (first > line->l_b)
 		return (wrong(r, EBADMSG, "there are no such identifiers"));
-	if (line->l_a <= *lastp)
+	if (some && first <= before->l_b)
 		return (wrong(r, EBADMSG, "not behind the run before"));
-	if (vmem_contains(vmp, (void *)(uintptr_t)line->l_a,
-		(size_t)line->l_b - line->l_a + 1) == 0)
+	if (vmem_contains(vmp, (void *)first, line->l_b - first + 1) == 0)
 		return (wrong(r, EBADMSG, "outside the ranges"));
+	if (some && first == before->l_b + 1u &&
+	    line->l_word == before->l_word &&
+	    vmem_contains(vmp, (void *)(first - 1), 2) != 0)
+		return (wrong(r, EBADMSG, "part of the run before"));
 	if (rest && vmp->vm_ids->i_cooldown == 0)
 		return (wrong(r, EBADMSG, "nothing rests without a cooldown"));
-	if (take_run(vmp, line->l_a, line->l_b, rest) != 0)
+	if (take_run(vmp, first, line->l_b, rest) != 0)
 		return (wrong(r, ENOMEM, "no memory for a run"));
-	*lastp = line->l_b;
+	*before = *line;
 	return (true);
 }
 
@@ -197,7 +203,7 @@ read_tail(struct reader *r, const struct vmem_idline *line)
 static bool
 read_all(struct reader *r, struct vmem *vmp)
 {
-	struct vmem_idline line = {0};
+	struct vmem_idline line = {0}, before = {0};
 	int64_t last = -1;
 
 	if (!read_head(r, vmp) || !expect(r, VMEM_IDW_RANGE, &line))
@@ -205,9 +211,8 @@ read_all(struct reader *r, struct vmem *vmp)
 	while (line.l_word == VMEM_IDW_RANGE)
 		if (!read_range(r, vmp, &line, &last) || !next_line(r, &line))
 			return (false);
-	last = -1;
 	while (line.l_word == VMEM_IDW_USED || line.l_word == VMEM_IDW_RESTING)
-		if (!read_run(r, vmp, &line, &last) || !next_line(r, &line))
+		if (!read_run(r, vmp, &line, &before) || !next_line(r, &line))
 			return (false);
 	return (read_tail(r, &line));
 }

@@ -145,6 +145,8 @@ static const char *const sample_text = "quarry-id-space 1\n"
 				       "range 2147483646 2147483646\n"
 				       "used 0 1\n"
 				       "resting 2 3\n"
+				       "used 99 99\n"
+				       "used 100 100\n"
 				       "used 1000 1001\n"
 				       "resting 1002 1002\n"
 				       "used 2147483646 2147483646\n";
@@ -153,7 +155,7 @@ static id_space_t *
 sample(void)
 {
 	id_space_t *s = id_space_create("sample", 1000, 4096);
-	static const id_t taken[] = {0, 1, 2, 3, INT_MAX - 1};
+	static const id_t taken[] = {0, 1, 2, 3, 99, 100, INT_MAX - 1};
 
 	assert_non_null(s);
 	id_space_extend(s, INT_MAX - 1, INT_MAX);
@@ -161,7 +163,7 @@ sample(void)
 		assert_int_equal(id_alloc(s), id);
 	id_space_extend(s, 100, 200);
 	id_space_extend(s, 0, 100);
-	for (size_t i = 0; i < 5; i++)
+	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
 		assert_int_equal(id_alloc_specific(s, taken[i]), taken[i]);
 	assert_int_equal(id_space_set_cooldown(s, 3600000), 0);
 	id_free(s, 3);
@@ -175,6 +177,8 @@ sample_destroy(id_space_t *s)
 {
 	id_free(s, 0);
 	id_free(s, 1);
+	id_free(s, 99);
+	id_free(s, 100);
 	id_free(s, 1000);
 	id_free(s, 1001);
 	id_free(s, INT_MAX - 1);
@@ -209,7 +213,7 @@ what_is_restored_goes_on_as_what_was_saved(void **state)
 	assert_non_null(s);
 	assert_true(vmem__check(s));
 	assert_int_equal(id_space_getstats(s, &stats), 0);
-	assert_int_equal(stats.inuse, 5);
+	assert_int_equal(stats.inuse, 7);
 	assert_int_equal(stats.resting, 3);
 	assert_int_equal(stats.total, 100 + 100 + 3096 + 1);
 	assert_int_equal(stat_of("again").vs_spans, 4);
@@ -356,6 +360,8 @@ no_lie_is_believed_because_it_is_sealed(void **state)
 		"*: line 5: there are no such identifiers: 'used 5 4'\n"},
 	    {HEAD "range 0 9\nused 3 4\nused 4 5\n", EBADMSG,
 		"*: line 6: not behind the run before: 'used 4 5'\n"},
+	    {HEAD "range 0 9\nused 3 4\nused 5 5\n", EBADMSG,
+		"*: line 6: part of the run before: 'used 5 5'\n"},
 	    {HEAD "range 0 9\nused 3 4\nrange 20 30\n", EBADMSG,
 		"*: line 6: another line is due here: 'range 20 30'\n"},
 	    {HEAD "range 0 9\nresting 3 4\n", EBADMSG,
