@@ -299,8 +299,14 @@ vmem__alloc(vmem_t *vmp, size_t size, int vmflag,
 	vmflag = flags_of(vmflag);
 	if (QR_UNLIKELY((vmflag & MTBF) != 0) && injected(vmflag))
 		return (ENOMEM);
-	r = request_make(vmp, size, vmflag & ~MTBF);
 	qr_mutex_enter(&vmp->vm_lock);
+	if (QR_LIKELY((vmflag & POLICIES) == 0 &&
+		(vmem__dense_take(vmp, size, addrp) ||
+		    vmem__tag_take_head(vmp, size, addrp)))) {
+		vmem__exit(vmp);
+		return (0);
+	}
+	r = request_make(vmp, size, vmflag & ~MTBF);
 	return (request(vmp, &r, deadline, addrp));
 }
 
@@ -333,9 +339,14 @@ vmem__xalloc(vmem_t *vmp, size_t size, size_t align, size_t phase,
 static QR_NOINLINE void *
 alloc_on(vmem_t *vmp, size_t size, int vmflag)
 {
-	struct vmem_req r = request_make(vmp, size, vmflag);
+	struct vmem_req r;
 	uintptr_t addr;
 
+	if (QR_LIKELY(vmem__tag_take_head(vmp, size, &addr))) {
+		vmem__exit(vmp);
+		return ((void *)addr);
+	}
+	r = request_make(vmp, size, vmflag);
 	if (QR_LIKELY(request(vmp, &r, NULL, &addr) == 0))
 		return ((void *)addr);
 	panic_if_mandatory(vmp, size, vmflag);

@@ -248,6 +248,28 @@ vmem__tag_carve(struct vmem *vmp, struct vmem_tag *tag, uintptr_t addr,
 		carve_high(vmp, tag, addr, size, extent, reserve);
 }
 
+bool
+vmem__tag_take_head(struct vmem *vmp, size_t size, uintptr_t *addrp)
+{
+	size_t extent = qr_roundup(size, vmp->vm_quantum);
+	struct vmem_tag *tag;
+	unsigned bin;
+
+	if (QR_UNLIKELY(extent == 0 || vmp->vm_indexed != 0 ||
+		vmp->vm_tags.r_list == NULL))
+		return (false);
+	bin = vmem__bin_find(vmp, extent >> vmp->vm_qshift);
+	if (QR_UNLIKELY(bin == VMEM_BINS))
+		return (false);
+	tag = vmp->vm_bin[bin];
+	if (QR_UNLIKELY(tag == NULL))
+		return (false);
+	*addrp = tag->g_start;
+	carve_low(vmp, tag, size, extent, &vmp->vm_tags);
+	vmem__count_alloc(vmp, size);
+	return (true);
+}
+
 /* ---- freeing ---- */
 
 /* Take `tag` out of the ring for good: its segment becomes part of `into`. */

@@ -152,6 +152,8 @@ vmem__hash_find(struct vmem *vmp, uintptr_t start)
  */
 void vmem__tag_carve(struct vmem *vmp, struct vmem_tag *tag, uintptr_t addr,
     size_t size, size_t extent, struct vmem_tags *reserve);
+/* Instant fit where vmem__dense_take found nothing; false says nothing, too. */
+bool vmem__tag_take_head(struct vmem *vmp, size_t size, uintptr_t *addrp);
 /*
  * The segment that *slot, a chain of the hash table, points to becomes free, and
  * coalesces.  Returns the tag of the free segment that it is now part of.

@@ -77,6 +77,12 @@ vmem__child_index(const struct vmem_node *parent, const struct vmem_node *child)
 	return (i);
 }
 
+static inline bool
+not_above(const struct vmem_ent *e, uintptr_t key, uintptr_t val)
+{
+	return (e->e_key < key || (e->e_key == key && e->e_val <= val));
+}
+
 /* How many entries, those before `from` included, are not above the pair. */
 static unsigned
 rank(const struct vmem_node *n, unsigned from, uintptr_t key, uintptr_t val)
@@ -85,9 +91,8 @@ rank(const struct vmem_node *n, unsigned from, uintptr_t key, uintptr_t val)
 
 	while (left > 0) {
 		unsigned half = left / 2;
-		const struct vmem_ent *e = &n->n_ent[from + half];
 
-		if (e->e_key < key || (e->e_key == key && e->e_val <= val)) {
+		if (not_above(&n->n_ent[from + half], key, val)) {
 			from += half + 1;
 			left -= half + 1;
 		} else {
@@ -97,14 +102,21 @@ rank(const struct vmem_node *n, unsigned from, uintptr_t key, uintptr_t val)
 	return (from);
 }
 
-/* The gap behind the last entry that is not above the pair. */
+/*
+ * The gap behind the last entry that is not above the pair.  The end is found at
+ * once: trees are built in order, and what is free behind all that is used is
+ * what changes most.
+ */
 static struct vmem_pos
 tree_gap(const struct vmem_tree *t, uintptr_t key, uintptr_t val)
 {
-	struct vmem_node *n = t->t_root;
+	struct vmem_node *n = t->t_last;
 
 	if (n == NULL)
 		return ((struct vmem_pos){NULL, 0});
+	if (not_above(&n->n_ent[n->n_count - 1], key, val))
+		return ((struct vmem_pos){n, n->n_count});
+	n = t->t_root;
 	while (n->n_level != 0)
 		n = n->n_ent[rank(n, 1, key, val) - 1].e_ptr;
 	return ((struct vmem_pos){n, rank(n, 0, key, val)});
