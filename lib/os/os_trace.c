@@ -14,6 +14,7 @@
 #include "base/compiler.h"
 #include "os/os.h"
 #include "os/os_module.h"
+#include "os/os_watch.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -110,6 +111,9 @@ static struct {
 	uintptr_t start, size;
 } own;
 
+/* Somebody would have an opinion on what is read. */
+static bool watched;
+
 static void
 own_find(void)
 {
@@ -132,6 +136,8 @@ os_trace_stack(uintptr_t *pcs, unsigned n)
 	uintptr_t end = stack_end((uintptr_t)frame) - 2 * sizeof(*frame);
 	unsigned i = 0;
 
+	if (QR_UNLIKELY(watched))
+		os_watch_pause();
 	while (i < n) {
 		uintptr_t next = frame[0], pc = frame[1];
 
@@ -145,6 +151,8 @@ os_trace_stack(uintptr_t *pcs, unsigned n)
 			break;
 		frame = (const uintptr_t *)next;
 	}
+	if (QR_UNLIKELY(watched))
+		os_watch_resume();
 	return (i);
 }
 
@@ -211,6 +219,7 @@ os_trace_begin(void)
 	first_ticks = os_trace_ticks();
 	first_ns = os_now();
 	own_find();
+	watched = os_watching();
 }
 
 uint64_t

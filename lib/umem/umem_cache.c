@@ -10,6 +10,7 @@
 #include "base/panic.h"
 #include "meta/meta.h"
 #include "os/os.h"
+#include "os/os_watch.h"
 #include "vmem/vmem_heap.h"
 #include "vmem/vmem_private.h"
 
@@ -75,7 +76,7 @@ effective_flags(const struct cache_attr *ca, bool heap)
 	if (umem__opt.harden || (guards && (debug & UMF_BUFTAG) == 0))
 		flags |= UMF_CHECK;
 	if (umem__opt.nomagazines || (flags & UMF_CHECK) != 0 ||
-	    (debug & (UMF_NOMAGAZINE | UMF_FIREWALL)) != 0)
+	    (debug & (UMF_NOMAGAZINE | UMF_FIREWALL | UMF_WATCH)) != 0)
 		flags |= UMC_NOMAGAZINE;
 	return (flags | debug);
 }
@@ -123,6 +124,8 @@ cache_init(struct umem_cache *cp, const struct cache_attr *ca)
 						      : ca->ca_slabsize))
 		return (EAGAIN);
 	slot_setup(cp, ca->ca_slot);
+	if ((cp->cache_flags & UMF_WATCH) != 0)
+		os_watch_pool(cp);
 	return (0);
 }
 
@@ -235,8 +238,7 @@ umem_cache_create(const char *name, size_t bufsize, size_t align,
 		errno = error;
 		return (NULL);
 	}
-	if ((cp->cache_flags & UMF_DEADBEEF) != 0 &&
-	    (cp->cache_flags & UMF_FIREWALL) == 0) {
+	if (umem__debug_each(cp)) {
 		cp->cache_each_ctor = ctor;
 		cp->cache_each_dtor = dtor;
 	} else {
@@ -273,6 +275,8 @@ umem_cache_destroy(umem_cache_t *cp)
 		out -= qr_min(out, umem__cpu_rounds(cp));
 	else if (cp->cache_slot != 0)
 		percpu_slot_close(cp->cache_slot);
+	if ((cp->cache_flags & UMF_WATCH) != 0)
+		os_watch_pool_end(cp);
 	if (drained && out == 0) {
 		umem__hash_fini(&cp->cache_hash);
 		meta_put(&cache_pool, cp);

@@ -9,6 +9,7 @@
 
 #include "meta/meta.h"
 #include "os/os_trace.h"
+#include "os/os_watch.h"
 #include "vmem/vmem_heap.h"
 
 #include <string.h>
@@ -20,6 +21,19 @@ static bool
 firewalled(const struct umem_cache *cp)
 {
 	return ((cp->cache_flags & UMF_FIREWALL) != 0);
+}
+
+static bool
+watched(const struct umem_cache *cp)
+{
+	return ((cp->cache_flags & UMF_WATCH) != 0);
+}
+
+bool
+umem__debug_each(const struct umem_cache *cp)
+{
+	return (watched(cp) ||
+	    ((cp->cache_flags & UMF_DEADBEEF) != 0 && !firewalled(cp)));
 }
 
 static bool
@@ -275,6 +289,8 @@ object_take(const struct object *ob)
 	bc->bc_check = ~ob->ob_addr;
 	bc->bc_state = UMEM_STATE_ALLOC;
 	bc->bc_asked = (uint32_t)cp->cache_bufsize;
+	if (watched(cp))
+		os_watch_alloc(cp, (void *)ob->ob_addr, bc->bc_asked);
 	if ((cp->cache_flags & UMF_DEADBEEF) != 0 && !firewalled(cp))
 		fill(ob->ob_addr, cp->cache_tag, UMEM_PATTERN_NEW);
 	if (tagged(cp) || firewalled(cp))
@@ -295,6 +311,8 @@ object_give(const struct object *ob)
 		bc->bc_contents =
 		    umem__log_contents(cp, ob->ob_addr, bc->bc_asked);
 	bc->bc_state = UMEM_STATE_FREE;
+	if (watched(cp))
+		os_watch_free(cp, (void *)ob->ob_addr, bc->bc_asked);
 	if (!firewalled(cp))
 		fill(ob->ob_addr, cp->cache_verify, UMEM_PATTERN_FREE);
 	if (tagged(cp))
@@ -365,6 +383,8 @@ umem__debug_asked(struct umem_cache *cp, void *buf, size_t size)
 		qr_mutex_exit(&cp->cache_slab_lock);
 		ob.ob_ctl->bc_check = ~ob.ob_addr;
 	}
+	if (watched(cp))
+		os_watch_shrink(cp, buf, ob.ob_ctl->bc_asked, size);
 	ob.ob_ctl->bc_asked = (uint32_t)size;
 	if (tagged(cp) || firewalled(cp))
 		slack_write(cp, ob.ob_slab, ob.ob_addr, ob.ob_ctl);
@@ -479,6 +499,12 @@ umem__debug_slab_init(struct umem_cache *cp, struct umem_slab *sl)
 	if (firewalled(cp))
 		sl->sl_first = (uint32_t)(cp->cache_tag -
 		    qr_roundup(cp->cache_bufsize, cp->cache_align));
+	if (watched(cp)) {
+		/* Our own pointers to the slab are none to an object then. */
+		sl->sl_first =
+		    (uint32_t)qr_roundup(OS_WATCH_GAP, cp->cache_align);
+		os_watch_nobody((void *)sl->sl_base, cp->cache_slabsize);
+	}
 	for (size_t i = 0; i < cp->cache_nchunks; i++) {
 		object_at(cp, sl, i, &ob);
 		ob.ob_ctl->bc_check = ~ob.ob_addr;
@@ -504,5 +530,7 @@ umem__debug_slab_fini(struct umem_cache *cp, struct umem_slab *sl)
 		check_free(&ob);
 	}
 	umem__log_slab(cp, sl, false);
+	if (watched(cp))
+		os_watch_anybody((void *)sl->sl_base, cp->cache_slabsize);
 	ctl_put(cp, sl->sl_bufctl);
 }

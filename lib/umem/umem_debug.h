@@ -17,6 +17,11 @@
  * given up; a write behind an object when it is freed.  A firewalled object has
  * no tag, and no magazine either: it ends where memory does, and is one slab.
  *
+ * Where Valgrind or AddressSanitizer listens, an undebugged cache is watched:
+ * they are told of every object, and find the errors.  Its objects have room
+ * between them that is nobody's, and are in no magazine, where a pointer to
+ * one in use might be left behind and hide a leak.
+ *
  * After the debugging of J. Bonwick's slab allocator.
  */
 #ifndef QR_UMEM_DEBUG_H
@@ -70,11 +75,17 @@ struct umem_bufctl {
 	uint64_t bc_contents;     /* number of its entry in the log, or 0 */
 };
 
-/* The flags that a cache gets of those in force and of its own. */
+/*
+ * The flags that a cache gets of those in force and of its own, and UMF_WATCH
+ * if it is watched instead.
+ */
 uint32_t umem__debug_flags(
     size_t bufsize, size_t align, bool heap, uint32_t cflags);
 /* Set the members for them; what is behind cache_bufsize is then known. */
 void umem__debug_setup(struct umem_cache *cp);
+/* Does an object not stay constructed while it is free? */
+bool umem__debug_each(const struct umem_cache *cp);
+
 /* The two of umem_cpu.c, for a cache with cache_ctl. */
 uintptr_t umem__debug_alloc(struct umem_cache *cp);
 void umem__debug_free(struct umem_cache *cp, uintptr_t obj);

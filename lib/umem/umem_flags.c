@@ -5,8 +5,12 @@
 #include "umem/umem_options.h"
 
 #include "os/os.h"
+#include "os/os_watch.h"
 
 #include <stdatomic.h>
+
+/* Debugging that needs to know each object. */
+#define KNOWN (UMF_AUDIT | UMF_BUFTAG | UMF_FIREWALL)
 
 /* Objects with larger alignment, or that fill whole KiB, have no LITE. */
 enum { LITE_ALIGN_MAX = 1024, LITE_MULTIPLE = 1024 };
@@ -56,7 +60,11 @@ umem__debug_flags(size_t bufsize, size_t align, bool heap, uint32_t cflags)
 		flags &= ~UMF_FIREWALL;
 	if ((flags & UMF_AUDIT) == 0)
 		flags &= ~UMF_CONTENTS;
-	return (flags & (UMF_DEBUG | UMF_RANDOMIZE));
+	flags &= UMF_DEBUG | UMF_RANDOMIZE;
+	if (heap && (flags & KNOWN) == 0 && (cflags & UMC_NOTOUCH) == 0 &&
+	    !umem__opt.nowatch && os_watching())
+		flags |= UMF_WATCH;
+	return (flags);
 }
 
 void
@@ -65,7 +73,7 @@ umem__debug_setup(struct umem_cache *cp)
 	uint32_t flags = cp->cache_flags;
 	size_t size = cp->cache_bufsize;
 
-	if ((flags & (UMF_AUDIT | UMF_BUFTAG | UMF_FIREWALL)) == 0)
+	if ((flags & (KNOWN | UMF_WATCH)) == 0)
 		return;
 	cp->cache_ctl = sizeof(struct umem_bufctl);
 	if ((flags & UMF_AUDIT) != 0)
@@ -79,6 +87,10 @@ umem__debug_setup(struct umem_cache *cp)
 	else if ((flags & UMF_BUFTAG) != 0)
 		cp->cache_chunk = qr_roundup(
 		    cp->cache_tag + sizeof(struct umem_tag), cp->cache_align);
+	else if ((flags & UMF_WATCH) != 0)
+		cp->cache_chunk =
+		    qr_roundup(cp->cache_tag + OS_WATCH_GAP, cp->cache_align) +
+		    qr_roundup(OS_WATCH_GAP, cp->cache_align);
 }
 
 /* ---- fault injection ---- */

@@ -57,6 +57,7 @@ enum {
 #define UMF_MALLOC 0x01000000 /* free(3) may be given its objects */
 #define UMF_CLASS 0x02000000  /* umem_alloc_N */
 #define UMF_CHECK 0x04000000  /* no magazines: each free is checked at once */
+#define UMF_WATCH 0x08000000  /* Valgrind or AddressSanitizer is told */
 
 /*
  * A run of sl_size bytes cut into objects.
@@ -64,7 +65,8 @@ enum {
  * Invariants, whenever the slab lock of the cache is free:
  *   S1  sl_nfree is the number of bits set in sl_free.
  *   S2  0 < sl_nfree: the slab is on the bin of its fullness; 0: on no list.
- *   S3  the free that empties a slab destroys it: a wholly free one is fresh.
+ *   S3  the free that empties a slab destroys it: a wholly free one is fresh, or
+ *       of a debugged cache without magazines.
  * Locking: (c) constant; (s) slab lock of the cache.
  */
 struct umem_slab {

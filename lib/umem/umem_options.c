@@ -149,6 +149,7 @@ static const struct opt table[] = {
     FLAG(var_quarry, "harden", harden),
     SIZE(var_quarry, "idle_max", idle_max),
     FLAG(var_quarry, "nothread", nothread),
+    FLAG(var_quarry, "nowatch", nowatch),
     CHOICE(var_quarry, "percpu", percpu, forms),
     OPTION(var_quarry, "physpool_size", .op_type = OPT_SIZE,
 	.op_target = &qr_clients.physpool_size, .op_max = SIZE_MAX / 8),

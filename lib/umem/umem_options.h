@@ -37,6 +37,7 @@ struct umem_options {
 	bool stats;         /* print all caches and arenas at exit */
 	bool verbose;       /* one line at start-up */
 	bool nothread;      /* maintenance by callers only */
+	bool nowatch;       /* nothing is told to Valgrind */
 	bool harden;        /* check each object at each free */
 	uint64_t percpu;    /* enum percpu_want */
 	uint64_t idle_max;  /* bytes kept idle in the heap */

@@ -385,6 +385,18 @@ umem__slab_judge(struct umem_cache *cp, uintptr_t obj)
 	return (bad);
 }
 
+/*
+ * Is an empty slab given back?  One with objects that are looked at is kept
+ * until a reap, so that there is something to look at; but a firewall is to fall
+ * at once.
+ */
+static bool
+empty_goes(const struct umem_cache *cp)
+{
+	return (cp->cache_ctl == 0 || cp->cache_slot != 0 ||
+	    (cp->cache_flags & UMF_FIREWALL) != 0);
+}
+
 /* Mark one object free; what was wrong if it could not be. */
 static enum umem_bad
 slab_put(struct umem_cache *cp, uintptr_t obj, struct qr_list *empty)
@@ -398,7 +410,7 @@ slab_put(struct umem_cache *cp, uintptr_t obj, struct qr_list *empty)
 	sl->sl_free[i / 64] |= (uint64_t)1 << (i % 64);
 	sl->sl_nfree++;
 	cp->cache_inuse--;
-	if (sl->sl_nfree == cp->cache_nchunks) {
+	if (sl->sl_nfree == cp->cache_nchunks && empty_goes(cp)) {
 		slab_leave(cp, sl);
 		qr_list_push_back(empty, &sl->sl_link);
 	} else if (sl->sl_nfree == 1 ||

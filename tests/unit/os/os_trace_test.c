@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -182,7 +183,8 @@ a_handler_is_told_from_other_code(void **state)
 	assert_false(seen);
 	assert_int_equal(sigaction(SIGUSR1, &sa, &old), 0);
 	assert_int_equal(raise(SIGUSR1), 0);
-	assert_true(seen);
+	/* Valgrind has its own way back from a handler. */
+	assert_true(seen || os_on_valgrind());
 	ask();
 	assert_false(seen);
 	assert_int_equal(sigaltstack(&ss, NULL), 0);
@@ -255,7 +257,7 @@ code_is_found_in_its_file(void **state)
 		    (uintptr_t)handler - (uintptr_t)code_is_found_in_its_file);
 		assert_memory_equal(other.om_id, om.om_id, 20);
 	}
-	assert_true(os_module_find((uintptr_t)qsort, &om));
+	assert_true(os_module_find((uintptr_t)tzset, &om));
 	assert_non_null(strstr(om.om_path, "libc"));
 }
 
