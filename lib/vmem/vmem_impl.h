@@ -307,7 +307,9 @@ struct vmem {
 	int vm_cflags;                 /* (c) VMC_* */
 	void *vm_qcache[VMEM_QCACHES]; /* (c) */
 	struct vmem__qcache_hit vm_qhit[VMEM_QCACHES]; /* (c) the same */
-	struct qr_list vm_link;                        /* (g) */
+	/* (c) qh_off, or 0, which misses, where integers are turned */
+	size_t vm_qoff[VMEM_QCACHES];
+	struct qr_list vm_link;      /* (g) */
 	uint64_t vm_id;              /* (c) 1, 2, ... in order of creation */
 	char vm_name[VMEM_NAME_MAX]; /* (c) */
 };
@@ -545,21 +547,15 @@ void vmem__qcache_free(struct vmem *vmp, uintptr_t addr, size_t size);
 static inline uintptr_t
 vmem__qcache_pop(const struct vmem *vmp, size_t size)
 {
-	size_t i = (size - 1) >> vmp->vm_qshift;
-
-	return (QR_LIKELY(vmp->vm_qhit[i].qh_shift == 0)
-		? percpu_pop(vmp->vm_qhit[i].qh_off)
-		: 0);
+	return (percpu_pop(vmp->vm_qoff[(size - 1) >> vmp->vm_qshift]));
 }
 
 /* What is odd marks the ends of a stack, and 0 means none: both are bad frees. */
 static inline bool
 vmem__qcache_push(const struct vmem *vmp, uintptr_t addr, size_t size)
 {
-	size_t i = (size - 1) >> vmp->vm_qshift;
-
-	return (QR_LIKELY(vmp->vm_qhit[i].qh_shift == 0) && (addr & 1) == 0 &&
-	    addr != 0 && percpu_push(vmp->vm_qhit[i].qh_off, addr));
+	return ((addr & 1) == 0 && addr != 0 &&
+	    percpu_push(vmp->vm_qoff[(size - 1) >> vmp->vm_qshift], addr));
 }
 
 /* About to fail or sleep: ask the caches for what they do not need. */

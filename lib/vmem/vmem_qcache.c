@@ -68,6 +68,8 @@ vmem__qcache_setup(struct vmem *vmp, size_t qcache_max, int vmflag)
 		    vmp, slab, vmflag & VM_KMFLAGS, &vmp->vm_qhit[made]);
 		if (vmp->vm_qcache[made] == NULL)
 			break;
+		if (vmp->vm_qhit[made].qh_shift == 0)
+			vmp->vm_qoff[made] = vmp->vm_qhit[made].qh_off;
 		made++;
 	}
 	vmp->vm_qcache_max = made * vmp->vm_quantum;
