@@ -204,7 +204,7 @@ threads_and_a_reader(void)
 	for (at = log_text("transaction"); at != NULL;) {
 		double ago = strtod(at + 2, NULL);
 
-		CHILD_CHECK(ago <= last + 0.05);
+		CHILD_CHECK(ago <= last + 1.0);
 		last = ago;
 		at = strstr(at + 1, "\nT-");
 		at = at == NULL ? NULL : at + 1;
