@@ -7,6 +7,7 @@
  */
 #include "support/random.h"
 #include "support/shrink.h"
+#include "support/umem_look.h"
 #include "vmem/vmem_private.h"
 
 #include <quarry/id_space.h>
@@ -525,8 +526,10 @@ main(int argc, char **argv)
 	    cmocka_unit_test(a_space_answers_random_requests_as_an_array_does),
 	};
 
-	if (getenv("QR_TEST_QUICK") != NULL)
+	if (look_quick())
 		steps = 100;
+	else if (look_shadowed())
+		steps /= 4;
 	if (argc > 1)
 		steps = strtoul(argv[1], NULL, 0);
 	if (argc > 2)

@@ -4,6 +4,7 @@
  */
 #include "support/child.h"
 #include "support/failsys.h"
+#include "support/umem_look.h"
 #include "vmem/vmem_private.h"
 
 #include <quarry/id_space.h>
@@ -208,7 +209,7 @@ do_cool(void *arg)
 static void
 fail_each(void (*fn)(void *))
 {
-	unsigned long step = getenv("QR_TEST_QUICK") != NULL ? 7 : 1;
+	unsigned long step = look_quick() ? 7 : look_shadowed() ? 3 : 1;
 
 	for (unsigned long nth = 1; nth <= 16; nth += step) {
 		struct failure once = {nth, false}, ever = {nth, true};

@@ -32,7 +32,9 @@ static char path[64];
 static unsigned
 rounds(void)
 {
-	return (look_quick() || look_shadowed() ? ROUNDS / 20 : ROUNDS);
+	return (look_quick()      ? ROUNDS / 20
+		: look_shadowed() ? ROUNDS / 4
+				  : ROUNDS);
 }
 
 static void
