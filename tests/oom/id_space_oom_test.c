@@ -23,7 +23,7 @@
 
 #include <cmocka.h>
 
-enum { N = 12000, CHUNK = 256 * 1024 };
+enum { N = 12000, WORDS_OF_SMALL_LEAF = 4 };
 
 #define NO_ID ((id_t)-1)
 
@@ -276,13 +276,21 @@ waits(id_space_t *s)
 	return (st.waits);
 }
 
-/* Far apart, so that each needs memory; until there is none. */
+/*
+ * Far apart, so that each needs memory; until there is none.  The lowest one
+ * that is available is in a word that is there, the next one is not.
+ */
 static void
 use_all_memory(id_space_t *s)
 {
+	for (id_t id = 0; id < WORDS_OF_SMALL_LEAF * 64; id++)
+		CHILD_CHECK(id_alloc(s) == id);
+	id_free(s, 5);
 	failsys_from(FAILSYS_MMAP, 1, ENOMEM);
 	for (id_t id = 1 << 20; id_alloc_specific(s, id) == id;)
 		id += 5000;
+	for (id_t id = 1 << 12; id_alloc_specific(s, id) == id;)
+		id += 64;
 }
 
 static void
@@ -290,12 +298,14 @@ do_sleep(void *arg)
 {
 	id_space_t *s = make("short");
 	struct sleeper first = {.s = s}, second = {.s = s};
+	id_t next = WORDS_OF_SMALL_LEAF * 64;
 
 	(void)arg;
 	failsys_reset();
 	use_all_memory(s);
-	/* Next fit goes on where there is no path yet. */
 	CHILD_CHECK(id_alloc_nosleep(s) == NO_ID);
+	CHILD_CHECK(id_allocff_nosleep(s) == 5);
+	id_free(s, 5);
 	CHILD_CHECK(
 	    pthread_create(&first.thread, NULL, sleeper_main, &first) == 0);
 	while (waits(s) < 1)
@@ -304,11 +314,14 @@ do_sleep(void *arg)
 	    pthread_create(&second.thread, NULL, sleeper_main, &second) == 0);
 	while (waits(s) < 2)
 		(void)usleep(1000);
-	CHILD_CHECK(id_alloc_nosleep(s) == NO_ID);
-	failsys_reset();
+	/* It could be had, but others were first. */
+	CHILD_CHECK(id_allocff_nosleep(s) == NO_ID);
+	(void)usleep(20000);
+	failsys_reset(); /* and nobody tells them */
 	CHILD_CHECK(pthread_join(first.thread, NULL) == 0);
 	CHILD_CHECK(pthread_join(second.thread, NULL) == 0);
-	CHILD_CHECK(first.got == 0 && second.got == 1);
+	CHILD_CHECK(first.got == next && second.got == next + 1);
+	CHILD_CHECK(id_allocff_nosleep(s) == 5);
 }
 
 static void

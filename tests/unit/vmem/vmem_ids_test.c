@@ -365,15 +365,18 @@ a_new_cooldown_counts_for_who_waits_already(void **state)
 {
 	id_space_t *s = make(0, 1);
 	struct sleeper sl;
+	uint64_t freed;
 	(void)state;
 
 	assert_int_equal(id_space_set_cooldown(s, UINT_MAX), 0);
 	assert_int_equal(id_alloc(s), 0);
+	freed = os_now();
 	id_free(s, 0);
 	sleeper_start(&sl, s, id_alloc);
-	(void)usleep(20000);
-	assert_int_equal(id_space_set_cooldown(s, 25), 0);
+	/* It is not over yet, so that the one who waits must be told. */
+	assert_int_equal(id_space_set_cooldown(s, 300), 0);
 	assert_int_equal(sleeper_join(&sl), 0);
+	assert_true(os_now() - freed >= 300 * MS);
 	id_free(s, 0);
 	finish(s);
 }
