@@ -24,7 +24,7 @@ static struct {
 } lib;
 
 static vmem_t *arena;
-static umem_cache_t *cache;
+static umem_cache_t *caches[QUANTA_MAX]; /* one for each size of the rows */
 static __typeof__(vmem_free) *give;
 
 static void *
@@ -113,25 +113,25 @@ cache_create(const char *path, size_t quanta, bool qcache)
 	(void)quanta;
 	(void)qcache;
 	lib_open(path);
-	cache =
-	    lib.cache_create("bench", 64, 0, NULL, NULL, NULL, NULL, NULL, 0);
-	if (cache == NULL)
-		bench_die("umem_cache_create");
+	for (size_t i = 0; i < QUANTA_MAX; i++) {
+		caches[i] = lib.cache_create("bench", QUANTUM * (i + 1), 0,
+		    NULL, NULL, NULL, NULL, NULL, UMC_NOTOUCH);
+		if (caches[i] == NULL)
+			bench_die("umem_cache_create");
+	}
 }
 
 static uintptr_t
 cache_alloc(size_t size, int flags)
 {
-	(void)size;
 	(void)flags;
-	return ((uintptr_t)lib.cache_alloc(cache, 0));
+	return ((uintptr_t)lib.cache_alloc(caches[(size - 1) / QUANTUM], 0));
 }
 
 static void
 cache_free(uintptr_t addr, size_t size)
 {
-	(void)size;
-	lib.cache_free(cache, (void *)addr);
+	lib.cache_free(caches[(size - 1) / QUANTUM], (void *)addr);
 }
 
 const struct engine engine_cache = {.e_name = "cache",
