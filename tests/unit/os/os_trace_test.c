@@ -178,6 +178,9 @@ a_handler_is_told_from_other_code(void **state)
 	stack_t ss = {.ss_sp = malloc(ALT_STACK), .ss_size = ALT_STACK};
 	(void)state;
 
+	/* A sanitizer runs handlers when it suits it, in a frame of its own. */
+	if (look_shadowed())
+		skip();
 	os_trace_signals();
 	ask();
 	assert_false(seen);
