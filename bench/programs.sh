@@ -117,7 +117,7 @@ bench_one() {
 }
 
 inputs() {
-	local kind row
+	local kind row server
 	need python3=/usr/bin/python3
 	for row in $(bench_rows | awk -v only="$only" '$1 ~ only { print $1 }'); do
 		# shellcheck disable=SC2046
@@ -127,8 +127,10 @@ inputs() {
 		python3 "$demo/generate.py" $kind >"$work/in.$kind"
 	done
 	python3 "$programs/pigeons.py" 8 >"$work/in.smt2"
-	ln -sf "$(command -v redis-server || command -v redis-check-rdb || :)" \
-		"$work/redis-server"
+	# One program under several names, which not every package brings.
+	if server=$(command -v redis-server || command -v redis-check-rdb); then
+		ln -sf "$server" "$work/redis-server"
+	fi
 	cat >"$work/nginx.conf" <<-END
 		daemon off;
 		worker_processes 2;
