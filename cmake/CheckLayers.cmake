@@ -3,12 +3,14 @@
 #   cmake -DROOT=<source tree> -P CheckLayers.cmake
 #
 # Floors, lowest first; an include names a file of its own floor or of a lower
-# one.  "clients" are the files of lib/ itself: they stand on public headers,
-# locks and formatting, and see neither caches nor arenas from inside.
+# one.  "clients" are the rooms mtype, contig and mpipe and the files of lib/
+# itself: they stand on public headers, locks and formatting, and see neither
+# caches nor arenas from inside.
 cmake_minimum_required(VERSION 3.25)
 
 set(floors base os meta vmem umem clients malloc)
 set(closed_to_clients meta vmem umem)
+set(rooms_of_clients mtype contig mpipe)
 
 # Where what a public header declares is defined.
 set(floor_of_quarry/vmem.h vmem)
@@ -16,6 +18,14 @@ set(floor_of_quarry/id_space.h vmem)
 set(floor_of_quarry/umem.h umem)
 set(floor_of_quarry/quarry.h vmem)
 set(floor_of_other clients)
+
+# floor_of_folder(<result> <folder of lib/>)
+function(floor_of_folder result folder)
+	if(folder IN_LIST rooms_of_clients)
+		set(folder clients)
+	endif()
+	set(${result} ${folder} PARENT_SCOPE)
+endfunction()
 
 # floor_of_include(<result> <text between include and the end of the name>)
 function(floor_of_include result name)
@@ -26,7 +36,7 @@ function(floor_of_include result name)
 			set(floor ${floor_of_other})
 		endif()
 	elseif(name MATCHES "^\"([a-z]+)/[^/]*$")
-		set(floor ${CMAKE_MATCH_1})
+		floor_of_folder(floor ${CMAKE_MATCH_1})
 	elseif(name MATCHES "^\"")
 		set(floor clients)
 	endif()
@@ -38,7 +48,7 @@ file(GLOB_RECURSE files RELATIVE ${ROOT}/lib ${ROOT}/lib/*.c ${ROOT}/lib/*.h)
 foreach(file ${files})
 	set(floor clients)
 	if(file MATCHES "^([^/]+)/")
-		set(floor ${CMAKE_MATCH_1})
+		floor_of_folder(floor ${CMAKE_MATCH_1})
 	endif()
 	list(FIND floors ${floor} rank)
 	if(rank EQUAL -1)

@@ -4,8 +4,8 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "mpipe_impl.h"
-#include "physpool_impl.h"
+#include "contig/physpool_impl.h"
+#include "mpipe/mpipe_impl.h"
 
 #include "base/clients.h"
 #include "base/picture.h"

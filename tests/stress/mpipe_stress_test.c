@@ -5,7 +5,7 @@
  */
 #define _GNU_SOURCE 1 /* pthread_tryjoin_np */
 
-#include "unit/mpipe_test.h"
+#include "unit/mpipe/mpipe_test.h"
 
 #include "support/umem_look.h"
 

@@ -4,7 +4,7 @@
  */
 #define _GNU_SOURCE 1 /* memfd_create */
 
-#include "unit/contig_test.h"
+#include "unit/contig/contig_test.h"
 
 #include "support/failsys.h"
 #include "support/json.h"

@@ -1,0 +1,260 @@
+/*
+ * mpipe_queue.c - who gets a buffer: free ones, new ones, and those who wait.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "mpipe/mpipe_impl.h"
+
+#include "base/panic.h"
+#include "os/os.h"
+
+#include <errno.h>
+
+/* ---- records ---- */
+
+/* The lock is held by all callers of what follows. */
+void
+mpipe__note_grown(struct mpipe *mp)
+{
+	const struct malloc_pipe *p = mp->mp_pipe;
+
+	atomic_store_explicit(
+	    &mp->mp_grown, p->total_count > p->ary_count, memory_order_relaxed);
+}
+
+void
+mpipe__attach(struct mpipe *mp, struct mpipe_rec *rec)
+{
+	mpipe__table_insert(mp, rec);
+	mpipe__note_grown(mp);
+}
+
+void
+mpipe__detach(struct mpipe *mp, struct mpipe_rec *rec)
+{
+	mpipe__table_remove(mp, rec);
+	mp->mp_stats.allocs += (atomic_load(&rec->r_uses) + 1) / 2;
+	mp->mp_pipe->total_count--;
+	mp->mp_leaving++;
+	mpipe__note_grown(mp);
+}
+
+/* ---- waiters ---- */
+
+struct mpipe_waiter *
+mpipe__oldest(struct mpipe *mp)
+{
+	return (qr_list_empty(&mp->mp_queue)
+		? NULL
+		: QR_LIST_FIRST(&mp->mp_queue, struct mpipe_waiter, w_link));
+}
+
+void
+mpipe__enqueue(struct mpipe *mp, struct mpipe_waiter *w, bool armed)
+{
+	QR_ASSERT(mp->mp_free == NULL && !mp->mp_open && !mp->mp_closing);
+	w->w_mp = mp;
+	w->w_armed = armed && qr_list_empty(&mp->mp_queue);
+	w->w_since = os_now();
+	mp->mp_stats.sleeps++;
+	mp->mp_care = true;
+	qr_list_push_back(&mp->mp_queue, &w->w_link);
+}
+
+static void
+grant(struct mpipe *mp, struct mpipe_waiter *w, struct mpipe_rec *rec)
+{
+	uint64_t waited = os_now() - w->w_since;
+
+	mp->mp_stats.wait_ns += waited;
+	if (waited > mp->mp_stats.wait_ns_max)
+		mp->mp_stats.wait_ns_max = waited;
+	mp->mp_misses++;
+	w->w_rec = rec;
+	qr_list_remove(&w->w_link);
+	qr_list_push_back(
+	    w->w_kind == MPIPE_THREAD ? &mp->mp_granted : &mp->mp_ready,
+	    &w->w_link);
+}
+
+struct mpipe_rec *
+mpipe__give(struct mpipe *mp, struct mpipe_rec *rec)
+{
+	struct mpipe_waiter *w = mpipe__oldest(mp);
+	const struct malloc_pipe *p = mp->mp_pipe;
+
+	mp->mp_short = false;
+	if (QR_UNLIKELY(w != NULL)) {
+		grant(mp, w, rec);
+		return (NULL);
+	}
+	if (QR_LIKELY(p->free_count < p->ary_count)) {
+		mpipe__free_push(mp, rec);
+		return (NULL);
+	}
+	mp->mp_stats.overflow_frees++;
+	mpipe__detach(mp, rec);
+	return (rec);
+}
+
+/* ---- taking and growing ---- */
+
+int
+mpipe__grow(struct mpipe *mp, struct mpipe_rec **recp)
+{
+	struct mpipe_rec *rec = mpipe__spare_pop(mp);
+	struct mpipe_table *larger = NULL;
+	size_t want = (size_t)++mp->mp_pipe->total_count;
+	bool fits = mpipe__table_fits(mp, want);
+	int error = 0;
+
+	mp->mp_growing++;
+	mpipe__exit(mp);
+	if (!fits)
+		larger = mpipe__table_make(2 * want);
+	error = !fits && larger == NULL ? ENOMEM : mpipe__make(mp, &rec);
+	mpipe__enter(mp);
+	mp->mp_growing--;
+	if (larger != NULL && !mpipe__table_fits(mp, want)) {
+		mpipe__table_set(mp, larger);
+		larger = NULL;
+	}
+	if (error == 0) {
+		mpipe__attach(mp, rec);
+		mp->mp_stats.growths++;
+		mpipe__note_outstanding(mp);
+		*recp = rec;
+	} else {
+		if (rec != NULL)
+			mpipe__spare_push(mp, rec);
+		mp->mp_pipe->total_count--;
+		mp->mp_stats.grow_failures++;
+		mp->mp_short = true;
+	}
+	if (mp->mp_exiting)
+		qr_cond_broadcast(&mp->mp_cond);
+	if (larger != NULL)
+		mpipe__table_free(larger);
+	return (error);
+}
+
+/*
+ * A new buffer is the oldest waiter's before it is ours; so each round but the
+ * last serves one of those who were there before.
+ */
+struct mpipe_rec *
+mpipe__take(struct mpipe *mp, int *error)
+{
+	bool may_grow = true;
+	struct mpipe_rec *rec;
+
+	*error = EAGAIN;
+	for (;;) {
+		if (QR_UNLIKELY(mp->mp_exiting)) {
+			*error = ESHUTDOWN;
+			return (NULL);
+		}
+		rec = mpipe__free_pop(mp);
+		if (QR_LIKELY(rec != NULL)) {
+			mpipe__note_outstanding(mp);
+			return (rec);
+		}
+		rec = mpipe__gift(mp);
+		if (rec != NULL)
+			return (rec);
+		if (mpipe__front_close(mp))
+			continue;
+		if (!may_grow ||
+		    mp->mp_pipe->total_count >= mp->mp_pipe->max_count)
+			return (NULL);
+		*error = mpipe__grow(mp, &rec);
+		may_grow = *error == 0;
+		if (!may_grow)
+			continue;
+		if (mpipe__oldest(mp) == NULL) {
+			mp->mp_misses++;
+			return (rec);
+		}
+		(void)mpipe__give(mp, rec);
+		*error = EAGAIN;
+	}
+}
+
+/* ---- leaving ---- */
+
+/*
+ * The oldest waiter has to be one that tries to grow, if that is possible.
+ * Returns what to wake.
+ */
+static _Atomic uint32_t *
+poke(struct mpipe *mp, bool *helper)
+{
+	struct mpipe_waiter *w = mpipe__oldest(mp);
+
+	if (w == NULL || w->w_armed ||
+	    mp->mp_pipe->total_count >= mp->mp_pipe->max_count)
+		return (NULL);
+	w->w_armed = true;
+	if (w->w_kind != MPIPE_THREAD) {
+		*helper = true;
+		return (NULL);
+	}
+	atomic_store(&w->w_word, MPIPE_POKED);
+	return (&w->w_word);
+}
+
+/*
+ * Threads were taken off the queue under the lock, so the list is ours.  Each
+ * may be gone as soon as its word is written; waking at its address then is
+ * a wake-up for nothing.
+ */
+static void
+wake_all(struct qr_list *granted)
+{
+	while (!qr_list_empty(granted)) {
+		struct mpipe_waiter *w =
+		    QR_LIST_FIRST(granted, struct mpipe_waiter, w_link);
+
+		qr_list_remove(&w->w_link);
+		atomic_store_explicit(
+		    &w->w_word, MPIPE_GRANTED, memory_order_release);
+		os_unpark(&w->w_word, 1);
+	}
+}
+
+static void
+list_move(struct qr_list *to, struct qr_list *from)
+{
+	qr_list_init(to);
+	if (qr_list_empty(from))
+		return;
+	*to = *from;
+	to->next->prev = to;
+	to->prev->next = to;
+	qr_list_init(from);
+}
+
+void
+mpipe__exit_slow(struct mpipe *mp)
+{
+	struct qr_list granted;
+	_Atomic uint32_t *poked;
+	bool helper, watchers;
+
+	list_move(&granted, &mp->mp_granted);
+	mpipe__event_publish(mp);
+	helper = !qr_list_empty(&mp->mp_ready);
+	poked = poke(mp, &helper);
+	watchers = mp->mp_watchers > 0 && mp->mp_free != NULL;
+	mp->mp_care = !qr_list_empty(&mp->mp_queue) || helper ||
+	    mp->mp_watchers > 0 || mp->mp_eventfd >= 0 ||
+	    !qr_list_empty(&mp->mp_granted);
+	qr_mutex_exit(&mp->mp_lock);
+	wake_all(&granted);
+	if (poked != NULL)
+		os_unpark(poked, 1);
+	if (helper)
+		qr_cond_signal(&mp->mp_work);
+	if (watchers)
+		qr_cond_broadcast(&mp->mp_cond);
+}

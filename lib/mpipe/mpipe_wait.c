@@ -1,0 +1,255 @@
+/*
+ * mpipe_wait.c - threads that wait for a buffer.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "mpipe/mpipe_impl.h"
+
+#include "base/bits.h"
+#include "os/os.h"
+
+#include <errno.h>
+
+enum { NS_PER_S = 1000000000 };
+
+/* How patient a request is. */
+struct patience {
+	uint64_t pa_until; /* of CLOCK_MONOTONIC; UINT64_MAX: for ever */
+	bool pa_intr;      /* a signal handler ends it */
+};
+
+struct timespec
+mpipe__timespec(uint64_t ns)
+{
+	return (
+	    (struct timespec){(time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S)});
+}
+
+/* A malformed deadline has passed. */
+static uint64_t
+ns_of(const struct timespec *ts)
+{
+	if (ts->tv_sec < 0 || ts->tv_nsec < 0 || ts->tv_nsec >= NS_PER_S)
+		return (0);
+	if ((uint64_t)ts->tv_sec >= UINT64_MAX / NS_PER_S / 2)
+		return (UINT64_MAX);
+	return ((uint64_t)ts->tv_sec * NS_PER_S + (uint64_t)ts->tv_nsec);
+}
+
+/* ---- sleeping ---- */
+
+/*
+ * Sleep until poked, granted, `until`, or a signal handler has run.  There is
+ * always a deadline: the kernel then never restarts the call after a handler,
+ * whatever SA_RESTART says.
+ */
+static int
+doze(struct mpipe_waiter *w, uint64_t until)
+{
+	struct timespec deadline =
+	    mpipe__timespec(qr_min(until, (uint64_t)INT32_MAX * NS_PER_S));
+
+	return (os_park(&w->w_word, MPIPE_ASLEEP, &deadline));
+}
+
+/*
+ * It has been given a buffer: wait until who gave it has left.  The lock is
+ * not held.
+ */
+static struct mpipe_rec *
+receive(struct mpipe_waiter *w)
+{
+	uint32_t word;
+
+	while ((word = atomic_load_explicit(
+		    &w->w_word, memory_order_acquire)) != MPIPE_GRANTED)
+		(void)os_park(&w->w_word, word, NULL);
+	return (w->w_rec);
+}
+
+/*
+ * The thread was cancelled in its sleep.  The oldest waiter may be another one
+ * now, and a buffer that was given in this moment is the next one's.
+ */
+static void
+abandon(void *arg)
+{
+	struct mpipe_waiter *w = arg;
+	struct mpipe *mp = w->w_mp;
+	struct mpipe_rec *surplus;
+	bool granted;
+
+	mpipe__enter(mp);
+	granted = w->w_rec != NULL;
+	if (!granted)
+		qr_list_remove(&w->w_link);
+	mpipe__exit(mp);
+	if (!granted)
+		return;
+	(void)receive(w);
+	mpipe__enter(mp);
+	mp->mp_misses--;
+	surplus = mpipe__give(mp, w->w_rec);
+	mpipe__exit(mp);
+	if (surplus != NULL)
+		mpipe__unmake(mp, surplus);
+}
+
+/* Nothing but the system call happens while the thread can be cancelled. */
+static int
+doze_cancellably(struct mpipe_waiter *w, uint64_t until)
+{
+	int error, type;
+
+	pthread_cleanup_push(abandon, w);
+	(void)pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
+	error = doze(w, until);
+	(void)pthread_setcanceltype(type, &type);
+	pthread_cleanup_pop(0);
+	return (error);
+}
+
+/* ---- waiting ---- */
+
+/*
+ * The oldest waiter, and there may be more buffers than there are: try.  What
+ * comes of it may be ours.  The lock is held, and dropped meanwhile.
+ */
+static void
+retry(struct mpipe *mp, struct mpipe_waiter *w, uint64_t *pause, uint64_t *next)
+{
+	struct mpipe_rec *rec;
+
+	if (mpipe__oldest(mp) == w && !mp->mp_exiting &&
+	    mp->mp_pipe->total_count < mp->mp_pipe->max_count &&
+	    mpipe__grow(mp, &rec) == 0)
+		(void)mpipe__give(mp, rec);
+	*next = os_now() + *pause;
+	*pause = qr_min(*pause * 2, MPIPE_RETRY_MAX_NS);
+}
+
+/*
+ * Why a waiter that has no buffer gives up, or 0: not yet.  The lock is held.
+ */
+static int
+give_up(struct mpipe_waiter *w, const struct patience *pa, int slept)
+{
+	if (w->w_rec != NULL)
+		return (0);
+	if (pa->pa_intr && slept == EINTR)
+		return (EINTR);
+	return (pa->pa_until <= os_now() ? ETIMEDOUT : 0);
+}
+
+/* Stand in line, lock held, until there is a buffer; the lock is released. */
+static struct mpipe_rec *
+stand_in_line(struct mpipe *mp, const struct patience *pa, bool armed)
+{
+	struct mpipe_waiter w = {.w_kind = MPIPE_THREAD};
+	bool cancel = (mp->mp_flags & MPF_CANCEL) != 0;
+	uint64_t pause = MPIPE_RETRY_MIN_NS;
+	uint64_t next = os_now() + pause;
+	int error = 0;
+
+	mpipe__enqueue(mp, &w, armed);
+	do {
+		bool may_retry = w.w_armed;
+		uint64_t until =
+		    may_retry ? qr_min(next, pa->pa_until) : pa->pa_until;
+		int slept;
+
+		mpipe__exit(mp);
+		slept = cancel ? doze_cancellably(&w, until) : doze(&w, until);
+		if (atomic_load_explicit(&w.w_word, memory_order_acquire) ==
+		    MPIPE_GRANTED)
+			return (w.w_rec);
+		mpipe__enter(mp);
+		if (w.w_rec == NULL &&
+		    (atomic_exchange(&w.w_word, MPIPE_ASLEEP) == MPIPE_POKED ||
+			(may_retry && next <= os_now())))
+			retry(mp, &w, &pause, &next);
+		error = give_up(&w, pa, slept);
+	} while (w.w_rec == NULL && error == 0);
+	if (w.w_rec == NULL)
+		qr_list_remove(&w.w_link);
+	mpipe__exit(mp);
+	if (w.w_rec != NULL)
+		return (receive(&w));
+	errno = error;
+	return (NULL);
+}
+
+static void *
+alloc_wait(malloc_pipe_t pipe, const struct patience *pa, const char *who)
+{
+	struct mpipe *mp = mpipe__of(pipe, who);
+	struct mpipe_here here;
+	struct mpipe_rec *rec;
+	int error;
+
+	if (QR_UNLIKELY(mp == NULL))
+		return (NULL);
+	rec = mpipe__front_pop(mp, &here);
+	if (rec != NULL)
+		return (mpipe__out(rec));
+	mpipe__enter(mp);
+	mpipe__front_prepare(mp);
+	rec = mpipe__take(mp, &error);
+	if (rec != NULL) {
+		mpipe__front_after(mp, &here, false);
+		mpipe__exit(mp);
+	} else if (pa->pa_until <= os_now() || mp->mp_exiting) {
+		error = mp->mp_exiting ? ESHUTDOWN : ETIMEDOUT;
+		mpipe__exit(mp);
+		errno = error;
+	} else {
+		rec = stand_in_line(mp, pa, error != EAGAIN);
+	}
+	return (rec == NULL ? NULL : mpipe__out(rec));
+}
+
+void *
+mpipe_alloc_waitok(malloc_pipe_t pipe)
+{
+	struct patience pa = {UINT64_MAX, false};
+
+	return (alloc_wait(pipe, &pa, "mpipe_alloc_waitok"));
+}
+
+void *
+mpipe_alloc_timed(malloc_pipe_t pipe, const struct timespec *deadline)
+{
+	struct patience pa = {
+	    deadline == NULL ? UINT64_MAX : ns_of(deadline), false};
+
+	return (alloc_wait(pipe, &pa, "mpipe_alloc_timed"));
+}
+
+void *
+mpipe_alloc_intr(malloc_pipe_t pipe)
+{
+	struct patience pa = {UINT64_MAX, true};
+
+	return (alloc_wait(pipe, &pa, "mpipe_alloc_intr"));
+}
+
+void
+mpipe_wait(malloc_pipe_t pipe)
+{
+	struct mpipe *mp = mpipe__of(pipe, "mpipe_wait");
+
+	if (mp == NULL)
+		return;
+	mpipe__enter(mp);
+	while (!mp->mp_exiting && mp->mp_free == NULL) {
+		if (mpipe__front_close(mp))
+			continue;
+		mp->mp_watchers++;
+		mp->mp_care = true;
+		qr_cond_wait(&mp->mp_cond, &mp->mp_lock);
+		mp->mp_watchers--;
+	}
+	if (mp->mp_exiting)
+		qr_cond_broadcast(&mp->mp_cond);
+	mpipe__exit(mp);
+}

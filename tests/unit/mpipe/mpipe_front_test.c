@@ -1,0 +1,332 @@
+/*
+ * mpipe_front_test.c - what CPUs keep at hand is never out of reach.
+ */
+#define _GNU_SOURCE 1 /* sched_setaffinity */
+
+#include "unit/mpipe/mpipe_test.h"
+
+#include "mpipe/mpipe_impl.h"
+#include "os/percpu.h"
+
+enum { NNOM = 64, WARM = 1000 };
+
+/* A thread on a CPU of its own; with one CPU, on that one. */
+static void
+pin(int nth)
+{
+	static cpu_set_t all;
+	static int cpu[2] = {-1, -1};
+	cpu_set_t one;
+
+	if (cpu[0] < 0) {
+		assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+		for (int i = 0, n = 0; i < CPU_SETSIZE && n < 2; i++) {
+			if (CPU_ISSET(i, &all))
+				cpu[n++] = i;
+		}
+	}
+	CPU_ZERO(&one);
+	CPU_SET(cpu[nth] < 0 ? cpu[0] : cpu[nth], &one);
+	(void)sched_setaffinity(0, sizeof(one), nth < 0 ? &all : &one);
+}
+
+static bool
+is_open(struct malloc_pipe *p)
+{
+	bool open;
+
+	mpipe__enter(p->handle);
+	open = p->handle->mp_open;
+	mpipe__exit(p->handle);
+	return (open);
+}
+
+/* Use it for a while; the process has had several threads. */
+static void
+warm(struct malloc_pipe *p)
+{
+	for (int i = 0; i < WARM; i++)
+		mpipe_free(p, mpipe_alloc_nowait(p));
+}
+
+/*
+ * Use it until it is open, which it is the later the more often it had to be
+ * closed early: a thread that is moved to another CPU takes nothing along.
+ */
+static void
+heat(struct malloc_pipe *p)
+{
+	int64_t end = now_ns() + PATIENCE_S * NS_PER_S;
+
+	do
+		warm(p);
+	while (percpu__restartable && !is_open(p) && now_ns() < end);
+}
+
+static void *
+nothing(void *arg)
+{
+	return (arg);
+}
+
+static int
+setup(void **state)
+{
+	pthread_t thread;
+	(void)state;
+
+	return (pthread_create(&thread, NULL, nothing, NULL) != 0 ||
+	    pthread_join(thread, NULL) != 0);
+}
+
+struct hoard {
+	struct malloc_pipe *pipe;
+	_Atomic bool there, leave;
+	pthread_t thread;
+};
+
+static void
+take_and_free(struct malloc_pipe *p, int n)
+{
+	void *b[NNOM];
+
+	for (int i = 0; i < n; i++)
+		b[i] = mpipe_alloc_nowait(p);
+	for (int i = 0; i < n; i++)
+		mpipe_free(p, b[i]);
+}
+
+/* Some buffers are on the stacks of CPUs. */
+static bool
+has_hoard(struct malloc_pipe *p)
+{
+	return (is_open(p) && p->free_count < NNOM);
+}
+
+/*
+ * Takes all, frees all, and idles on a CPU of its own, with some of them on its
+ * stack.
+ */
+static void *
+hoard_main(void *arg)
+{
+	struct hoard *h = arg;
+	int64_t end = now_ns() + PATIENCE_S * NS_PER_S;
+
+	pin(1);
+	heat(h->pipe);
+	take_and_free(h->pipe, NNOM);
+	do {
+		heat(h->pipe);
+		take_and_free(h->pipe, NNOM / 2);
+	} while (percpu__restartable && !has_hoard(h->pipe) && now_ns() < end);
+	h->there = true;
+	while (!h->leave)
+		(void)usleep(1000);
+	return (NULL);
+}
+
+static void
+hoard_start(struct hoard *h, struct malloc_pipe *p)
+{
+	*h = (struct hoard){.pipe = p};
+	pin(0);
+	assert_int_equal(
+	    mpipe_tryinit(p, M_PIPE, 64, NNOM, 0, 0, NULL, NULL, NULL), 0);
+	assert_int_equal(pthread_create(&h->thread, NULL, hoard_main, h), 0);
+	EVENTUALLY(h->there);
+}
+
+static void
+hoard_stop(struct hoard *h)
+{
+	h->leave = true;
+	assert_int_equal(pthread_join(h->thread, NULL), 0);
+	mpipe_done(h->pipe);
+	pin(-1);
+}
+
+static void
+t21_buffers_on_the_stack_of_an_idle_cpu_are_found(void **state)
+{
+	struct malloc_pipe p;
+	struct hoard h;
+	void *b[NNOM];
+	(void)state;
+
+	hoard_start(&h, &p);
+	/* Else nothing is proved here. */
+	assert_true(has_hoard(&p) || !percpu__restartable);
+	for (int i = 0; i < NNOM; i++)
+		assert_non_null(b[i] = mpipe_alloc_nowait(&p));
+	assert_null(mpipe_alloc_nowait(&p));
+	COUNTS(&p, 0, NNOM);
+	for (int i = 0; i < NNOM; i++)
+		mpipe_free(&p, b[i]);
+	hoard_stop(&h);
+}
+
+static void
+t33_what_a_thread_that_exited_had_at_hand_is_found(void **state)
+{
+	struct malloc_pipe p;
+	struct hoard h;
+	void *b[NNOM];
+	(void)state;
+
+	hoard_start(&h, &p);
+	h.leave = true;
+	assert_int_equal(pthread_join(h.thread, NULL), 0);
+	for (int i = 0; i < NNOM; i++)
+		assert_non_null(b[i] = mpipe_alloc_nowait(&p));
+	for (int i = 0; i < NNOM; i++)
+		mpipe_free(&p, b[i]);
+	mpipe_done(&p);
+	pin(-1);
+}
+
+static void
+statistics_are_exact_and_collect_what_cpus_have(void **state)
+{
+	struct mpipe_stats st;
+	struct malloc_pipe p;
+	struct hoard h;
+	(void)state;
+
+	hoard_start(&h, &p);
+	st = pipe_stats(&p);
+	assert_int_equal(st.hits, st.allocs);
+	COUNTS(&p, NNOM, NNOM);
+	mpipe_free(&p, mpipe_alloc_nowait(&p));
+	assert_int_equal(pipe_stats(&p).allocs, st.allocs + 1);
+	hoard_stop(&h);
+}
+
+static void
+done_finds_what_cpus_have(void **state)
+{
+	struct malloc_pipe p;
+	struct hoard h;
+	(void)state;
+
+	hoard_start(&h, &p);
+	hoard_stop(&h);
+	assert_int_equal(stats_of(M_PIPE).inuse, 0);
+}
+
+/* A free on the stack of a CPU would not be seen by who waits. */
+static void
+a_free_on_another_cpu_serves_a_waiter(void **state)
+{
+	struct waiter w = {0};
+	struct malloc_pipe p;
+	struct hoard h;
+	void *b[NNOM];
+	(void)state;
+
+	hoard_start(&h, &p);
+	heat(&p);
+	for (int i = 0; i < NNOM; i++)
+		assert_non_null(b[i] = mpipe_alloc_nowait(&p));
+	w.pipe = &p;
+	waiter_start(&w);
+	pin(1);
+	mpipe_free(&p, b[0]);
+	b[0] = waiter_join(&w);
+	for (int i = 0; i < NNOM; i++)
+		mpipe_free(&p, b[i]);
+	hoard_stop(&h);
+}
+
+static void
+a_waiter_and_an_eventfd_close_an_open_pipe(void **state)
+{
+	struct malloc_pipe p;
+	struct hoard h;
+	(void)state;
+
+	hoard_start(&h, &p);
+	heat(&p);
+	assert_true(is_open(&p) || !percpu__restartable);
+	mpipe_wait(&p);
+	assert_true(mpipe_eventfd(&p) >= 0);
+	assert_false(is_open(&p));
+	warm(&p);
+	assert_false(is_open(&p));
+	COUNTS(&p, NNOM, NNOM);
+	hoard_stop(&h);
+}
+
+static void
+an_open_pipe_is_resized_and_grows(void **state)
+{
+	struct malloc_pipe p;
+	struct hoard h;
+	void *b[NNOM + 3];
+	(void)state;
+
+	hoard_start(&h, &p);
+	heat(&p);
+	assert_int_equal(mpipe_resize(&p, NNOM, NNOM + 3), 0);
+	heat(&p);
+	for (int i = 0; i < NNOM + 3; i++)
+		assert_non_null(b[i] = mpipe_alloc_nowait(&p));
+	assert_null(mpipe_alloc_nowait(&p));
+	assert_int_equal(pipe_stats(&p).growths, 3);
+	for (int i = 0; i < NNOM + 3; i++)
+		mpipe_free(&p, b[i]);
+	COUNTS(&p, NNOM, NNOM);
+	heat(&p);
+	assert_int_equal(mpipe_resize(&p, 1, 1), 0);
+	COUNTS(&p, 1, 1);
+	hoard_stop(&h);
+}
+
+static void
+t30_bad_frees_are_found_when_the_lock_is_not_taken(void **state)
+{
+	struct malloc_pipe p;
+	struct hoard h;
+	void *a, *b;
+	(void)state;
+
+	hoard_start(&h, &p);
+	heat(&p);
+	a = mpipe_alloc_nowait(&p);
+	b = mpipe_alloc_nowait(&p);
+	mpipe_free(&p, a);
+	mpipe_free(&p, b);
+	panic_catch();
+	mpipe_free(&p, a);
+	PANIC_EXPECT(
+	    "mpipe_free(%p, %p): freed twice, type pipe", (void *)&p, a);
+	panic_catch();
+	mpipe_free(&p, b);
+	PANIC_EXPECT(
+	    "mpipe_free(%p, %p): freed twice, type pipe", (void *)&p, b);
+	panic_catch();
+	mpipe_free(&p, &p);
+	PANIC_EXPECT("mpipe_free(%p, %p): not a buffer of this pipe, of type "
+		     "pipe",
+	    (void *)&p, (void *)&p);
+	hoard_stop(&h);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(t21_buffers_on_the_stack_of_an_idle_cpu_are_found),
+	    cmocka_unit_test(
+		t33_what_a_thread_that_exited_had_at_hand_is_found),
+	    cmocka_unit_test(statistics_are_exact_and_collect_what_cpus_have),
+	    cmocka_unit_test(done_finds_what_cpus_have),
+	    cmocka_unit_test(a_free_on_another_cpu_serves_a_waiter),
+	    cmocka_unit_test(a_waiter_and_an_eventfd_close_an_open_pipe),
+	    cmocka_unit_test(an_open_pipe_is_resized_and_grows),
+	    cmocka_unit_test(
+		t30_bad_frees_are_found_when_the_lock_is_not_taken),
+	};
+
+	return (cmocka_run_group_tests(tests, setup, NULL));
+}

@@ -1,0 +1,661 @@
+/*
+ * mpipe_wait_test.c - who waits, and what ends it.
+ */
+#define _GNU_SOURCE 1 /* gettid */
+
+#include "unit/mpipe/mpipe_test.h"
+
+#include "support/failsys.h"
+
+#include <linux/futex.h>
+#include <signal.h>
+#include <sys/syscall.h>
+
+static void
+waiters_are_served_in_the_order_of_arrival(void **state)
+{
+	enum { N = 8 };
+	struct waiter w[N] = {0};
+	struct malloc_pipe p;
+	_Atomic int served = 0;
+	void *held;
+	(void)state;
+
+	pipe_make(&p, 1, 1);
+	held = mpipe_alloc_nowait(&p);
+	for (int i = 0; i < N; i++) {
+		w[i].pipe = &p;
+		w[i].served = &served;
+		waiter_start(&w[i]);
+	}
+	for (int i = 0; i < N; i++) {
+		mpipe_free(&p, held);
+		/* Nobody can overtake. */
+		assert_null(mpipe_alloc_nowait(&p));
+		held = waiter_join(&w[i]);
+		assert_int_equal(w[i].order, i + 1);
+	}
+	mpipe_free(&p, held);
+	assert_int_equal(pipe_stats(&p).sleeps, N);
+	assert_true(pipe_stats(&p).wait_ns_max > 0);
+	assert_true(pipe_stats(&p).wait_ns >= pipe_stats(&p).wait_ns_max);
+	COUNTS(&p, 1, 1);
+	mpipe_done(&p);
+}
+
+static void
+t25_n_frees_wake_n_waiters(void **state)
+{
+	enum { N = 6 };
+	struct waiter w[N] = {0};
+	struct malloc_pipe p;
+	void *held[N];
+	(void)state;
+
+	pipe_make(&p, N, N);
+	for (int i = 0; i < N; i++)
+		held[i] = mpipe_alloc_nowait(&p);
+	for (int i = 0; i < N; i++) {
+		w[i].pipe = &p;
+		waiter_start(&w[i]);
+	}
+	for (int i = 0; i < N; i++)
+		mpipe_free(&p, held[i]);
+	for (int i = 0; i < N; i++)
+		mpipe_free(&p, waiter_join(&w[i]));
+	COUNTS(&p, N, N);
+	mpipe_done(&p);
+}
+
+/*
+ * nnom 1, nmax 2; A and B have both, W1 and W2 wait; both free before either
+ * waiter runs.  Each free is somebody's, so none is given up.
+ */
+static void
+t23_two_frees_in_a_row_serve_two_waiters(void **state)
+{
+	struct waiter w1 = {0}, w2 = {0};
+	struct malloc_pipe p;
+	void *a, *b;
+	(void)state;
+
+	pipe_make(&p, 1, 2);
+	a = mpipe_alloc_nowait(&p);
+	b = mpipe_alloc_nowait(&p);
+	w1.pipe = w2.pipe = &p;
+	waiter_start(&w1);
+	waiter_start(&w2);
+	mpipe_free(&p, a);
+	mpipe_free(&p, b);
+	a = waiter_join(&w1);
+	b = waiter_join(&w2);
+	COUNTS(&p, 0, 2);
+	mpipe_free(&p, a);
+	mpipe_free(&p, b);
+	mpipe_done(&p);
+}
+
+/* Memory was short when they came; a slot is free, and nothing is freed. */
+static void
+t23_a_waiter_grows_the_pipe_without_a_free(void **state)
+{
+	struct waiter w1 = {0}, w2 = {0};
+	struct malloc_pipe p;
+	void *a;
+	(void)state;
+
+	pipe_make(&p, 1, 3);
+	a = mpipe_alloc_nowait(&p);
+	assert_int_equal(
+	    malloc_type_set_limit(M_PIPE, stats_of(M_PIPE).memuse), 0);
+	w1.pipe = w2.pipe = &p;
+	waiter_start(&w1);
+	waiter_start(&w2);
+	assert_null(mpipe_alloc_nowait(&p));
+	kmalloc_set_unlimited(M_PIPE);
+	mpipe_free(&p, waiter_join(&w1));
+	mpipe_free(&p, waiter_join(&w2));
+	mpipe_free(&p, a);
+	assert_true(pipe_stats(&p).grow_failures > 2);
+	mpipe_done(&p);
+}
+
+/* A new buffer is the oldest waiter's, whoever made it. */
+static void
+a_nowait_that_grows_serves_waiters_first(void **state)
+{
+	struct waiter w1 = {0}, w2 = {0};
+	struct malloc_pipe p;
+	void *a, *b;
+	(void)state;
+
+	/* Room for what the waiters may be making at the same moment. */
+	pipe_make(&p, 1, 6);
+	a = mpipe_alloc_nowait(&p);
+	assert_int_equal(
+	    malloc_type_set_limit(M_PIPE, stats_of(M_PIPE).memuse), 0);
+	w1.pipe = w2.pipe = &p;
+	waiter_start(&w1);
+	waiter_start(&w2);
+	kmalloc_set_unlimited(M_PIPE);
+	b = mpipe_alloc_nowait(&p);
+	assert_non_null(b);
+	assert_true(p.total_count >= 4);
+	mpipe_free(&p, waiter_join(&w1));
+	mpipe_free(&p, waiter_join(&w2));
+	mpipe_free(&p, a);
+	mpipe_free(&p, b);
+	mpipe_done(&p);
+}
+
+static _Atomic bool stop;
+
+static void *
+thieve(void *arg)
+{
+	while (!stop) {
+		void *b = mpipe_alloc_nowait(arg);
+
+		if (b != NULL)
+			mpipe_free(arg, b);
+		else
+			sched_yield();
+	}
+	return (NULL);
+}
+
+/* Whoever spins cannot keep a waiter from the next buffer that is freed. */
+static void
+t24_a_waiter_is_served_within_one_free(void **state)
+{
+	struct malloc_pipe p;
+	pthread_t thief;
+	(void)state;
+
+	pipe_make(&p, 1, 1);
+	stop = false;
+	assert_int_equal(pthread_create(&thief, NULL, thieve, &p), 0);
+	for (int i = 0; i < 300; i++) {
+		void *held;
+
+		while ((held = mpipe_alloc_nowait(&p)) == NULL)
+			sched_yield();
+		struct waiter w = {.pipe = &p};
+
+		waiter_start(&w);
+		mpipe_free(&p, held);
+		assert_null(mpipe_alloc_nowait(&p));
+		mpipe_free(&p, waiter_join(&w));
+	}
+	stop = true;
+	assert_int_equal(pthread_join(thief, NULL), 0);
+	mpipe_done(&p);
+}
+
+/* ---- D1: what happens in the moment before a waiter sleeps ---- */
+
+static struct malloc_pipe d1;
+static void *d1_held;
+static _Atomic int d1_frees;
+
+/* In the waiter, in line and about to sleep: the holder frees, a thief looks. */
+static void
+free_before_the_sleep(void)
+{
+	if (d1_held == NULL)
+		return;
+	mpipe_free(&d1, d1_held);
+	d1_held = NULL;
+	d1_frees++;
+	if (mpipe_alloc_nowait(&d1) != NULL)
+		abort();
+}
+
+static void
+d1_a_free_between_deciding_to_sleep_and_sleeping_is_not_lost(void **state)
+{
+	struct timespec ts = after_ms(PATIENCE_S * 1000);
+	void *b;
+	(void)state;
+
+	pipe_make(&d1, 1, 1);
+	d1_held = mpipe_alloc_nowait(&d1);
+	failsys_reset();
+	failsys_only(SYS_futex);
+	failsys_before(FAILSYS_SYSCALL, free_before_the_sleep);
+	b = mpipe_alloc_timed(&d1, &ts);
+	failsys_before(FAILSYS_SYSCALL, NULL);
+	failsys_reset();
+	failsys_only(-1);
+	assert_int_equal(d1_frees, 1);
+	assert_non_null(b);
+	mpipe_free(&d1, b);
+	mpipe_done(&d1);
+}
+
+static struct timespec d1_deadline;
+
+/* The holder frees when the deadline has passed, and the waiter is awake. */
+static void
+free_after_the_deadline(void)
+{
+	while (clock_nanosleep(
+		   CLOCK_MONOTONIC, TIMER_ABSTIME, &d1_deadline, NULL) != 0)
+		continue;
+	free_before_the_sleep();
+}
+
+static void
+t25_a_buffer_given_at_the_deadline_is_not_lost(void **state)
+{
+	void *b = NULL;
+	(void)state;
+
+	pipe_make(&d1, 1, 1);
+	d1_held = mpipe_alloc_nowait(&d1);
+	/* On a slow machine the first ones pass before anybody waits. */
+	for (int ms = 1; d1_held != NULL; ms *= 2) {
+		d1_deadline = after_ms(ms);
+		failsys_reset();
+		failsys_only(SYS_futex);
+		failsys_before(FAILSYS_SYSCALL, free_after_the_deadline);
+		b = mpipe_alloc_timed(&d1, &d1_deadline);
+		failsys_before(FAILSYS_SYSCALL, NULL);
+		failsys_reset();
+		failsys_only(-1);
+		assert_true((b == NULL) == (d1_held != NULL));
+	}
+	mpipe_free(&d1, b);
+	COUNTS(&d1, 1, 1);
+	mpipe_done(&d1);
+}
+
+static void *
+pass_on(void *arg)
+{
+	for (int i = 0; i < 3000; i++) {
+		void *b = mpipe_alloc_waitok(arg);
+
+		if (i % 64 == 0)
+			sched_yield();
+		mpipe_free(arg, b);
+	}
+	return (NULL);
+}
+
+/* With one buffer, two that wait and a thief. */
+static void
+t22_no_wakeup_is_lost(void **state)
+{
+	struct malloc_pipe p;
+	pthread_t t[2], thief;
+	(void)state;
+
+	pipe_make(&p, 1, 1);
+	stop = false;
+	(void)alarm(60);
+	assert_int_equal(pthread_create(&thief, NULL, thieve, &p), 0);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&t[i], NULL, pass_on, &p), 0);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_join(t[i], NULL), 0);
+	stop = true;
+	assert_int_equal(pthread_join(thief, NULL), 0);
+	(void)alarm(0);
+	COUNTS(&p, 1, 1);
+	mpipe_done(&p);
+}
+
+/* ---- deadlines, signals, cancellation ---- */
+
+static void
+t35_a_deadline_that_has_passed_is_one_attempt(void **state)
+{
+	struct timespec past = {0, 0}, bad = {now_ns() / NS_PER_S + 9, -1};
+	struct malloc_pipe p;
+	void *b;
+	(void)state;
+
+	pipe_make(&p, 1, 1);
+	b = mpipe_alloc_timed(&p, &past);
+	assert_non_null(b);
+	errno = 0;
+	assert_null(mpipe_alloc_timed(&p, &past));
+	assert_int_equal(errno, ETIMEDOUT);
+	assert_null(mpipe_alloc_timed(&p, &bad));
+	assert_int_equal(errno, ETIMEDOUT);
+	assert_int_equal(pipe_stats(&p).sleeps, 0);
+	mpipe_free(&p, b);
+	mpipe_done(&p);
+}
+
+static void
+t35_a_deadline_ends_the_wait(void **state)
+{
+	struct timespec ts = after_ms(30);
+	struct malloc_pipe p;
+	int64_t from = now_ns();
+	void *b;
+	(void)state;
+
+	pipe_make(&p, 1, 1);
+	b = mpipe_alloc_nowait(&p);
+	errno = 0;
+	assert_null(mpipe_alloc_timed(&p, &ts));
+	assert_int_equal(errno, ETIMEDOUT);
+	assert_true(now_ns() - from >= 29 * INT64_C(1000000));
+	mpipe_free(&p, b);
+	COUNTS(&p, 1, 1);
+	mpipe_done(&p);
+}
+
+static _Atomic int handled;
+
+static void
+handler(int sig)
+{
+	(void)sig;
+	handled++;
+}
+
+struct signalled {
+	struct malloc_pipe *pipe;
+	bool intr;
+	void *got;
+	int error;
+	_Atomic bool done;
+};
+
+static void *
+wait_for_signal(void *arg)
+{
+	struct signalled *s = arg;
+
+	errno = 0;
+	s->got =
+	    s->intr ? mpipe_alloc_intr(s->pipe) : mpipe_alloc_waitok(s->pipe);
+	s->error = errno;
+	s->done = true;
+	return (NULL);
+}
+
+static void
+signal_a_waiter(bool intr, int flags)
+{
+	struct sigaction sa = {.sa_handler = handler, .sa_flags = flags};
+	struct malloc_pipe p;
+	struct signalled s = {.pipe = &p, .intr = intr};
+	pthread_t thread;
+	void *held;
+
+	handled = 0;
+	assert_int_equal(sigaction(SIGUSR1, &sa, NULL), 0);
+	pipe_make(&p, 1, 1);
+	held = mpipe_alloc_nowait(&p);
+	assert_int_equal(pthread_create(&thread, NULL, wait_for_signal, &s), 0);
+	EVENTUALLY(pipe_stats(&p).sleeps == 1);
+	/* A signal that is not handled is nothing. */
+	assert_int_equal(pthread_kill(thread, SIGURG), 0);
+	(void)usleep(20000);
+	assert_false(s.done);
+	for (int i = 0; i < 3 && !(intr && s.done); i++) {
+		assert_int_equal(pthread_kill(thread, SIGUSR1), 0);
+		(void)usleep(20000);
+	}
+	EVENTUALLY(handled > 0);
+	if (intr) {
+		EVENTUALLY(s.done);
+		assert_null(s.got);
+		assert_int_equal(s.error, EINTR);
+		mpipe_free(&p, held);
+	} else {
+		assert_false(s.done);
+		mpipe_free(&p, held);
+		EVENTUALLY(s.done);
+		assert_ptr_equal(s.got, held);
+		mpipe_free(&p, s.got);
+	}
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	COUNTS(&p, 1, 1);
+	mpipe_done(&p);
+}
+
+static void
+t35_signals_end_an_intr_and_no_waitok(void **state)
+{
+	(void)state;
+	signal_a_waiter(false, 0);
+	signal_a_waiter(false, SA_RESTART);
+	signal_a_waiter(true, 0);
+	signal_a_waiter(true, SA_RESTART);
+}
+
+static void
+t25_a_cancelled_waiter_leaves_the_line(void **state)
+{
+	struct waiter w[3] = {0};
+	struct malloc_pipe p;
+	void *held, *result;
+	(void)state;
+
+	assert_int_equal(mpipe_tryinit(&p, M_PIPE, 64, 1, 1,
+			     MPF_CACHEDATA | MPF_CANCEL, NULL, NULL, NULL),
+	    0);
+	held = mpipe_alloc_nowait(&p);
+	for (int i = 0; i < 3; i++) {
+		w[i].pipe = &p;
+		waiter_start(&w[i]);
+	}
+	assert_int_equal(pthread_cancel(w[0].thread), 0);
+	assert_int_equal(pthread_cancel(w[2].thread), 0);
+	assert_int_equal(pthread_join(w[0].thread, &result), 0);
+	assert_ptr_equal(result, PTHREAD_CANCELED);
+	assert_int_equal(pthread_join(w[2].thread, &result), 0);
+	mpipe_free(&p, held);
+	mpipe_free(&p, waiter_join(&w[1]));
+	COUNTS(&p, 1, 1);
+	mpipe_done(&p);
+}
+
+/* Cancelled and served at the same time: the buffer is never lost. */
+static void
+t25_a_buffer_given_to_a_cancelled_waiter_goes_to_the_next(void **state)
+{
+	struct malloc_pipe p;
+	(void)state;
+
+	assert_int_equal(mpipe_tryinit(&p, M_PIPE, 64, 1, 1,
+			     MPF_CACHEDATA | MPF_CANCEL, NULL, NULL, NULL),
+	    0);
+	for (int i = 0; i < 200; i++) {
+		struct waiter w1 = {.pipe = &p}, w2 = {.pipe = &p};
+		void *held = mpipe_alloc_nowait(&p);
+
+		assert_non_null(held);
+		waiter_start(&w1);
+		waiter_start(&w2);
+		if (i % 2 == 0)
+			assert_int_equal(pthread_cancel(w1.thread), 0);
+		mpipe_free(&p, held);
+		if (i % 2 != 0)
+			assert_int_equal(pthread_cancel(w1.thread), 0);
+		/* What join says of a thread that was at its end is vague. */
+		assert_int_equal(pthread_join(w1.thread, NULL), 0);
+		mpipe_free(&p, w1.got);
+		mpipe_free(&p, waiter_join(&w2));
+		COUNTS(&p, 1, 1);
+	}
+	mpipe_done(&p);
+}
+
+static void
+a_waiter_is_no_cancellation_point_unless_asked(void **state)
+{
+	struct waiter w = {0};
+	struct malloc_pipe p;
+	void *held, *result;
+	(void)state;
+
+	pipe_make(&p, 1, 1);
+	held = mpipe_alloc_nowait(&p);
+	w.pipe = &p;
+	waiter_start(&w);
+	assert_int_equal(pthread_cancel(w.thread), 0);
+	(void)usleep(20000);
+	mpipe_free(&p, held);
+	assert_int_equal(pthread_join(w.thread, &result), 0);
+	assert_ptr_not_equal(result, PTHREAD_CANCELED);
+	mpipe_free(&p, w.got);
+	mpipe_done(&p);
+}
+
+/* ---- waiting for none in particular ---- */
+
+struct watcher {
+	struct malloc_pipe *pipe;
+	pthread_t thread;
+	_Atomic pid_t tid;
+};
+
+static void *
+watch(void *arg)
+{
+	struct watcher *w = arg;
+
+	w->tid = gettid();
+	mpipe_wait(w->pipe);
+	return (NULL);
+}
+
+/* Does it sleep? */
+static bool
+sleeps(const struct watcher *w)
+{
+	char path[64], state = '?';
+	FILE *f;
+
+	if (w->tid == 0)
+		return (false);
+	(void)snprintf(path, sizeof(path), "/proc/self/task/%d/stat", w->tid);
+	f = fopen(path, "r");
+	if (f == NULL)
+		return (false);
+	if (fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
+		state = '?';
+	(void)fclose(f);
+	return (state == 'S');
+}
+
+static void
+watcher_start(struct watcher *w, struct malloc_pipe *p)
+{
+	*w = (struct watcher){.pipe = p};
+	assert_int_equal(pthread_create(&w->thread, NULL, watch, w), 0);
+	EVENTUALLY(sleeps(w));
+}
+
+static void
+mpipe_wait_returns_when_a_buffer_is_free(void **state)
+{
+	struct malloc_pipe p;
+	struct watcher w[3];
+	void *b;
+	(void)state;
+
+	pipe_make(&p, 1, 5);
+	mpipe_wait(&p);
+	b = mpipe_alloc_nowait(&p);
+	for (int i = 0; i < 3; i++)
+		watcher_start(&w[i], &p);
+	mpipe_free(&p, b);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(pthread_join(w[i].thread, NULL), 0);
+	mpipe_done(&p);
+}
+
+/* They have hardly been woken when nothing is there any more. */
+static void
+t31_done_ends_mpipe_wait(void **state)
+{
+	struct malloc_pipe p;
+	struct watcher w[3];
+	void *b;
+	(void)state;
+
+	for (int i = 0; i < 50; i++) {
+		pipe_make(&p, 1, 1);
+		b = mpipe_alloc_nowait(&p);
+		for (int j = 0; j < 3; j++)
+			watcher_start(&w[j], &p);
+		mpipe_free(&p, b);
+		mpipe_done(&p);
+		for (int j = 0; j < 3; j++)
+			assert_int_equal(pthread_join(w[j].thread, NULL), 0);
+	}
+}
+
+static void
+raising_the_limit_serves_waiters(void **state)
+{
+	struct waiter w1 = {0}, w2 = {0};
+	struct malloc_pipe p;
+	void *b;
+	(void)state;
+
+	pipe_make(&p, 1, 1);
+	b = mpipe_alloc_nowait(&p);
+	w1.pipe = w2.pipe = &p;
+	waiter_start(&w1);
+	waiter_start(&w2);
+	assert_int_equal(mpipe_resize(&p, 2, 3), 0);
+	mpipe_free(&p, waiter_join(&w1));
+	mpipe_free(&p, waiter_join(&w2));
+	mpipe_free(&p, b);
+	mpipe_done(&p);
+}
+
+/* Nobody waits: no system call at all. */
+static void
+nobody_waits_nobody_calls_the_kernel(void **state)
+{
+	struct malloc_pipe p;
+	(void)state;
+
+	pipe_make(&p, 2, 2);
+	mpipe_free(&p, mpipe_alloc_nowait(&p));
+	failsys_reset();
+	for (int i = 0; i < 200; i++)
+		mpipe_free(&p, mpipe_alloc_waitok(&p));
+	assert_int_equal(failsys_calls(FAILSYS_SYSCALL), 0);
+	mpipe_done(&p);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(nobody_waits_nobody_calls_the_kernel),
+	    cmocka_unit_test(waiters_are_served_in_the_order_of_arrival),
+	    cmocka_unit_test(t25_n_frees_wake_n_waiters),
+	    cmocka_unit_test(t23_two_frees_in_a_row_serve_two_waiters),
+	    cmocka_unit_test(t23_a_waiter_grows_the_pipe_without_a_free),
+	    cmocka_unit_test(a_nowait_that_grows_serves_waiters_first),
+	    cmocka_unit_test(t24_a_waiter_is_served_within_one_free),
+	    cmocka_unit_test(
+		d1_a_free_between_deciding_to_sleep_and_sleeping_is_not_lost),
+	    cmocka_unit_test(t25_a_buffer_given_at_the_deadline_is_not_lost),
+	    cmocka_unit_test(t22_no_wakeup_is_lost),
+	    cmocka_unit_test(t35_a_deadline_that_has_passed_is_one_attempt),
+	    cmocka_unit_test(t35_a_deadline_ends_the_wait),
+	    cmocka_unit_test(t35_signals_end_an_intr_and_no_waitok),
+	    cmocka_unit_test(t25_a_cancelled_waiter_leaves_the_line),
+	    cmocka_unit_test(
+		t25_a_buffer_given_to_a_cancelled_waiter_goes_to_the_next),
+	    cmocka_unit_test(a_waiter_is_no_cancellation_point_unless_asked),
+	    cmocka_unit_test(mpipe_wait_returns_when_a_buffer_is_free),
+	    cmocka_unit_test(t31_done_ends_mpipe_wait),
+	    cmocka_unit_test(raising_the_limit_serves_waiters),
+	};
+
+	return (cmocka_run_group_tests(tests, NULL, NULL));
+}
