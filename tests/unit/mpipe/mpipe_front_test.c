@@ -10,24 +10,31 @@
 
 enum { NNOM = 64, WARM = 1000 };
 
+/* The CPUs that the process began with. */
+static cpu_set_t all;
+
 /* A thread on a CPU of its own; with one CPU, on that one. */
 static void
 pin(int nth)
 {
-	static cpu_set_t all;
-	static int cpu[2] = {-1, -1};
 	cpu_set_t one;
+	int cpu = -1;
 
-	if (cpu[0] < 0) {
-		assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
-		for (int i = 0, n = 0; i < CPU_SETSIZE && n < 2; i++) {
-			if (CPU_ISSET(i, &all))
-				cpu[n++] = i;
+	for (int i = 0, n = 0; i < CPU_SETSIZE && n <= nth; i++) {
+		if (CPU_ISSET(i, &all)) {
+			cpu = i;
+			n++;
 		}
 	}
 	CPU_ZERO(&one);
-	CPU_SET(cpu[nth] < 0 ? cpu[0] : cpu[nth], &one);
-	(void)sched_setaffinity(0, sizeof(one), nth < 0 ? &all : &one);
+	CPU_SET(cpu, &one);
+	(void)sched_setaffinity(0, sizeof(one), &one);
+}
+
+static void
+unpin(void)
+{
+	(void)sched_setaffinity(0, sizeof(all), &all);
 }
 
 static bool
@@ -75,7 +82,8 @@ setup(void **state)
 	pthread_t thread;
 	(void)state;
 
-	return (pthread_create(&thread, NULL, nothing, NULL) != 0 ||
+	return (sched_getaffinity(0, sizeof(all), &all) != 0 ||
+	    pthread_create(&thread, NULL, nothing, NULL) != 0 ||
 	    pthread_join(thread, NULL) != 0);
 }
 
@@ -143,7 +151,7 @@ hoard_stop(struct hoard *h)
 	h->leave = true;
 	assert_int_equal(pthread_join(h->thread, NULL), 0);
 	mpipe_done(h->pipe);
-	pin(-1);
+	unpin();
 }
 
 static void
@@ -182,7 +190,7 @@ t33_what_a_thread_that_exited_had_at_hand_is_found(void **state)
 	for (int i = 0; i < NNOM; i++)
 		mpipe_free(&p, b[i]);
 	mpipe_done(&p);
-	pin(-1);
+	unpin();
 }
 
 static void
