@@ -44,6 +44,10 @@ echo '#include <quarry/umem.h>' | tree lib/vmem/low.c
 refuses 'low.c (vmem) includes <quarry/umem.h, floor umem' layers
 echo '# include "umem/umem_impl.h"' | tree lib/client.c
 refuses 'client.c includes "umem/umem_impl.h, a private header' layers
+echo '#include "vmem/vmem_impl.h"' | tree lib/mpipe/room.c
+refuses 'room.c includes "vmem/vmem_impl.h, a private header' layers
+echo '#include "mpipe/mpipe_impl.h"' | tree lib/umem/low.c
+refuses 'low.c (umem) includes "mpipe/mpipe_impl.h, floor clients' layers
 echo '#include "malloc/malloc.h"' | tree lib/client.c
 refuses 'client.c (clients) includes "malloc/malloc.h, floor malloc' layers
 
