@@ -104,14 +104,21 @@ contig__wake(struct physpool *pool)
 		qr_cond_broadcast(&pool->pp_cond);
 }
 
-/* What nobody has goes back to the arena.  pp_lock is held. */
-static void
-give_back(struct physpool *pool, struct physrun *run, vm_paddr_t pa)
+/*
+ * A run that becomes free below the last answer makes no better one possible:
+ * the block there is in the way of all that would reach beyond it.
+ */
+void
+contig__give_back(struct physpool *pool, struct physrun *run, vm_paddr_t pa)
 {
 	size_t size = run->ru_size;
 
+	qr_mutex_assert_held(&pool->pp_lock);
+
 	run->ru_size = 0;
 	vmem_xfree_addr(pool->pp_arena, pa, size);
+	if ((pool->pp_policy & VM_ENDALLOC) == 0 || pa >= pool->pp_answer)
+		pool->pp_fresh = false;
 }
 
 void
@@ -120,11 +127,10 @@ contig__settle(struct physpool *pool)
 	qr_mutex_assert_held(&pool->pp_lock);
 
 	if (pool->pp_in_hand)
-		give_back(pool,
+		contig__give_back(pool,
 		    physpool__run(pool, physpool__va(pool, pool->pp_answer)),
 		    pool->pp_answer);
 	pool->pp_in_hand = false;
-	pool->pp_fresh = false;
 }
 
 /* A run is no longer anybody's.  pp_lock is held. */
@@ -141,19 +147,32 @@ run_free(struct physpool *pool, struct physrun *run, vm_paddr_t pa)
 	contig__settle(pool);
 	if (pool->pp_reserves == NULL ||
 	    !physpool__reserved_put(pool, pa, run->ru_size))
-		give_back(pool, run, pa);
+		contig__give_back(pool, run, pa);
 	contig__wake(pool);
+}
+
+/* Is a place for rq, if there is one, below the run that pp_last was given? */
+static bool
+is_below(const struct physpool *pool, const struct contig_req *rq)
+{
+	return (pool->pp_fresh && (pool->pp_policy & VM_ENDALLOC) != 0 &&
+	    contig__same(rq, &pool->pp_last) &&
+	    pool->pp_answer - rq->rq_low >= rq->rq_size);
 }
 
 /* Somewhere, by whatever way.  0, ENOSPC or ENOMEM. */
 static int
 find(struct physpool *pool, const struct contig_req *rq, vm_paddr_t *pap)
 {
+	struct contig_req narrow = *rq;
+
 	contig__settle(pool);
+	if (is_below(pool, rq))
+		narrow.rq_high = pool->pp_answer;
 	pool->pp_last = *rq;
-	if (QR_LIKELY(contig__take(pool, pool->pp_arena, rq, pap))) {
+	pool->pp_fresh = contig__take(pool, pool->pp_arena, &narrow, pap);
+	if (QR_LIKELY(pool->pp_fresh)) {
 		pool->pp_answer = *pap;
-		pool->pp_fresh = true;
 		return (0);
 	}
 	return (physpool__reserved_take(pool, rq, pap)

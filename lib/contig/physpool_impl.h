@@ -25,10 +25,12 @@
  * arena with the same spans where nothing is allocated: the pool has one, so
  * that this question, too, is answered by vmem.
  *
- * A block that was allocated last and is then freed is kept in hand, allocated in
- * the arena: the same request has the same answer, for nothing was freed since
- * that could be better, so it is given the block without a search.  Before
- * anything else happens the block goes back.
+ * Drivers ask for the same again.  While nothing was freed that could serve it,
+ * the last answer says where the next one is: at a lower address, so that the
+ * search begins there.  And a block that was allocated last and is then freed is
+ * kept in hand, allocated in the arena: the same request has the same answer,
+ * and is given the block without a search.  Before another one looks, the block
+ * goes back.
  *
  * Virtual addresses are congruent to physical ones modulo 2 MiB, or the
  * largest power of two that the segment is long, so that what is aligned in one
@@ -127,12 +129,12 @@ struct physpool {
 	vmem_t *pp_image;                /* (p) same spans, all free */
 	struct contig_req pp_last;       /* (p) the request of last time */
 	vm_paddr_t pp_answer;            /* (p) what it was given */
-	bool pp_fresh;                   /* (p) nothing was freed since */
-	bool pp_in_hand;                 /* (p) but that; implies pp_fresh */
-	struct physback pp_back;         /* (c) */
-	size_t pp_run_bytes;             /* (c) */
-	struct qr_list pp_link;          /* (t) */
-	unsigned pp_holds;               /* (t) somebody looks at it */
+	bool pp_fresh;           /* (p) it would be given nothing better */
+	bool pp_in_hand;         /* (p) it is free; implies pp_fresh */
+	struct physback pp_back; /* (c) */
+	size_t pp_run_bytes;     /* (c) */
+	struct qr_list pp_link;  /* (t) */
+	unsigned pp_holds;       /* (t) somebody looks at it */
 	char pp_name[PHYSPOOL_NAME_MAX]; /* (c) */
 };
 
@@ -246,6 +248,9 @@ contig__same(const struct contig_req *a, const struct contig_req *b)
 /* Take a free run from one of a pool's arenas.  pp_lock is held. */
 bool contig__take(const struct physpool *pool, vmem_t *arena,
     const struct contig_req *rq, vm_paddr_t *pap);
+/* What nobody has goes back to the arena.  pp_lock is held. */
+void contig__give_back(
+    struct physpool *pool, struct physrun *run, vm_paddr_t pa);
 /* Give back what is in hand.  pp_lock is held. */
 void contig__settle(struct physpool *pool);
 /* Something was freed.  pp_lock is held. */

@@ -71,9 +71,8 @@ give_back(struct physpool *pool, struct physreserve *rs)
 	while (rs->rs_have > 0) {
 		vm_paddr_t pa = rs->rs_run[--rs->rs_have];
 
-		physpool__run(pool, physpool__va(pool, pa))->ru_size = 0;
-		vmem_xfree_addr(pool->pp_arena, pa, rs->rs_req.rq_size);
-		pool->pp_fresh = false;
+		contig__give_back(
+		    pool, physpool__run(pool, physpool__va(pool, pa)), pa);
 	}
 	contig__wake(pool);
 }

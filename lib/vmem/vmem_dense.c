@@ -246,10 +246,13 @@ search_down(
 	if (r->r_max < vmp->vm_dense)
 		return (0);
 	if (vmem__in_dense(vmp, r->r_max)) {
-		i = segment_of(vmp, vmem__desc_index(vmp, r->r_max));
-		search->f_tired = i == 0;
-		if (i != 0)
-			i += vmem__desc_quanta(vmp, i);
+		i = vmem__desc_index(vmp, r->r_max) + 1;
+		if (vmp->vm_desc[i].d_head == 0) {
+			i = segment_of(vmp, i - 1);
+			search->f_tired = i == 0;
+			if (i != 0)
+				i += vmem__desc_quanta(vmp, i);
+		}
 	}
 	while (i > VMEM_DESC_FIRST && vmem__desc_addr(vmp, i) - 1 >= r->r_min) {
 		i -= vmp->vm_desc[i - 1].d_tail & ~VMEM_DESC_FREE;
