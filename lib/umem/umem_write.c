@@ -43,6 +43,29 @@ counted(void)
 	return (umem__opt.stats ? "allocs" : "misses");
 }
 
+/* Counters of an arena that tell how its work went, for machines to read. */
+static const struct {
+	const char *as_name;
+	size_t as_offset;
+} arena_steps[] = {
+    {"lookups", offsetof(struct vmem__stat, vs_lookup)},
+    {"searches", offsetof(struct vmem__stat, vs_search)},
+    {"populate_waits", offsetof(struct vmem__stat, vs_populate_wait)},
+    {"populate_fails", offsetof(struct vmem__stat, vs_populate_fail)},
+    {"contains", offsetof(struct vmem__stat, vs_contains)},
+    {"contains_searches", offsetof(struct vmem__stat, vs_contains_search)},
+};
+
+static uint64_t
+step_count(const struct vmem__stat *vs, size_t i)
+{
+	uint64_t count;
+
+	memcpy(
+	    &count, (const char *)vs + arena_steps[i].as_offset, sizeof(count));
+	return (count);
+}
+
 /* ---- text: one row a line, in the manner of umastat ---- */
 
 static void
@@ -168,12 +191,16 @@ json_arena(struct qr_out *o, const struct vmem__stat *vs, unsigned pass)
 	    ",\"id\":%llu,\"source\":%llu,\"quantum\":%zu,\"inuse\":%zu,"
 	    "\"total\":%zu,\"import\":%zu,\"resting\":%zu,"
 	    "\"segments\":%zu,\"metadata\":%zu,\"allocs\":%llu,"
-	    "\"frees\":%llu,\"waits\":%llu,\"fails\":%llu}",
+	    "\"frees\":%llu,\"waits\":%llu,\"fails\":%llu",
 	    (unsigned long long)vs->vs_id, (unsigned long long)vs->vs_source_id,
 	    vs->vs_quantum, vs->vs_inuse, vs->vs_total, vs->vs_import,
 	    vs->vs_resting, vs->vs_segments, vs->vs_metadata,
 	    (unsigned long long)vs->vs_alloc, (unsigned long long)vs->vs_free,
 	    (unsigned long long)vs->vs_wait, (unsigned long long)vs->vs_fail);
+	for (size_t i = 0; i < QR_ARRAY_LEN(arena_steps); i++)
+		qr_out_printf(o, ",\"%s\":%llu", arena_steps[i].as_name,
+		    (unsigned long long)step_count(vs, i));
+	qr_out_printf(o, "}");
 }
 
 static void
@@ -244,7 +271,7 @@ arena_sample(struct qr_out *o, const struct vmem__stat *vs, const char *metric,
 
 /* All samples of a family stand together, so each family is a pass. */
 enum { CACHE_OBJECTS, CACHE_MEMORY, CACHE_ALLOCS, CACHE_FAILS, CACHE_PASSES };
-enum { ARENA_UNITS, ARENA_ALLOCS, ARENA_FAILS, ARENA_PASSES };
+enum { ARENA_UNITS, ARENA_ALLOCS, ARENA_FAILS, ARENA_STEPS, ARENA_PASSES };
 
 static void
 metrics_caches(struct qr_out *o, unsigned pass)
@@ -290,6 +317,7 @@ metrics_arenas(struct qr_out *o, unsigned pass)
 	    [ARENA_UNITS] = "# TYPE quarry_arena_units gauge\n",
 	    [ARENA_ALLOCS] = "# TYPE quarry_arena_allocs counter\n",
 	    [ARENA_FAILS] = "# TYPE quarry_arena_fails counter\n",
+	    [ARENA_STEPS] = "# TYPE quarry_arena_steps counter\n",
 	};
 
 	qr_out_printf(o, "%s", head[pass]);
@@ -308,8 +336,13 @@ metrics_arena(struct qr_out *o, const struct vmem__stat *vs, unsigned pass)
 	case ARENA_ALLOCS:
 		arena_sample(o, vs, "allocs_total", NULL, vs->vs_alloc);
 		break;
-	default:
+	case ARENA_FAILS:
 		arena_sample(o, vs, "fails_total", NULL, vs->vs_fail);
+		break;
+	default:
+		for (size_t i = 0; i < QR_ARRAY_LEN(arena_steps); i++)
+			arena_sample(o, vs, "steps_total",
+			    arena_steps[i].as_name, step_count(vs, i));
 		break;
 	}
 }

@@ -137,9 +137,11 @@ take_or_import(struct vmem *vmp, const struct vmem_req *r, uintptr_t *addrp)
 	int error = vmem__seg_take(vmp, r, !imports, addrp);
 
 	if (error != 0 && imports) {
-		error = vmem__import(vmp, r, addrp);
-		if (error != 0)
-			error = vmem__seg_take(vmp, r, true, addrp);
+		int why = vmem__import(vmp, r, addrp);
+
+		error = why == 0 ? 0 : vmem__seg_take(vmp, r, true, addrp);
+		if (error == ENOSPC && why == ENOMEM)
+			error = why;
 	}
 	return (error);
 }
@@ -175,6 +177,7 @@ take_patiently(struct vmem *vmp, const struct vmem_req *r,
 		qr_mutex_enter(&vmp->vm_lock);
 		if (first && !sleeps && vmem__gen(vmp) == gen)
 			break;
+		vmp->vm_nshort_wait += !first && error == ENOMEM;
 		if (!first &&
 		    !wait_for_change(vmp, gen,
 			error == ENOMEM || vmem__can_import(vmp, r),
@@ -207,8 +210,8 @@ request(struct vmem *vmp, const struct vmem_req *r,
 		return (EINVAL);
 	}
 	error = take_patiently(vmp, r, deadline, addrp);
-	if (error != 0)
-		vmp->vm_nfail++;
+	vmp->vm_nfail += error != 0;
+	vmp->vm_nshort_fail += error == ENOMEM;
 	vmem__exit(vmp);
 	if (error == 0)
 		vmem__wake_importers(vmp);

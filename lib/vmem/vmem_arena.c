@@ -219,11 +219,13 @@ vmem_contains(vmem_t *vmp, void *addr, size_t size)
 	bool inside = false;
 
 	qr_mutex_enter(&vmp->vm_lock);
+	vmp->vm_ncontains++;
 	pos = vmem__tree_floor(&vmp->vm_spans, first, UINTPTR_MAX);
 	if (pos.p_leaf != NULL) {
 		const struct vmem_tag *span = vmem__pos_tag(pos);
 		size_t room = span->g_start + (span->g_size - 1) - first;
 
+		vmp->vm_ncontains_search++;
 		inside = first - span->g_start <= span->g_size - 1 &&
 		    (size == 0 || size - 1 <= room);
 	}
@@ -314,6 +316,12 @@ arena_stat(struct vmem *vmp, struct vmem__stat *vs)
 	vs->vs_free = vmp->vm_nfree;
 	vs->vs_wait = vmp->vm_nwait;
 	vs->vs_fail = vmp->vm_nfail;
+	vs->vs_lookup = vmp->vm_nlookup;
+	vs->vs_search = vmp->vm_nsearch;
+	vs->vs_populate_wait = vmp->vm_nshort_wait;
+	vs->vs_populate_fail = vmp->vm_nshort_fail;
+	vs->vs_contains = vmp->vm_ncontains;
+	vs->vs_contains_search = vmp->vm_ncontains_search;
 	qr_mutex_exit(&vmp->vm_lock);
 }
 

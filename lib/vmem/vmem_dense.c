@@ -211,6 +211,7 @@ look(struct vmem *vmp, const struct vmem_req *r, uint32_t i, size_t looks,
 		search->f_run = vmem__desc_run(vmp, i);
 		search->f_found =
 		    vmem__fit_run(r, &search->f_run, &search->f_addr);
+		search->f_vain += !search->f_found;
 	}
 	search->f_tired = !search->f_found && looks == DENSE_LOOKS;
 	return (search->f_found || search->f_tired);

@@ -266,6 +266,7 @@ struct vmem {
 	size_t vm_bins_used;       /* (l) free segments that have tags */
 	_Atomic size_t vm_inuse;   /* (l,r) */
 	uint64_t vm_nalloc, vm_nfree; /* (l) */
+	uint64_t vm_nlookup; /* (l) steps in chains of the hash table */
 	/* (l) with vm_nfree: moves when a failed request may now succeed */
 	uint64_t vm_gen;
 	unsigned vm_sleepers; /* (l) threads in vm_cond */
@@ -297,7 +298,12 @@ struct vmem {
 	size_t vm_importing; /* (l) being imported just now, for the limit */
 	size_t vm_limit;     /* (l) bound on vm_total; 0 = none */
 	uint64_t vm_nwait, vm_nfail; /* (l) */
-	struct qr_cond vm_cond;      /* with vm_lock: vm_gen moved */
+	uint64_t vm_nsearch;         /* (l) f_vain of all searches */
+	/* (l) of the waits and failures: memory to describe was short */
+	uint64_t vm_nshort_wait, vm_nshort_fail;
+	/* (l) questions, and spans that were compared to answer them */
+	uint64_t vm_ncontains, vm_ncontains_search;
+	struct qr_cond vm_cond; /* with vm_lock: vm_gen moved */
 
 	size_t vm_min_import;          /* (c) */
 	struct vmem *vm_source;        /* (c) */
@@ -376,7 +382,8 @@ void vmem__index_stock(struct vmem *vmp);
 
 /*
  * A search, and what it found, if anything.  `f_patience` segments that are long
- * enough may turn out to have no place; then it is tired.
+ * enough may turn out to have no place; then it is tired.  f_vain goes on from
+ * one search of a request to the next.
  */
 struct vmem_search {
 	size_t f_size; /* look at segments of at least this many integers */
@@ -384,6 +391,7 @@ struct vmem_search {
 	int f_shape; /* learn and use what is hopeless for this shape, or -1 */
 	struct vmem_run f_run;
 	uintptr_t f_addr;
+	size_t f_vain; /* free segments looked at that had no place */
 	bool f_found;
 	bool f_tired;
 };

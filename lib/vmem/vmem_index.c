@@ -343,6 +343,7 @@ try_entry(const struct vmem_req *r, const struct vmem_ent *e,
 	search->f_found = vmem__fit_run(r, &search->f_run, &search->f_addr);
 	if (search->f_found)
 		return (true);
+	search->f_vain++;
 	if (search->f_patience-- != 0)
 		return (false);
 	search->f_tired = true;

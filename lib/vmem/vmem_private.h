@@ -65,6 +65,12 @@ struct vmem__stat {
 	size_t vs_resting;  /* identifiers freed and not to be had yet */
 	size_t vs_metadata; /* bytes that describe them */
 	uint64_t vs_alloc, vs_free, vs_wait, vs_fail;
+	uint64_t vs_lookup; /* allocated segments that a free passed over */
+	uint64_t vs_search; /* free ones that a request looked at in vain */
+	/* Of the waits and failures: memory to describe segments was short. */
+	uint64_t vs_populate_wait, vs_populate_fail;
+	/* Calls of vmem_contains, and spans that they compared. */
+	uint64_t vs_contains, vs_contains_search;
 };
 
 /* One call per arena, in order of creation; no lock is held during a call. */

@@ -106,8 +106,11 @@ static bool
 try_run(const struct vmem_req *r, const struct vmem_run *run,
     struct vmem_search *found)
 {
+	bool fits = vmem__fit_run(r, run, &found->f_addr);
+
 	found->f_run = *run;
-	return (vmem__fit_run(r, run, &found->f_addr));
+	found->f_vain += !fits;
+	return (fits);
 }
 
 /* The same, of the large ones. */
@@ -265,10 +268,12 @@ vmem__seg_take(
 	int error;
 
 	qr_mutex_assert_held(&vmp->vm_lock);
+	found.f_vain = 0;
 
 	if (QR_UNLIKELY(vmp->vm_indexed != 0))
 		vmem__index_stock(vmp);
 	error = vmem__seg_choose(vmp, r, thorough, &found);
+	vmp->vm_nsearch += found.f_vain;
 	if (QR_UNLIKELY(error != 0))
 		return (error);
 	if (found.f_run.u_tag != NULL &&

@@ -139,8 +139,10 @@ vmem__hash_find(struct vmem *vmp, uintptr_t start)
 {
 	struct vmem_tag **slot = vmem__hash_slot(vmp, start);
 
-	while (*slot != NULL && (*slot)->g_start != start)
+	while (*slot != NULL && (*slot)->g_start != start) {
 		slot = &(*slot)->g_link;
+		vmp->vm_nlookup++;
+	}
 	return (slot);
 }
 

@@ -206,9 +206,13 @@ static void
 json_is_json_with_the_same_numbers(void **state)
 {
 	umem_cache_t *cp = known_cache("in json");
+	vmem_t *vmp = vmem_create(
+	    "asked", (void *)4096, 4096, 1, NULL, NULL, NULL, 0, VM_NOSLEEP);
 	struct umem_stat us;
 	(void)state;
 
+	(void)vmem_contains(vmp, (void *)1, 1);
+	(void)vmem_contains(vmp, (void *)4096, 1);
 	(void)written("json");
 	assert_true(json_valid(text));
 	assert_true(look_cache("in json", &us));
@@ -220,6 +224,13 @@ json_is_json_with_the_same_numbers(void **state)
 	assert_int_equal(json_field("in json", "fails"), 0);
 	assert_int_equal(json_field("in json", "misses"), us.us_allocs);
 	assert_true(json_field("heap", "total") >= us.us_memory);
+	assert_int_equal(json_field("asked", "contains"), 2);
+	assert_int_equal(json_field("asked", "contains_searches"), 1);
+	assert_int_equal(json_field("asked", "lookups"), 0);
+	assert_int_equal(json_field("asked", "searches"), 0);
+	assert_int_equal(json_field("asked", "populate_waits"), 0);
+	assert_int_equal(json_field("asked", "populate_fails"), 0);
+	vmem_destroy(vmp);
 	known_done(cp);
 }
 
@@ -352,6 +363,8 @@ openmetrics_are_whole_families_that_end(void **state)
 	(void)state;
 
 	(void)written("openmetrics");
+	assert_non_null(
+	    strstr(text, "\nquarry_arena_steps_total{arena=\"heap\""));
 	check_metrics();
 }
 

@@ -4,6 +4,7 @@
 #include "unit/vmem/vmem_test.h"
 
 #include "support/child.h"
+#include "vmem/vmem_impl.h"
 
 #include <errno.h>
 
@@ -253,6 +254,77 @@ statistics_tell_what_an_arena_is_and_did(void **state)
 	done(source);
 }
 
+/* Of 32 segments in 16 chains at least half are not the last of theirs. */
+static void
+lookups_are_the_segments_that_frees_passed_over(void **state)
+{
+	enum { MANY = 2 << VMEM_HASH_BITS };
+	vmem_t *vm = plain_arena(16, MANY * 16, 16);
+	void *p[MANY];
+	(void)state;
+
+	for (size_t i = 0; i < MANY; i++)
+		p[i] = vmem_alloc(vm, 16, VM_NOSLEEP);
+	for (size_t i = MANY; i-- > 0;)
+		vmem_free(vm, p[i], 16);
+	assert_int_equal(stat_of("test").vs_lookup, 0);
+	for (size_t i = 0; i < MANY; i++)
+		p[i] = vmem_alloc(vm, 16, VM_NOSLEEP);
+	for (size_t i = 0; i < MANY; i++)
+		vmem_free(vm, p[i], 16);
+	assert_in_range(
+	    stat_of("test").vs_lookup, MANY / 2, MANY * (MANY - 1) / 2);
+	done(vm);
+}
+
+static void
+look_in_vain(size_t units)
+{
+	vmem_t *vm = plain_arena(Q, units * Q, Q);
+	int flags = VM_NOSLEEP | VM_FIRSTFIT;
+	void *even;
+
+	for (size_t i = 0; i < units; i++)
+		assert_non_null(vmem_alloc(vm, Q, VM_NOSLEEP));
+	vmem_free(vm, P(Q), Q);
+	vmem_free(vm, P(3 * Q), Q);
+	vmem_free(vm, P(6 * Q), Q);
+	assert_int_equal(stat_of("test").vs_search, 0);
+	even = vmem_xalloc(vm, Q, 2 * Q, 0, 0, NULL, NULL, flags);
+	assert_addr_equal(even, 6 * Q);
+	assert_int_equal(stat_of("test").vs_search, 2);
+	assert_null(vmem_xalloc(vm, Q, 2 * Q, 0, 0, NULL, NULL,
+	    VM_NOSLEEP | VM_ABORT | VM_FIRSTFIT));
+	assert_in_range(stat_of("test").vs_search, 4, 8);
+	vmem_xfree(vm, even, Q);
+	assert_non_null(vmem_alloc(vm, Q, VM_NOSLEEP));
+	assert_in_range(stat_of("test").vs_search, 4, 8);
+	vmem_destroy(vm);
+}
+
+static void
+searches_are_the_free_segments_that_requests_looked_at_in_vain(void **state)
+{
+	(void)state;
+	/* By tags, and by descriptors. */
+	look_in_vain(16);
+	look_in_vain(128);
+}
+
+static void
+contains_and_its_comparisons_are_counted(void **state)
+{
+	vmem_t *vm = plain_arena(4 * Q, 4 * Q, Q);
+	(void)state;
+
+	assert_int_equal(vmem_contains(vm, P(Q), Q), 0);
+	assert_int_not_equal(vmem_contains(vm, P(4 * Q), Q), 0);
+	assert_int_equal(vmem_contains(vm, P(8 * Q), Q), 0);
+	assert_int_equal(stat_of("test").vs_contains, 3);
+	assert_int_equal(stat_of("test").vs_contains_search, 2);
+	done(vm);
+}
+
 static void
 every_lock_can_be_held_at_once_and_left(void **state)
 {
@@ -310,6 +382,10 @@ main(void)
 	    cmocka_unit_test(vmem_size_ignores_other_bits),
 	    cmocka_unit_test(names_are_copied_and_cut),
 	    cmocka_unit_test(statistics_tell_what_an_arena_is_and_did),
+	    cmocka_unit_test(lookups_are_the_segments_that_frees_passed_over),
+	    cmocka_unit_test(
+		searches_are_the_free_segments_that_requests_looked_at_in_vain),
+	    cmocka_unit_test(contains_and_its_comparisons_are_counted),
 	    cmocka_unit_test(every_lock_can_be_held_at_once_and_left),
 	    cmocka_unit_test(tags_take_at_most_64_bytes_per_segment),
 	};

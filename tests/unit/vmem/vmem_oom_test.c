@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 
 enum { N = 12000, STEP = 16 };
 
@@ -145,6 +146,42 @@ t22_nor_when_spans_are_imported(void **state)
 	fail_each(do_importing);
 }
 
+/* With no tags to be had: what failed for that, and what waited. */
+static void
+do_count_shortages(void *arg)
+{
+	vmem_t *vm = make("short", (size_t)N * STEP, NULL);
+	vmem_t *full = make("full", 16, NULL);
+	unsigned missed = 0;
+
+	(void)arg;
+	CHILD_CHECK(vmem_alloc(full, 16, VM_NOSLEEP) != NULL);
+	CHILD_CHECK(vmem_alloc(full, 1, VM_NOSLEEP) == NULL);
+	CHILD_CHECK(stat_of("full").vs_fail == 1);
+	CHILD_CHECK(stat_of("full").vs_populate_fail == 0);
+	failsys_from(FAILSYS_MMAP, 1, ENOMEM);
+	for (unsigned in_vain = 0; in_vain < 3; in_vain++, missed++)
+		while (vmem_alloc(vm, 1, VM_NOSLEEP) != NULL)
+			in_vain = 0;
+	CHILD_CHECK(stat_of("short").vs_fail == missed);
+	CHILD_CHECK(stat_of("short").vs_populate_fail == missed);
+	CHILD_CHECK(stat_of("short").vs_populate_wait == 0);
+	failsys_reset();
+	failsys_only(SYS_futex);
+	failsys_from(FAILSYS_MMAP, 1, ENOMEM);
+	failsys_before(FAILSYS_SYSCALL, failsys_reset);
+	CHILD_CHECK(vmem_alloc(vm, 1, VM_SLEEP) != NULL);
+	CHILD_CHECK(stat_of("short").vs_populate_wait == 1);
+	CHILD_CHECK(stat_of("short").vs_populate_fail == missed);
+}
+
+static void
+a_shortage_of_tags_is_counted_apart(void **state)
+{
+	(void)state;
+	child_expect_exit(do_count_shortages, NULL, 0);
+}
+
 /* Frees ask for nothing, even when there is nothing to be had. */
 static void
 do_frees(void *arg)
@@ -206,6 +243,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(t22_a_failed_mmap_loses_nothing),
 	    cmocka_unit_test(t22_nor_when_spans_are_imported),
+	    cmocka_unit_test(a_shortage_of_tags_is_counted_apart),
 	    cmocka_unit_test(t22_frees_do_not_allocate),
 	    cmocka_unit_test(errno_is_left_alone),
 	};
