@@ -101,6 +101,38 @@ arena_drop(struct vmem *vmp)
 	meta_put(&arena_pool, vmp);
 }
 
+static const char *
+integers_of(int cflags)
+{
+	return ((cflags & VMC_IDENTIFIER) != 0 ? "identifiers" : "memory");
+}
+
+/*
+ * Report an arena that cannot be.  One that imports from a source of the other
+ * kind would pass identifiers off as memory; or run out of memory that object
+ * caches hold, and not ask them, because identifiers are not what they hold.
+ */
+static bool
+create_invalid(
+    const char *name, size_t quantum, const struct vmem *source, int vmflag)
+{
+	if (name == NULL)
+		qr_panic("vmem_create(): no name");
+	else if (!qr_ispow2(quantum))
+		qr_panic("vmem_create('%s'): quantum %lu is not a power of two",
+		    name, quantum);
+	else if (source != NULL &&
+	    ((source->vm_cflags ^ vmflag) & VMC_IDENTIFIER) != 0)
+		qr_panic("vmem_create('%s'): an arena of %s cannot have '%s', "
+			 "one of %s, as its source",
+		    name, integers_of(vmflag), source->vm_name,
+		    integers_of(source->vm_cflags));
+	else
+		return (false);
+	errno = EINVAL;
+	return (true);
+}
+
 /* Base NULL with a size, or a size of 0 with a base, is for vmem_add to name. */
 static vmem_t *
 arena_create(const char *name, void *base, size_t size, size_t quantum,
@@ -109,15 +141,8 @@ arena_create(const char *name, void *base, size_t size, size_t quantum,
 {
 	struct vmem *vmp;
 
-	if (name == NULL) {
-		qr_panic("vmem_create(): no name");
+	if (create_invalid(name, quantum, source, vmflag))
 		return (NULL);
-	}
-	if (!qr_ispow2(quantum)) {
-		qr_panic("vmem_create('%s'): quantum %lu is not a power of two",
-		    name, quantum);
-		return (NULL);
-	}
 	vmp = arena_get(vmflag);
 	if (vmp == NULL)
 		return (NULL);

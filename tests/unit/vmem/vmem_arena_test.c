@@ -70,6 +70,93 @@ an_arena_without_a_name_is_fatal(void **state)
 	child_expect_abort(do_create_nameless, NULL, "vmem_create(): no name");
 }
 
+struct mismatch {
+	int source, arena;
+};
+
+static void
+do_mismatch(void *arg)
+{
+	const struct mismatch *m = arg;
+	vmem_t *source = vmem_create("below", P(Q), 64 * Q, Q, NULL, NULL, NULL,
+	    0, VM_NOSLEEP | m->source);
+
+	CHILD_CHECK(source != NULL);
+	(void)vmem_create("above", NULL, 0, Q, vmem_alloc, vmem_free, source, 0,
+	    VM_NOSLEEP | m->arena);
+}
+
+static void
+a_source_of_the_other_kind_is_fatal_and_both_are_named(void **state)
+{
+	struct mismatch ids = {VMC_IDENTIFIER, 0}, memory = {0, VMC_IDENTIFIER};
+	(void)state;
+
+	child_expect_abort(do_mismatch, &ids,
+	    "vmem_create('above'): an arena of memory cannot have 'below', "
+	    "one of identifiers, as its source");
+	child_expect_abort(do_mismatch, &memory,
+	    "vmem_create('above'): an arena of identifiers cannot have "
+	    "'below', one of memory, as its source");
+}
+
+static unsigned panics;
+
+static void
+count_panic(const char *message)
+{
+	(void)message;
+	panics++;
+	errno = 77;
+}
+
+static void *
+import_nothing(vmem_t *source, size_t *sizep, size_t align, int vmflag)
+{
+	(void)source;
+	(void)sizep;
+	(void)align;
+	(void)vmflag;
+	return (NULL);
+}
+
+/* The panic hook returned: the call fails, and no arena is left behind. */
+static void
+what_cannot_be_created_is_an_invalid_argument(void **state)
+{
+	vmem_t *source = plain_arena(Q, 64 * Q, Q), *vm;
+	uint64_t id = stat_of("test").vs_id;
+	int ids = VM_NOSLEEP | VMC_IDENTIFIER;
+	(void)state;
+
+	(void)qr_set_panic_hook(count_panic);
+	errno = panics = 0;
+	assert_null(vmem_create(
+	    "no", NULL, 0, Q, vmem_alloc, vmem_free, source, 0, ids));
+	assert_int_equal(errno, EINVAL);
+	errno = 0;
+	assert_null(vmem_xcreate(
+	    "no", NULL, 0, Q, import_nothing, vmem_free, source, 0, ids));
+	assert_int_equal(errno, EINVAL);
+	errno = 0;
+	assert_null(
+	    vmem_create("no", NULL, 0, 3, NULL, NULL, NULL, 0, VM_NOSLEEP));
+	assert_int_equal(errno, EINVAL);
+	errno = 0;
+	assert_null(
+	    vmem_create(NULL, NULL, 0, Q, NULL, NULL, NULL, 0, VM_NOSLEEP));
+	assert_int_equal(errno, EINVAL);
+	assert_int_equal(panics, 4);
+	(void)qr_set_panic_hook(NULL);
+
+	vm = vmem_create(
+	    "yes", NULL, 0, Q, vmem_alloc, vmem_free, source, 0, VM_NOSLEEP);
+	assert_true(stat_of("yes").vs_id == id + 1);
+	vmem_free(vm, vmem_alloc(vm, 64 * Q, VM_NOSLEEP), 64 * Q);
+	done(vm);
+	done(source);
+}
+
 static void
 do_overlap(void *arg)
 {
@@ -372,6 +459,9 @@ main(void)
 	    cmocka_unit_test(t01_a_base_of_null_with_a_size_is_fatal),
 	    cmocka_unit_test(bad_quanta_and_spans_are_fatal_and_named),
 	    cmocka_unit_test(an_arena_without_a_name_is_fatal),
+	    cmocka_unit_test(
+		a_source_of_the_other_kind_is_fatal_and_both_are_named),
+	    cmocka_unit_test(what_cannot_be_created_is_an_invalid_argument),
 	    cmocka_unit_test(overlapping_spans_are_fatal_and_named),
 	    cmocka_unit_test(t15_touching_spans_stay_two),
 	    cmocka_unit_test(contains_is_exact_at_the_ends),
