@@ -102,6 +102,8 @@ pool_list(struct meta_pool *mp)
 
 	qr_mutex_enter(&registry.r_lock);
 	if (!mp->mp_listed) {
+		/* In the middle of fork it is held, as those listed before. */
+		qr_mutex_init(&mp->mp_lock, QR_RANK_META);
 		mp->mp_next = registry.r_first;
 		registry.r_first = mp;
 		atomic_store_explicit(

@@ -49,7 +49,8 @@ record_make(const char *name)
 		errno = ENOMEM;
 		return (NULL);
 	}
-	*mt = (struct mtype){.mt_lock = QR_MUTEX_INIT(QR_RANK_MTYPE)};
+	*mt = (struct mtype){0};
+	qr_mutex_init(&mt->mt_lock, QR_RANK_MTYPE);
 	(void)qr_snprintf(mt->mt_name, sizeof(mt->mt_name), "%s", name);
 	return (mt);
 }

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
 
@@ -127,6 +128,8 @@ qr_mutex_assert_held(struct qr_mutex *m)
 void
 qr_mutex_enter(struct qr_mutex *m)
 {
+	if (qr_mutex__forking())
+		return;
 	check_order(m);
 	qr_mutex__lock(m);
 	note_enter(m);
@@ -135,6 +138,8 @@ qr_mutex_enter(struct qr_mutex *m)
 void
 qr_mutex_exit(struct qr_mutex *m)
 {
+	if (qr_mutex__forking())
+		return;
 	note_exit(m);
 	qr_mutex__unlock(m);
 }
@@ -164,9 +169,14 @@ note_enter(struct qr_mutex *m)
 void
 qr_mutex_init(struct qr_mutex *m, enum qr_rank rank)
 {
-	atomic_store_explicit(&m->m_word, QR_MUTEX_FREE, memory_order_relaxed);
+	bool held = qr_mutex__forking();
+
+	atomic_store_explicit(&m->m_word, held ? QR_MUTEX_HELD : QR_MUTEX_FREE,
+	    memory_order_relaxed);
 	atomic_store_explicit(&m->m_owner, 0, memory_order_relaxed);
 	m->m_rank = rank;
+	if (held)
+		note_owner(m);
 }
 
 /* On a single CPU the holder cannot make progress while we look. */
@@ -226,6 +236,31 @@ qr_mutex_enter_nested(struct qr_mutex *m)
 	check_not_mine(m);
 	qr_mutex__lock(m);
 	note_owner(m);
+}
+
+/* ---- fork ---- */
+
+_Atomic uintptr_t qr_fork__thread;
+
+/* The same thread has the same in the child. */
+bool
+qr_fork_here(void)
+{
+	return (atomic_load_explicit(&qr_fork__thread, memory_order_relaxed) ==
+	    (uintptr_t)pthread_self());
+}
+
+void
+qr_fork_begin(void)
+{
+	atomic_store_explicit(
+	    &qr_fork__thread, (uintptr_t)pthread_self(), memory_order_relaxed);
+}
+
+void
+qr_fork_end(void)
+{
+	atomic_store_explicit(&qr_fork__thread, 0, memory_order_relaxed);
 }
 
 bool

@@ -53,8 +53,9 @@ struct qr_mutex {
 	}
 
 /*
- * Whatever m was, it is free now.  A child of fork may do this to a mutex that
- * another thread of its parent held.
+ * Whatever m was, it is free now, or held by who is between qr_fork_begin() and
+ * qr_fork_end().  A child of fork may do this to a mutex that another thread of
+ * its parent held.
  */
 void qr_mutex_init(struct qr_mutex *m, enum qr_rank rank);
 /*
@@ -65,6 +66,19 @@ void qr_mutex_init(struct qr_mutex *m, enum qr_rank rank);
 void qr_mutex_enter_nested(struct qr_mutex *m);
 /* True when taken; never waits, so it may be out of order. */
 bool qr_mutex_tryenter(struct qr_mutex *m);
+
+/*
+ * From begin to end the calling thread holds every mutex, by
+ * qr_mutex_enter_nested(), and those it makes meanwhile: it enters and exits
+ * them to no effect.  For the handlers of others, which run in the middle of
+ * fork and may allocate.
+ */
+void qr_fork_begin(void);
+void qr_fork_end(void);
+/* Is the calling thread between the two? */
+bool qr_fork_here(void);
+/* The thread that is between them, or 0. */
+extern _Atomic uintptr_t qr_fork__thread;
 
 /* Another thread holds m: wait for it; or waits for m: wake it. */
 void qr_mutex__wait(struct qr_mutex *m);
@@ -110,6 +124,14 @@ qr_mutex__unlock(struct qr_mutex *m)
 		qr_mutex__wake(m);
 }
 
+static inline bool
+qr_mutex__forking(void)
+{
+	return (QR_UNLIKELY(atomic_load_explicit(
+				&qr_fork__thread, memory_order_relaxed) != 0) &&
+	    qr_fork_here());
+}
+
 /* Debug builds verify the order, and that who exits m holds it. */
 #ifdef QR_DEBUG
 void qr_mutex_enter(struct qr_mutex *m);
@@ -120,13 +142,15 @@ void qr_mutex_assert_held(struct qr_mutex *m);
 static inline void
 qr_mutex_enter(struct qr_mutex *m)
 {
-	qr_mutex__lock(m);
+	if (!qr_mutex__forking())
+		qr_mutex__lock(m);
 }
 
 static inline void
 qr_mutex_exit(struct qr_mutex *m)
 {
-	qr_mutex__unlock(m);
+	if (!qr_mutex__forking())
+		qr_mutex__unlock(m);
 }
 
 static inline void

@@ -23,6 +23,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/single_threaded.h>
 
 static struct qr_mutex init_lock = QR_MUTEX_INIT(QR_RANK_INIT);
 static _Atomic bool ready;
@@ -114,13 +115,16 @@ umem__init(void)
 
 /*
  * Around fork every lock is held, top floor first, so that the child finds all
- * of them free and everything they guard whole.
+ * of them free and everything they guard whole.  A process of one thread needs
+ * none: if a handler of a signal forks, what it has interrupted may hold some.
  */
 static void
 fork_prepare(void)
 {
-	qr_mutex_enter_nested(&init_lock);
 	umem__exit_lock();
+	if (__libc_single_threaded)
+		return;
+	qr_mutex_enter_nested(&init_lock);
 	umem__class_lock();
 	umem__cache_lock_all();
 	percpu_lock_all();
@@ -128,10 +132,11 @@ fork_prepare(void)
 	vmem__heap_lock();
 	meta_lock_all();
 	umem__log_lock_all();
+	qr_fork_begin();
 }
 
 static void
-fork_done(bool child)
+unlock_all(bool child)
 {
 	umem__log_unlock_all();
 	meta_unlock_all();
@@ -140,8 +145,21 @@ fork_done(bool child)
 	percpu_unlock_all();
 	umem__cache_unlock_all(child);
 	umem__class_unlock();
-	umem__exit_unlock(child);
 	qr_mutex_exit(&init_lock);
+}
+
+static void
+fork_done(bool child)
+{
+	if (qr_fork_here()) {
+		qr_fork_end();
+		if (child) {
+			umem__update_forked();
+			vmem__fork_child();
+		}
+		unlock_all(child);
+	}
+	umem__exit_unlock(child);
 }
 
 static void
@@ -153,8 +171,6 @@ fork_parent(void)
 static void
 fork_child(void)
 {
-	umem__update_forked();
-	vmem__fork_child();
 	fork_done(true);
 }
 

@@ -2,7 +2,7 @@
  * fork.c - fork, posix_spawn and vfork while other threads allocate: parent and
  * child both go on.
  */
-#define _GNU_SOURCE 1 /* vfork */
+#define _GNU_SOURCE 1 /* vfork, setitimer */
 
 #include "check.h"
 
@@ -14,6 +14,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/single_threaded.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 enum { WORKERS = 4, LIVE = 40, FORKS = 200, SECONDS = 60 };
@@ -231,6 +233,102 @@ several_threads_may_fork_at_once(void)
 	stop_load();
 }
 
+/* ---- handlers of others ---- */
+
+static _Atomic bool handlers_allocate;
+static _Atomic unsigned handlers_ran;
+
+/* Of sizes that nobody has used yet, too. */
+static void
+allocate_in_fork(void)
+{
+	unsigned n = atomic_fetch_add(&handlers_ran, 1);
+
+	if (!handlers_allocate)
+		return;
+	churn(50, 44);
+	free(malloc(n * 64 % 140000));
+	free(malloc(3000000));
+	if (n % 8 == 0)
+		(void)malloc_trim(0);
+}
+
+/* Runs before all constructors: ours are the first handlers there are. */
+static void
+register_first(void)
+{
+	CHECK(pthread_atfork(
+		  allocate_in_fork, allocate_in_fork, allocate_in_fork) == 0);
+}
+
+__attribute__((section(".preinit_array"), used)) static void (*const first)(
+    void) = register_first;
+
+static void
+handlers_that_were_there_before_the_library_may_allocate(void)
+{
+	handlers_ran = 0;
+	handlers_allocate = true;
+	fork_many(5, 77);
+	start_load();
+	fork_many(FORKS / 5, 77);
+	stop_load();
+	handlers_allocate = false;
+	CHECK(handlers_ran >= 2 * FORKS / 5);
+}
+
+/* ---- handlers of signals ---- */
+
+static volatile sig_atomic_t forks, is_child;
+
+/* Once, and not always at the same place. */
+static void
+interrupt_soon(void)
+{
+	struct itimerval soon = {{0, 0}, {0, 100 + forks % 10 * 20}};
+
+	CHECK(setitimer(ITIMER_REAL, &soon, NULL) == 0);
+}
+
+static void
+fork_in_handler(int number)
+{
+	pid_t pid = fork();
+
+	(void)number;
+	if (pid == 0 && forks % 2 == 0)
+		_exit(0);
+	if (pid == 0) {
+		is_child = 1;
+		return;
+	}
+	wait_for(pid);
+	if (++forks < FORKS)
+		interrupt_soon();
+}
+
+/*
+ * Must be the first test: until here the process has one thread.  The children
+ * that return from the handler finish what it interrupted.
+ */
+static void
+a_handler_that_interrupted_malloc_may_fork(void)
+{
+	struct sigaction sa = {.sa_handler = fork_in_handler};
+
+	CHECK(__libc_single_threaded);
+	CHECK(sigaction(SIGALRM, &sa, NULL) == 0);
+	interrupt_soon();
+	while (forks < FORKS && !is_child)
+		churn(500, 55);
+	if (is_child) {
+		churn(500, 56);
+		_exit(0);
+	}
+	CHECK(signal(SIGALRM, SIG_DFL) == fork_in_handler);
+	(void)alarm(2 * SECONDS);
+}
+
 static void
 posix_spawn_works_in_a_busy_process(void)
 {
@@ -387,8 +485,10 @@ freeing_in_the_middle_of_pthread_join_is_safe(void)
 }
 
 static const struct check table[] = {
+    CHECK_THAT(a_handler_that_interrupted_malloc_may_fork),
     CHECK_THAT(two_hundred_children_of_a_busy_process_work),
     CHECK_THAT(several_threads_may_fork_at_once),
+    CHECK_THAT(handlers_that_were_there_before_the_library_may_allocate),
     CHECK_THAT(posix_spawn_works_in_a_busy_process),
     CHECK_THAT(vfork_and_exec_work_in_a_busy_process),
     CHECK_THAT(system_and_popen_work_in_a_busy_process),
