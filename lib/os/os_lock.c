@@ -179,25 +179,22 @@ qr_mutex_init(struct qr_mutex *m, enum qr_rank rank)
 		note_owner(m);
 }
 
-/* On a single CPU the holder cannot make progress while we look. */
-static int
-spin_limit(void)
-{
-	static _Atomic int cached = -1;
-	int limit = atomic_load_explicit(&cached, memory_order_relaxed);
+static _Atomic int spins = SPIN_LIMIT;
 
-	if (limit < 0) {
-		limit = os_cpu_affinity() > 1 ? SPIN_LIMIT : 0;
-		atomic_store_explicit(&cached, limit, memory_order_relaxed);
-	}
-	return (limit);
+/* On a single CPU the holder cannot make progress while we look. */
+void
+qr_mutex_tune(unsigned cpus)
+{
+	atomic_store_explicit(
+	    &spins, cpus > 1 ? SPIN_LIMIT : 0, memory_order_relaxed);
 }
 
 /* A mutex others already sleep on is not worth spinning for. */
 static bool
 spin(struct qr_mutex *m)
 {
-	for (int i = spin_limit(); i > 0; i--) {
+	for (int i = atomic_load_explicit(&spins, memory_order_relaxed); i > 0;
+	     i--) {
 		uint32_t word =
 		    atomic_load_explicit(&m->m_word, memory_order_relaxed);
 

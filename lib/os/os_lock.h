@@ -80,6 +80,9 @@ bool qr_fork_here(void);
 /* The thread that is between them, or 0. */
 extern _Atomic uintptr_t qr_fork__thread;
 
+/* At start-up: how many CPUs there are for holders and waiters to run on. */
+void qr_mutex_tune(unsigned cpus);
+
 /* Another thread holds m: wait for it; or waits for m: wake it. */
 void qr_mutex__wait(struct qr_mutex *m);
 void qr_mutex__wake(struct qr_mutex *m);

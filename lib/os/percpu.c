@@ -9,6 +9,7 @@
 
 #include <sys/auxv.h>
 #include <sys/rseq.h>
+#include <sys/single_threaded.h>
 
 #ifndef AT_RSEQ_FEATURE_SIZE
 #define AT_RSEQ_FEATURE_SIZE 27
@@ -306,7 +307,8 @@ percpu_drain(unsigned slot, void (*take)(void *arg, uintptr_t top), void *arg)
 	qr_mutex_enter(&fronts_lock);
 	if (percpu__restartable) {
 		fronts_hide(true);
-		ok = os_rseq_fence();
+		/* Who is alone need not ask, and in a sandbox may not. */
+		ok = __libc_single_threaded || os_rseq_fence();
 	}
 	for (unsigned i = 0; i < cpu_limit && ok; i++) {
 		struct percpu_front *front = percpu__front[i];

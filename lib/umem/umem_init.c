@@ -36,6 +36,7 @@ step_options(void)
 	umem__options_read();
 	vmem__set_default_policy((int)umem__opt.policy);
 	umem__depot_set_max(umem__opt.depot_max);
+	qr_mutex_tune(os_cpu_affinity());
 	percpu_init((enum percpu_want)umem__opt.percpu);
 	return (true);
 }

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <sys/single_threaded.h>
 
 /* ---- memory of any size ---- */
 
@@ -435,6 +436,7 @@ reap_batch(void)
 {
 	CHILD_CHECK(alloc_batch());
 	free_batch();
+	__libc_single_threaded = 0;
 	failsys_only(SYS_membarrier);
 	failsys_from(FAILSYS_SYSCALL, 1, EPERM);
 	umem_cache_reap_now(cache);
