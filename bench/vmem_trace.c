@@ -120,6 +120,16 @@ enum {
 
 static uint64_t times[REQUESTS];
 
+/* Anywhere in the lower quarter, and a sixteenth of all. */
+static void
+tail_window(struct want *w, uint64_t r)
+{
+	size_t quanta = (size_t)LIVE * 2 * (QUANTA_MAX + 1);
+
+	w->min = BASE + bench_below(r, quanta / 4) * QUANTUM;
+	w->max = w->min + quanta / 16 * QUANTUM;
+}
+
 /* One of the constraints, in turn; any size. */
 static struct want
 tail_want(uint64_t r, unsigned i)
@@ -127,7 +137,7 @@ tail_want(uint64_t r, unsigned i)
 	size_t quanta = (size_t)LIVE * 2 * (QUANTA_MAX + 1);
 	struct want w = {.size = (1 + (r >> 40) % QUANTA_MAX) * QUANTUM};
 
-	switch (i % 5) {
+	switch (i % 8) {
 	case 0:
 		w.align = (size_t)16 * QUANTUM;
 		break;
@@ -142,9 +152,20 @@ tail_want(uint64_t r, unsigned i)
 		w.flags = VM_FIRSTFIT | VM_ENDALLOC;
 		w.max = BASE + quanta / 4 * QUANTUM;
 		break;
+	case 4:
+		tail_window(&w, r);
+		break;
+	case 5:
+		w.flags = VM_BESTFIT;
+		w.align = (size_t)16 * QUANTUM;
+		break;
+	case 6:
+		w.flags = VM_BESTFIT;
+		w.nocross = (size_t)8 * QUANTUM;
+		break;
 	default:
-		w.min = BASE + bench_below(r, quanta / 4) * QUANTUM;
-		w.max = w.min + quanta / 16 * QUANTUM;
+		w.flags = VM_BESTFIT;
+		tail_window(&w, r);
 	}
 	return (w);
 }

@@ -93,10 +93,10 @@ check_tree(const struct vmem_tree *t)
 	check_order(t);
 }
 
-/* N5 for node n of vm_addrs: does `known`, n or above, tell the truth of n? */
+/* N5 for node n of t: does `known`, n or above, tell the truth of n? */
 static void
-check_hopeless(const struct vmem *vmp, const struct vmem_node *known,
-    const struct vmem_node *n, unsigned k)
+check_hopeless(const struct vmem *vmp, const struct vmem_tree *t,
+    const struct vmem_node *known, const struct vmem_node *n, unsigned k)
 {
 	const struct vmem_shape *h = &vmp->vm_shape[k];
 	struct vmem_req r = {.r_size = known->n_shape[k],
@@ -108,24 +108,34 @@ check_hopeless(const struct vmem *vmp, const struct vmem_node *known,
 
 	for (unsigned i = 0; i < n->n_count; i++) {
 		const struct vmem_ent *e = &n->n_ent[i];
+		uintptr_t start = t->t_pairs ? e->e_val : e->e_key;
 
 		if (n->n_level != 0)
-			check_hopeless(vmp, known, e->e_ptr, k);
+			check_hopeless(vmp, t, known, e->e_ptr, k);
 		else
 			QR_VERIFY(!vmem__fit_low(
-			    &r, e->e_key, e->e_key + (e->e_val - 1), &a));
+			    &r, start, e->e_key + (e->e_val - 1), &a));
 	}
 }
 
 static void
-check_shapes(const struct vmem *vmp, const struct vmem_node *n)
+check_shapes(const struct vmem *vmp, const struct vmem_tree *t,
+    const struct vmem_node *n)
 {
 	for (unsigned k = 0; k < VMEM_SHAPES; k++)
 		if (vmp->vm_shape[k].h_gen != 0 &&
 		    n->n_shape_gen[k] == vmp->vm_shape[k].h_gen)
-			check_hopeless(vmp, n, n, k);
+			check_hopeless(vmp, t, n, n, k);
 	for (unsigned i = 0; n->n_level != 0 && i < n->n_count; i++)
-		check_shapes(vmp, n->n_ent[i].e_ptr);
+		check_shapes(vmp, t, n->n_ent[i].e_ptr);
+}
+
+static void
+check_index(const struct vmem *vmp, const struct vmem_tree *t)
+{
+	check_tree(t);
+	if (t->t_root != NULL)
+		check_shapes(vmp, t, t->t_root);
 }
 
 /* ---- the arena ---- */
@@ -133,7 +143,7 @@ check_shapes(const struct vmem *vmp, const struct vmem_node *n)
 struct tally {
 	size_t inuse, allocated, frees;
 	size_t tagged; /* of allocated */
-	size_t large;  /* of frees: more than VMEM_EXACT quanta */
+	size_t sized;  /* of frees: in vm_sizes, if that is there */
 };
 
 /* A4 and A6 for one free segment. */
@@ -155,9 +165,10 @@ check_free(struct vmem *vmp, const struct vmem_run *run, struct tally *tally)
 		QR_VERIFY(pos.p_leaf->n_ent[pos.p_i].e_key == run->u_start);
 		QR_VERIFY(pos.p_leaf->n_ent[pos.p_i].e_val == run->u_size);
 	}
-	if (vmem__bin_exact(vmp, run->u_size))
+	if (vmem__bin_exact(vmp, run->u_size) &&
+	    (vmp->vm_indexed & VMEM_BY_SMALL) == 0)
 		return;
-	tally->large++;
+	tally->sized++;
 	if ((vmp->vm_indexed & VMEM_BY_SIZE) != 0) {
 		pos =
 		    vmem__tree_floor(&vmp->vm_sizes, run->u_size, run->u_start);
@@ -272,8 +283,10 @@ check_counts(const struct vmem *vmp, const struct tally *tally)
 	QR_VERIFY(tally->frees == vmp->vm_bins_used + vmp->vm_dense_free);
 	if ((vmp->vm_indexed & VMEM_BY_ADDR) != 0)
 		QR_VERIFY(vmp->vm_addrs.t_count == tally->frees);
+	QR_VERIFY((vmp->vm_indexed & VMEM_BY_SMALL) == 0 ||
+	    (vmp->vm_indexed & VMEM_BY_SIZE) != 0);
 	if ((vmp->vm_indexed & VMEM_BY_SIZE) != 0)
-		QR_VERIFY(vmp->vm_sizes.t_count == tally->large);
+		QR_VERIFY(vmp->vm_sizes.t_count == tally->sized);
 	for (unsigned bin = 0; bin < VMEM_BINS; bin++)
 		listed += check_list(vmp, bin);
 	QR_VERIFY(listed == tally->frees);
@@ -312,13 +325,10 @@ vmem__check(vmem_t *vmp)
 {
 	qr_mutex_enter(&vmp->vm_lock);
 	check_tree(&vmp->vm_spans);
-	if ((vmp->vm_indexed & VMEM_BY_ADDR) != 0) {
-		check_tree(&vmp->vm_addrs);
-		if (vmp->vm_addrs.t_root != NULL)
-			check_shapes(vmp, vmp->vm_addrs.t_root);
-	}
+	if ((vmp->vm_indexed & VMEM_BY_ADDR) != 0)
+		check_index(vmp, &vmp->vm_addrs);
 	if ((vmp->vm_indexed & VMEM_BY_SIZE) != 0)
-		check_tree(&vmp->vm_sizes);
+		check_index(vmp, &vmp->vm_sizes);
 	check_spans(vmp);
 	qr_mutex_exit(&vmp->vm_lock);
 	return (true);

@@ -61,7 +61,7 @@
  *	vm_addrs: B+ tree of (start, size), where every node knows the largest
  *	size below it, so that a search skips what is too small;
  *	vm_sizes: B+ tree of (size, start) of those of more than 64 quanta, for
- *	best fit.
+ *	best fit, and of all of them while best fit needs that.
  *
  * Why arrays of 18 entries and not a binary tree inside the tags: a search in a
  * million segments costs what its cache misses cost, and 5 levels of a few
@@ -76,6 +76,28 @@
  * none, it looks at all that are long enough, and writes down in every node that
  * it leaves empty-handed that requests of this shape and size are hopeless below.
  * So what is hopeless is found out once, until something changes there.
+ *
+ * Best fit under constraints looks at the first segments of the lists, most of
+ * the time in vain no more than once or twice.  When that fails it goes through
+ * vm_sizes, then with all segments, in order of size: the first that has a place
+ * is the smallest, and of those the lowest.  Alignments and boundaries are
+ * learnt as above.  Of a window it jumps, size by size, to the segments inside,
+ * or that begin before it and end inside.  What that cannot promise is few
+ * jumps: the smallest size above one bound with a start between two others is a
+ * question of two dimensions, which no summary of a subtree answers.  So it
+ * looks at 36 leaves at most in which some segment is outside of the window,
+ * three for each size or fewer.  As long as ten sizes or fewer are in the way
+ * the answer is exact; afterwards it is some place, as for instant fit.  A
+ * window for which no two segments can compete is a matter of addresses alone.
+ *
+ * With a million segments of few sizes (bench/vmem.sh) a best fit in a window and
+ * its free take 1.3 us in the median and 3 us at worst; with 2000 sizes, and
+ * windows that hold next to nothing, 6 us and 11 us.  But keeping vm_sizes for
+ * small segments adds 2 us to the replacement of any segment, which is more than
+ * all the rest of it.  So that goes when there were as many allocations as it
+ * has segments since it was needed last: unconstrained requests do not go on
+ * paying for it, and building it again, at most 1 us for each segment, is paid
+ * for by as many of them.
  *
  * A free must not allocate, but may need nodes to insert into an index.  They
  * come from a stock that allocations keep at a quarter of what the indexes
@@ -239,7 +261,8 @@ struct vmem_walker {
  *   A5  an allocated segment that has a tag, and nothing else, is found by its
  *       address in the hash table, and there are vm_hash_used.
  *   A6  an index whose bit is in vm_indexed holds exactly the free segments;
- *       vm_sizes only those of more than VMEM_EXACT quanta.
+ *       vm_sizes only those of more than VMEM_EXACT quanta, unless
+ *       VMEM_BY_SMALL is there too.
  *   A7  in the dense span d_head is 0 wherever no segment begins, and d_tail
  *       where one ends is d_head where it begins.
  *
@@ -288,6 +311,7 @@ struct vmem {
 	struct vmem_tree vm_addrs;  /* (l) free segments by (start, size) */
 	struct vmem_tree vm_sizes;  /* (l) free segments by (size, start) */
 	struct vmem_nodes vm_nodes; /* (l) stock for both */
+	uint64_t vm_best_last; /* (l) vm_nalloc when VMEM_BY_SMALL was wanted */
 	struct vmem_shape vm_shape[VMEM_SHAPES]; /* (l) */
 	uint32_t vm_shape_gen;                   /* (l) the last one given */
 	uint64_t vm_shape_uses;                  /* (l) */
@@ -368,9 +392,14 @@ vmem__exit(struct vmem *vmp)
 
 /* ---- vmem_index.c: all with vm_lock held ---- */
 
-enum { VMEM_BY_ADDR = 1, VMEM_BY_SIZE = 2 };
+enum {
+	VMEM_BY_ADDR = 1,
+	VMEM_BY_SIZE = 2,
+	/* Of vm_sizes, never without the one above: it has the small ones. */
+	VMEM_BY_SMALL = 4,
+};
 
-/* Have this index; false when memory is short. */
+/* Have these, all of one tree; false when memory is short. */
 bool vmem__index_want(struct vmem *vmp, unsigned which);
 /* Keep those there are true.  A change is told before the tag changes. */
 void vmem__index_enter(struct vmem *vmp, const struct vmem_run *run);
@@ -399,8 +428,15 @@ struct vmem_search {
 /* The lowest (VM_ENDALLOC: highest) place of r.  vm_addrs is up to date. */
 void vmem__index_search(
     struct vmem *vmp, const struct vmem_req *r, struct vmem_search *search);
-/* The number of r's shape, for f_shape. */
-int vmem__index_shape(struct vmem *vmp, const struct vmem_req *r);
+/*
+ * The place of r in the smallest segment that has one, of those in vm_sizes,
+ * which is up to date.  Tired: it may not be the smallest, or none was found.
+ */
+void vmem__index_best(
+    struct vmem *vmp, const struct vmem_req *r, struct vmem_search *search);
+/* The number of r's shape in this tree, for f_shape. */
+int vmem__index_shape(
+    struct vmem *vmp, struct vmem_tree *t, const struct vmem_req *r);
 
 /* Place of r in a free segment, at the end that VM_ENDALLOC tells. */
 bool vmem__fit_run(

@@ -8,6 +8,12 @@
 
 #include <string.h>
 
+enum {
+	BY_SIZE_ALL = VMEM_BY_SIZE | VMEM_BY_SMALL,
+	/* Leaves of vm_sizes, partly outside of its window, for one request. */
+	BEST_LEAVES = 36,
+};
+
 /* ---- keeping them true ---- */
 
 static struct vmem_ent
@@ -28,7 +34,8 @@ indexes_of(const struct vmem *vmp, size_t size)
 {
 	unsigned which = VMEM_BY_ADDR;
 
-	if (!vmem__bin_exact(vmp, size))
+	if (!vmem__bin_exact(vmp, size) ||
+	    (vmp->vm_indexed & VMEM_BY_SMALL) != 0)
 		which |= VMEM_BY_SIZE;
 	return (vmp->vm_indexed & which);
 }
@@ -58,7 +65,7 @@ vmem__index_enter(struct vmem *vmp, const struct vmem_run *run)
 	if ((which & VMEM_BY_ADDR) != 0)
 		put(vmp, VMEM_BY_ADDR, &vmp->vm_addrs, ent_addr(run));
 	if ((which & VMEM_BY_SIZE) != 0)
-		put(vmp, VMEM_BY_SIZE, &vmp->vm_sizes, ent_size(run));
+		put(vmp, BY_SIZE_ALL, &vmp->vm_sizes, ent_size(run));
 }
 
 void
@@ -87,7 +94,7 @@ vmem__index_change(
 	if ((indexes_of(vmp, run->u_size) & VMEM_BY_SIZE) != 0)
 		size_remove(vmp, run);
 	if ((indexes_of(vmp, size) & VMEM_BY_SIZE) != 0)
-		put(vmp, VMEM_BY_SIZE, &vmp->vm_sizes, ent_size(&now));
+		put(vmp, BY_SIZE_ALL, &vmp->vm_sizes, ent_size(&now));
 }
 
 void
@@ -99,8 +106,12 @@ vmem__index_stock(struct vmem *vmp)
 	if (QR_UNLIKELY(vmp->vm_shape_gen == UINT32_MAX)) {
 		vmp->vm_shape_gen = 0;
 		memset(vmp->vm_shape, 0, sizeof(vmp->vm_shape));
-		vmp->vm_indexed &= ~(unsigned)VMEM_BY_ADDR;
+		vmp->vm_indexed = 0;
 	}
+	if (QR_UNLIKELY(
+		vmp->vm_nalloc - vmp->vm_best_last > vmp->vm_sizes.t_count &&
+		(vmp->vm_indexed & VMEM_BY_SMALL) != 0))
+		vmp->vm_indexed &= ~(unsigned)BY_SIZE_ALL;
 	need = 4 + vmp->vm_addrs.t_nodes / 4 + vmp->vm_sizes.t_nodes / 4;
 
 	if ((vmp->vm_indexed & VMEM_BY_ADDR) != 0)
@@ -168,8 +179,9 @@ vmem__index_want(struct vmem *vmp, unsigned which)
 	    which == VMEM_BY_ADDR ? &vmp->vm_addrs : &vmp->vm_sizes;
 	struct vmem_pos span = {vmp->vm_spans.t_first, 0};
 
-	if (QR_LIKELY((vmp->vm_indexed & which) != 0))
+	if (QR_LIKELY((vmp->vm_indexed & which) == which))
 		return (true);
+	vmp->vm_indexed &= ~which;
 	vmem__tree_clear(t);
 	for (; span.p_leaf != NULL; span = vmem__pos_next(span)) {
 		if (!build_span(vmp, which, t, vmem__pos_tag(span))) {
@@ -186,11 +198,12 @@ vmem__index_want(struct vmem *vmp, unsigned which)
 /* ---- what is hopeless ---- */
 
 int
-vmem__index_shape(struct vmem *vmp, const struct vmem_req *r)
+vmem__index_shape(
+    struct vmem *vmp, struct vmem_tree *t, const struct vmem_req *r)
 {
 	int found = 0;
 
-	vmp->vm_addrs.t_shaped = true;
+	t->t_shaped = true;
 	for (int k = 0; k < VMEM_SHAPES; k++) {
 		struct vmem_shape *h = &vmp->vm_shape[k];
 
@@ -404,4 +417,96 @@ vmem__index_search(
 		find_high(vmp, r, search);
 	else
 		find_low(vmp, r, search);
+}
+
+/* ---- search by size ---- */
+
+static bool
+outside(const struct vmem_req *r, const struct vmem_ent *e)
+{
+	return (e->e_val > r->r_max || e->e_val + (e->e_key - 1) < r->r_min);
+}
+
+/*
+ * Look at what is in r's window of a leaf, from `at` on.  *allp stays true when
+ * that is all of it.
+ */
+static bool
+best_of_leaf(const struct vmem_req *r, struct vmem_pos at,
+    struct vmem_search *search, bool *allp)
+{
+	for (; at.p_i < at.p_leaf->n_count; at.p_i++) {
+		const struct vmem_ent *e = &at.p_leaf->n_ent[at.p_i];
+
+		if (e->e_val < r->r_min ||
+		    e->e_val + (e->e_key - 1) > r->r_max) {
+			*allp = false;
+			if (outside(r, e))
+				continue;
+		}
+		search->f_run = (struct vmem_run){e->e_val, e->e_key, e->e_ptr};
+		if (vmem__fit_run(r, &search->f_run, &search->f_addr))
+			return (true);
+		search->f_vain++;
+	}
+	return (false);
+}
+
+/*
+ * The first segment after e, which is outside of r's window, that may be in it:
+ * of the same size, or else of the next.
+ */
+static struct vmem_pos
+best_skip(
+    const struct vmem *vmp, const struct vmem_req *r, const struct vmem_ent *e)
+{
+	return (vmem__tree_above(&vmp->vm_sizes, e->e_key,
+	    e->e_val > r->r_max ? UINTPTR_MAX : r->r_min - e->e_key));
+}
+
+/* A leaf that was all looked at is learnt from. */
+static void
+best_learn(struct vmem *vmp, const struct vmem_req *r,
+    struct vmem_search *search, struct vmem_node *leaf)
+{
+	if (vmem__fit_surely(r, vmp->vm_quantum) == r->r_extent)
+		return;
+	if (search->f_shape < 0)
+		search->f_shape = vmem__index_shape(vmp, &vmp->vm_sizes, r);
+	learn(vmp, r, search->f_shape, leaf);
+}
+
+/* In the first leaf, what is before the first look is too small anyway. */
+void
+vmem__index_best(
+    struct vmem *vmp, const struct vmem_req *r, struct vmem_search *search)
+{
+	struct vmem_pos at =
+	    vmem__tree_above(&vmp->vm_sizes, r->r_extent - 1, UINTPTR_MAX);
+	unsigned leaves = 0;
+	bool all = true;
+
+	search->f_size = 0;
+	search->f_shape = -1;
+	search->f_found = false;
+	search->f_tired = false;
+	while (at.p_leaf != NULL) {
+		struct vmem_node *leaf = at.p_leaf;
+		const struct vmem_ent *last = &leaf->n_ent[leaf->n_count - 1];
+
+		search->f_found = best_of_leaf(r, at, search, &all);
+		if (search->f_found)
+			return;
+		if (all)
+			best_learn(vmp, r, search, leaf);
+		search->f_tired = !all && ++leaves == BEST_LEAVES;
+		if (search->f_tired)
+			return;
+		if (outside(r, last))
+			at = best_skip(vmp, r, last);
+		else
+			at = (struct vmem_pos){
+			    leaf_after(vmp, r, search, leaf), 0};
+		all = at.p_i == 0;
+	}
 }

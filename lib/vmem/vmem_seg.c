@@ -12,7 +12,7 @@ enum {
 	/*
 	 * Free segments that are long enough but turn out to have no place
 	 * (misaligned, straddling) before the search goes for segments that
-	 * surely do; and segments of the smallest sizes that best fit tries.
+	 * surely do, and best fit for an index of all of them.
 	 */
 	PATIENCE = 64,
 };
@@ -96,7 +96,7 @@ choose_ordered(struct vmem *vmp, const struct vmem_req *r, bool any,
 	}
 	found->f_size = r->r_extent;
 	found->f_patience = SIZE_MAX;
-	found->f_shape = vmem__index_shape(vmp, r);
+	found->f_shape = vmem__index_shape(vmp, &vmp->vm_addrs, r);
 	vmem__index_search(vmp, r, found);
 	return (found->f_found ? 0 : ENOSPC);
 }
@@ -113,52 +113,64 @@ try_run(const struct vmem_req *r, const struct vmem_run *run,
 	return (fits);
 }
 
-/* The same, of the large ones. */
-static int
-choose_best_large(struct vmem *vmp, const struct vmem_req *r, unsigned looks,
-    struct vmem_search *found)
-{
-	struct vmem_pos at;
-
-	if (!vmem__index_want(vmp, VMEM_BY_SIZE))
-		return (ENOMEM);
-	at = vmem__tree_above(&vmp->vm_sizes, r->r_extent - 1, UINTPTR_MAX);
-	for (; at.p_leaf != NULL; at = vmem__pos_next(at)) {
-		const struct vmem_ent *e = &at.p_leaf->n_ent[at.p_i];
-
-		if (looks++ == PATIENCE)
-			return (choose_ordered(vmp, r, true, found));
-		if (try_run(r, &(struct vmem_run){e->e_val, e->e_key, e->e_ptr},
-			found))
-			return (0);
-	}
-	return (ENOSPC);
-}
-
 /*
- * The smallest free segment that has a place; or, when the smallest few are
- * long enough but have none, some place.
+ * The smallest of those with a list for their size.  Tired: there may be others;
+ * when the index has them, that is after one look.
  */
-static int
-choose_best(
-    struct vmem *vmp, const struct vmem_req *r, struct vmem_search *found)
+static bool
+best_of_lists(
+    const struct vmem *vmp, const struct vmem_req *r, struct vmem_search *found)
 {
-	size_t n = r->r_extent >> vmp->vm_qshift;
-	unsigned bin = vmem__bin_find(vmp, n);
-	unsigned looks = 0;
+	unsigned bin = vmem__bin_find(vmp, r->r_extent >> vmp->vm_qshift);
+	unsigned looks = (vmp->vm_indexed & VMEM_BY_SMALL) != 0 ? 1 : PATIENCE;
 
+	found->f_tired = false;
 	for (; bin < VMEM_EXACT; bin = vmem__bin_next(vmp, bin + 1)) {
 		struct vmem_run run;
 		bool more = list_first(vmp, bin, &run);
 
 		for (; more; more = list_next(vmp, bin, &run)) {
-			if (looks++ == PATIENCE)
-				return (choose_ordered(vmp, r, true, found));
+			found->f_tired = looks-- == 0;
+			if (found->f_tired)
+				return (false);
 			if (try_run(r, &run, found))
-				return (0);
+				return (true);
 		}
 	}
-	return (choose_best_large(vmp, r, looks, found));
+	return (false);
+}
+
+/* No two segments can have a place in so small a window. */
+static bool
+narrow(const struct vmem_req *r)
+{
+	return (r->r_max - r->r_min < r->r_extent + (r->r_size - 1));
+}
+
+/*
+ * The smallest free segment that has a place.  Only a window can leave that
+ * open, and then it is some place.
+ */
+static int
+choose_best(
+    struct vmem *vmp, const struct vmem_req *r, struct vmem_search *found)
+{
+	unsigned which = VMEM_BY_SIZE;
+
+	if (narrow(r))
+		return (choose_ordered(vmp, r, false, found));
+	if (best_of_lists(vmp, r, found))
+		return (0);
+	if (found->f_tired) {
+		which |= VMEM_BY_SMALL;
+		vmp->vm_best_last = vmp->vm_nalloc;
+	}
+	if (!vmem__index_want(vmp, which))
+		return (ENOMEM);
+	vmem__index_best(vmp, r, found);
+	if (found->f_tired)
+		return (choose_ordered(vmp, r, true, found));
+	return (found->f_found ? 0 : ENOSPC);
 }
 
 /* From the rotor to the top, then from the bottom. */

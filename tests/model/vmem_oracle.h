@@ -171,21 +171,47 @@ check_instant(struct world *w, const struct want *r, unsigned u)
 	return (true);
 }
 
-/* Best fit: a segment of the smallest size that fits. */
+/* Sizes below `size` that r could have but for segments out of its window. */
+static inline unsigned
+sizes_in_the_way(const struct world *w, const struct want *r, unsigned size)
+{
+	bool seen[UNITS + 1] = {false};
+	unsigned n = 0;
+
+	for (unsigned s = 0; s < UNITS; s++) {
+		unsigned run = w->w_run[s];
+		uintptr_t last = oracle_addr(w, s) + (run * w->w_quantum - 1);
+
+		if (!is_segment(w, s) || run >= size || seen[run] ||
+		    run < oracle_units(w, r->size) ||
+		    (oracle_addr(w, s) >= r->min &&
+			(r->max == 0 || last <= r->max - 1)))
+			continue;
+		seen[run] = true;
+		n++;
+	}
+	return (n);
+}
+
+/*
+ * Best fit: a segment of the smallest size that has a place, and the lowest
+ * place in it, or the highest; but anywhere behind more than ten sizes.
+ */
 static inline bool
 check_best(struct world *w, const struct want *r, unsigned u)
 {
-	unsigned need = oracle_units(w, r->size), size = UNITS + 1;
-	unsigned start = w->w_start[u];
+	unsigned start = w->w_start[u], size = w->w_run[start], best = size;
+	bool high = (r->flags & VM_ENDALLOC) != 0;
 
-	for (unsigned s = 0; s < UNITS; s++)
-		if (is_segment(w, s) && w->w_run[s] >= need)
-			size = (unsigned)qr_min(size, w->w_run[s]);
-	if (w->w_run[start] != size)
-		return (oracle_wrong(w, "best fit has %u units", size));
-	if (u != ((r->flags & VM_ENDALLOC) != 0 ? start + size - need : start))
-		return (oracle_wrong(w, "wrong end of the segment"));
-	return (true);
+	for (unsigned p = 0; p < UNITS; p++) {
+		if (w->w_unit[p] != FREE || !oracle_fits(w, p, r))
+			continue;
+		best = (unsigned)qr_min(best, w->w_run[w->w_start[p]]);
+		if (w->w_start[p] == start && (high ? p > u : p < u))
+			return (oracle_wrong(w, "wrong end of the segment"));
+	}
+	return (best == size || sizes_in_the_way(w, r, best) > 10 ||
+	    oracle_wrong(w, "best fit has %u units", best));
 }
 
 static inline bool
@@ -216,7 +242,7 @@ check_choice(struct world *w, const struct want *r, unsigned u)
 		return (expect_unit(w, u, next == UNITS ? lowest : next));
 	}
 	if ((r->flags & VM_BESTFIT) != 0)
-		return (!bare || check_best(w, r, u));
+		return (check_best(w, r, u));
 	if ((r->flags & (VM_FIRSTFIT | VM_ENDALLOC)) != 0)
 		return (expect_unit(w, u,
 		    (r->flags & VM_ENDALLOC) != 0 ? oracle_highest(w, r)

@@ -190,6 +190,168 @@ best_fit_with_a_constraint_takes_the_smallest_that_has_a_place(void **state)
 	assert_true(vmem__check(vm));
 }
 
+/*
+ * More pairs at odd addresses than a list is looked through for; then a hole of
+ * ten, one of three, and another of three, all with a pair at an even one.
+ */
+static void
+best_fit_passes_any_number_of_badly_placed_segments(void **state)
+{
+	vmem_t *vm = misaligned_arena();
+	int best = VM_NOSLEEP | VM_BESTFIT;
+	(void)state;
+
+	vmem_free(vm, P(1003), 1);
+	vmem_free(vm, P(1004), 1);
+	vmem_free(vm, P(1007), 1);
+	vmem_free(vm, P(1008), 1);
+	vmem_free(vm, P(1403), 1);
+	vmem_free(vm, P(1603), 1);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_addr_equal(
+		    vmem_xalloc(vm, 2, 2, 0, 0, NULL, NULL, best), 1402);
+		assert_int_equal(vm->vm_indexed, VMEM_BY_SIZE | VMEM_BY_SMALL);
+		assert_true(vmem__check(vm));
+		assert_addr_equal(
+		    vmem_xalloc(vm, 2, 2, 0, 0, NULL, NULL, best | VM_ENDALLOC),
+		    1602);
+		assert_addr_equal(
+		    vmem_xalloc(vm, 2, 0, 0, 2, NULL, NULL, best), 1002);
+		vmem_xfree(vm, P(1402), 2);
+		vmem_xfree(vm, P(1602), 2);
+		vmem_xfree(vm, P(1002), 2);
+		assert_true(vmem__check(vm));
+	}
+}
+
+static void
+free_range(vmem_t *vm, uintptr_t first, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		vmem_free(vm, P(first + i), 1);
+}
+
+/* Many holes, all outside of the window but for some, two of those in part. */
+static void
+best_fit_in_a_window_knows_its_edges(void **state)
+{
+	vmem_t *vm = full_arena(0);
+	uintptr_t w = n / 2, end = w + 400;
+	int best = VM_NOSLEEP | VM_BESTFIT;
+	(void)state;
+
+	for (uintptr_t i = 4; i < n - 4; i += 4)
+		if (i < w - 4 || i > end + 4)
+			vmem_free(vm, P(i), 1);
+	free_range(vm, w - 1, 2);
+	free_range(vm, end - 3, 5);
+	free_range(vm, w + 100, 6);
+	free_range(vm, w + 300, 5);
+	free_range(vm, w + 200, 5);
+	assert_null(vmem_xalloc(vm, 7, 0, 0, 0, P(w), P(end), best));
+	assert_null(vmem_xalloc(vm, 3, 0, 0, 0, P(w + 204), P(w + 302), best));
+	assert_addr_equal(
+	    vmem_xalloc(vm, 3, 0, 0, 0, P(w + 202), P(w + 205), best), w + 202);
+	vmem_xfree(vm, P(w + 202), 3);
+	assert_addr_equal(vmem_xalloc(vm, 1, 0, 0, 0, P(w), P(end), best), w);
+	assert_int_equal(
+	    vm->vm_indexed, VMEM_BY_ADDR | VMEM_BY_SIZE | VMEM_BY_SMALL);
+	assert_addr_equal(
+	    vmem_xalloc(vm, 5, 0, 0, 0, P(w), P(end), best), w + 200);
+	assert_addr_equal(
+	    vmem_xalloc(vm, 3, 0, 0, 0, P(w), P(end), best | VM_ENDALLOC),
+	    w + 302);
+	assert_addr_equal(
+	    vmem_xalloc(vm, 3, 0, 0, 0, P(w), P(end), best), end - 3);
+	assert_addr_equal(
+	    vmem_xalloc(vm, 3, 0, 0, 0, P(w), P(end), best), w + 100);
+	assert_addr_equal(
+	    vmem_xalloc(vm, 3, 0, 0, 0, P(w), P(end), best), w + 103);
+	assert_null(vmem_xalloc(vm, 3, 0, 0, 0, P(w), P(end), best));
+	assert_int_equal(
+	    vm->vm_indexed, VMEM_BY_ADDR | VMEM_BY_SIZE | VMEM_BY_SMALL);
+	assert_true(vmem__check(vm));
+}
+
+/* Also where the two segments are free neighbours, in spans that touch. */
+static void
+best_fit_tells_two_segments_apart_in_the_smallest_window(void **state)
+{
+	vmem_t *vm = plain_arena(1, 20, 1);
+	int best = VM_NOSLEEP | VM_BESTFIT;
+	(void)state;
+
+	assert_non_null(vmem_add(vm, P(21), 3, VM_NOSLEEP));
+	assert_addr_equal(vmem_xalloc(vm, 1, 0, 0, 0, P(20), P(22), best), 21);
+	assert_addr_equal(vmem_xalloc(vm, 1, 0, 0, 0, P(20), P(21), best), 20);
+	assert_addr_equal(vmem_xalloc(vm, 2, 0, 0, 0, P(8), P(11), best), 8);
+	assert_addr_equal(vmem_xalloc(vm, 1, 0, 0, 0, P(10), P(22), best), 10);
+	assert_true(vmem__check(vm));
+}
+
+/* Holes of 1 to SIZES units; behind them two more, the larger one first. */
+static void
+best_fit_in_a_window_gives_up_after_many_sizes(void **state)
+{
+	enum { SIZES = 1500, FEW = 500 };
+	size_t room = SIZES * (SIZES + 3) / 2;
+	vmem_t *vm = plain_arena(1, room + 10000, 1);
+	int low = VM_NOSLEEP | VM_FIRSTFIT, best = VM_NOSLEEP | VM_BESTFIT;
+	void *hole[SIZES], *larger, *large;
+	(void)state;
+
+	for (size_t i = 0; i < SIZES; i++) {
+		hole[i] = vmem_alloc(vm, i + 1, low);
+		assert_non_null(vmem_alloc(vm, 1, low));
+	}
+	larger = vmem_alloc(vm, 4001, low);
+	assert_non_null(vmem_alloc(vm, 1, low));
+	large = vmem_alloc(vm, 4000, low);
+	while (vmem_alloc(vm, 1, low) != NULL)
+		continue;
+	for (size_t i = 0; i < SIZES; i++)
+		vmem_free(vm, hole[i], i + 1);
+	vmem_free(vm, larger, 4001);
+	vmem_free(vm, large, 4000);
+	for (unsigned i = 0; i < 2; i++) {
+		void *p =
+		    vmem_xalloc(vm, SIZES - FEW, 0, 0, 0, larger, NULL, best);
+
+		assert_ptr_equal(p, large);
+		vmem_xfree(vm, p, SIZES - FEW);
+		p = vmem_xalloc(vm, 1, 0, 0, 0, larger, NULL, best);
+		assert_ptr_equal(p, larger);
+		vmem_xfree(vm, p, 1);
+		assert_null(vmem_xalloc(vm, 4002, 0, 0, 0, larger, NULL, best));
+		assert_null(vmem_xalloc(
+		    vm, 1, 0, 0, 0, (char *)large + 4000, NULL, best));
+	}
+	assert_true(vmem__check(vm));
+}
+
+/* The index of small segments is there while it is wanted now and then. */
+static void
+an_arena_that_is_not_asked_for_the_best_any_more_gives_that_index_up(
+    void **state)
+{
+	vmem_t *vm = misaligned_arena();
+	int best = VM_NOSLEEP | VM_BESTFIT;
+	(void)state;
+
+	for (unsigned round = 0; round < 3; round++) {
+		assert_null(vmem_xalloc(vm, 2, 2, 0, 0, NULL, NULL, best));
+		assert_int_equal(vm->vm_indexed, VMEM_BY_SIZE | VMEM_BY_SMALL);
+		for (size_t i = 0; i < n / 5; i++)
+			vmem_free(vm, vmem_alloc(vm, 1, VM_NOSLEEP), 1);
+		assert_int_equal(vm->vm_indexed, VMEM_BY_SIZE | VMEM_BY_SMALL);
+	}
+	for (size_t i = 0; i < n / 4; i++)
+		vmem_free(vm, vmem_alloc(vm, 1, VM_NOSLEEP), 1);
+	assert_int_equal(vm->vm_indexed, 0);
+	assert_null(vmem_xalloc(vm, 2, 2, 0, 0, NULL, NULL, best));
+	assert_true(vmem__check(vm));
+}
+
 static void
 grow_and_decay(size_t slots, size_t check_every, int form)
 {
@@ -214,8 +376,10 @@ grow_and_decay(size_t slots, size_t check_every, int form)
 		}
 		/* Most segments have no such place. */
 		if (step % 64 == 0) {
+			int order =
+			    step / 64 % 2 == 0 ? VM_FIRSTFIT : VM_BESTFIT;
 			void *x = vmem_xalloc(vm, 16, 4096, step / 64 % 5 * 16,
-			    0, NULL, NULL, VM_NOSLEEP | VM_FIRSTFIT);
+			    0, NULL, NULL, VM_NOSLEEP | order);
 
 			if (x != NULL)
 				vmem_xfree(vm, x, 16);
@@ -355,6 +519,14 @@ main(void)
 		segments_that_are_just_too_badly_aligned_are_not_given),
 	    cmocka_unit_test(
 		best_fit_with_a_constraint_takes_the_smallest_that_has_a_place),
+	    cmocka_unit_test(
+		best_fit_passes_any_number_of_badly_placed_segments),
+	    cmocka_unit_test(best_fit_in_a_window_knows_its_edges),
+	    cmocka_unit_test(
+		best_fit_tells_two_segments_apart_in_the_smallest_window),
+	    cmocka_unit_test(best_fit_in_a_window_gives_up_after_many_sizes),
+	    cmocka_unit_test(
+		an_arena_that_is_not_asked_for_the_best_any_more_gives_that_index_up),
 	    cmocka_unit_test(both_indexes_stay_true_through_growth_and_decay),
 	    cmocka_unit_test(
 		a_node_that_another_is_merged_into_forgets_what_it_knew),
