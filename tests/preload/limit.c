@@ -86,8 +86,47 @@ memory_ends_at_the_limit_and_comes_back_when_freed(void)
 	CHECK(second > first - first / 10);
 }
 
+/* Bytes that could be had in blocks of one size. */
+static size_t
+take_all_of(struct node **list, size_t size)
+{
+	size_t total = 0;
+	struct node *n;
+
+	errno = 0;
+	while ((n = malloc(size)) != NULL) {
+		memset(n, 1, size);
+		n->n_next = *list;
+		n->n_size = size;
+		*list = n;
+		total += size;
+	}
+	CHECK(errno == ENOMEM);
+	return (total);
+}
+
+static void
+what_one_size_had_serves_every_other(void)
+{
+	static const size_t sizes[] = {32, 1000000, 500, 60000, 4096, 9000000};
+	struct node *list = NULL;
+	struct rlimit rl;
+
+	CHECK(getrlimit(RLIMIT_AS, &rl) == 0);
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		size_t took = take_all_of(&list, sizes[i]);
+
+		give_all(&list);
+		check_say(STDOUT_FILENO,
+		    "limit %zu KiB: %zu KiB of %zu bytes\n",
+		    (size_t)rl.rlim_cur >> 10, took >> 10, sizes[i]);
+		CHECK(took > rl.rlim_cur / 3);
+	}
+}
+
 static const struct check table[] = {
     CHECK_THAT(memory_ends_at_the_limit_and_comes_back_when_freed),
+    CHECK_THAT(what_one_size_had_serves_every_other),
 };
 
 CHECK_MAIN(table)

@@ -96,6 +96,14 @@ same tar 'mkdir t && cp $LINES_FILE $HELLO t && tar cf - t | gzip -n | tee a.gz 
 same sort-threads 'cat $LINES_FILE $LINES_FILE $LINES_FILE >big && sort --parallel=4 -S 64M big | cksum'
 same gcc 'cp $HELLO . && gcc -O2 -Wall -o hello hello.c && ./hello &&
 	gcc -O2 -S -o - hello.c | cksum'
+same gcc-quarry 'for f in $QUARRY_SOURCE/lib/vmem/vmem_[acfs]*.c; do
+	gcc -O2 -I$QUARRY_SOURCE/lib -I$QUARRY_SOURCE/include -S -o - $f || exit 1
+done | cksum'
+if command -v clang >/dev/null; then
+same clang-quarry 'for f in $QUARRY_SOURCE/lib/vmem/vmem_[acfs]*.c; do
+	clang -O2 -I$QUARRY_SOURCE/lib -I$QUARRY_SOURCE/include -S -o - $f || exit 1
+done | cksum'
+fi
 same bash 'bash -c "
 declare -A n
 for ((i = 0; i < 5000; i++)); do n[\$((i % 97))]+=x\$i; done

@@ -123,6 +123,33 @@ an_aligned_block_is_aligned_for_every_power_of_two(void)
 	}
 }
 
+/* Four blocks of each size at a time, up to three times the alignment. */
+static void
+alignment_and_size_are_independent(void)
+{
+	for (size_t align = 8; align <= (size_t)16 << 20; align <<= 1) {
+		for (size_t size = 1; size < 3 * align; size += align / 4 - 1) {
+			char *p[4] = {NULL};
+
+			p[0] = memalign(align, size);
+			p[1] = aligned_alloc(align, size);
+			CHECK(posix_memalign((void **)&p[2], align, size) == 0);
+			p[3] = memalign(align, size);
+			for (size_t i = 0; i < COUNT(p); i++) {
+				CHECK(p[i] != NULL && aligned(p[i], align));
+				CHECK(malloc_usable_size(p[i]) >= size);
+				p[i][0] = (char)i;
+				p[i][size - 1] = (char)i;
+			}
+			for (size_t i = 0; i < COUNT(p); i++) {
+				CHECK(p[i][0] == (char)i);
+				CHECK(p[i][size - 1] == (char)i);
+				free(p[i]);
+			}
+		}
+	}
+}
+
 static void
 valloc_and_pvalloc_give_whole_pages(void)
 {
@@ -193,6 +220,36 @@ a_size_beyond_the_address_space_is_no_memory(void)
 			errno = ERRNO_MARK;
 			CHECK(posix_memalign(&p, align, huge[i]) == ENOMEM);
 			CHECK(p == &dummy && errno == ERRNO_MARK);
+		}
+	}
+}
+
+/* The compiler must not see that it is too much. */
+static volatile size_t most = SIZE_MAX;
+
+/* Whatever the size is rounded up to, it does not wrap around to a small one. */
+static void
+no_size_wraps_around(void)
+{
+	errno = 0;
+	for (size_t back = 0; back < 40000; back++) {
+		size_t size = most - back;
+
+		nothing(malloc(size));
+		nothing(calloc(1, size));
+		nothing(realloc(NULL, size));
+		nothing(valloc(size));
+		nothing(pvalloc(size));
+		nothing(aligned_alloc(64, size));
+	}
+	for (size_t align = 8; align <= (size_t)16 << 20; align <<= 1) {
+		for (size_t back = 0; back < 4 * align; back += align / 8) {
+			void *p = NULL;
+
+			nothing(memalign(align, most - back));
+			nothing(aligned_alloc(align, most / 2 - back));
+			CHECK(posix_memalign(&p, align, most - back) == ENOMEM);
+			CHECK(p == NULL && errno == 0);
 		}
 	}
 }
@@ -358,9 +415,11 @@ static const struct check table[] = {
     CHECK_THAT(a_block_of_no_bytes_is_distinct_and_can_be_freed),
     CHECK_THAT(every_block_is_aligned_to_16),
     CHECK_THAT(an_aligned_block_is_aligned_for_every_power_of_two),
+    CHECK_THAT(alignment_and_size_are_independent),
     CHECK_THAT(valloc_and_pvalloc_give_whole_pages),
     CHECK_THAT(an_alignment_that_is_no_power_of_two_is_refused),
     CHECK_THAT(a_size_beyond_the_address_space_is_no_memory),
+    CHECK_THAT(no_size_wraps_around),
     CHECK_THAT(an_alignment_beyond_the_address_space_is_no_memory),
     CHECK_THAT(a_product_that_overflows_is_no_memory),
     CHECK_THAT(success_and_free_leave_errno_alone),
