@@ -55,8 +55,9 @@ struct retrying {
 };
 
 /*
- * Try to grow if it is time.  Returns when it will be; the lock is held, and
- * may be dropped.
+ * Try to grow if it is time.  Returns when it will be; if not before something
+ * has changed, whoever changes it has to arm the request again.  The lock is
+ * held, and may be dropped.
  */
 static uint64_t
 retry(struct mpipe *mp, struct retrying *re)
@@ -64,9 +65,13 @@ retry(struct mpipe *mp, struct retrying *re)
 	struct mpipe_waiter *w = mpipe__oldest(mp);
 	struct mpipe_rec *rec;
 
-	if (w == NULL || w->w_kind == MPIPE_THREAD || mp->mp_exiting ||
-	    mp->mp_pipe->total_count >= mp->mp_pipe->max_count)
+	if (w == NULL || w->w_kind == MPIPE_THREAD)
 		return (UINT64_MAX);
+	if (mp->mp_exiting ||
+	    mp->mp_pipe->total_count >= mp->mp_pipe->max_count) {
+		w->w_armed = false;
+		return (UINT64_MAX);
+	}
 	if (w->w_ticket != re->re_ticket)
 		*re = (struct retrying){w->w_ticket, 0, MPIPE_RETRY_MIN_NS};
 	if (os_now() < re->re_next)
@@ -352,6 +357,12 @@ mpipe__async_take_all(struct mpipe *mp, struct qr_list *left)
 	QR_LIST_FOREACH_SAFE (w, &mp->mp_ready, struct mpipe_waiter, w_link) {
 		qr_list_remove(&w->w_link);
 		mpipe__free_push(mp, w->w_rec);
+		qr_list_push_back(left, &w->w_link);
+	}
+	QR_LIST_FOREACH_SAFE (w, &mp->mp_queue, struct mpipe_waiter, w_link) {
+		if (w->w_kind == MPIPE_THREAD)
+			continue;
+		qr_list_remove(&w->w_link);
 		qr_list_push_back(left, &w->w_link);
 	}
 }

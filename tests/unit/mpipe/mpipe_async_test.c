@@ -186,6 +186,40 @@ t31_done_cancels_what_is_queued_each_exactly_once(void **state)
 	assert_int_equal(stats_of(M_PIPE).inuse, 0);
 }
 
+static void *_Atomic blocked;
+
+static void
+block_with(void *buf, void *arg)
+{
+	blocked = buf;
+	block(NULL, arg);
+}
+
+/* All buffers are due to others, who were not called yet. */
+static void
+t31_done_cancels_who_waits_behind_those_that_are_served(void **state)
+{
+	pthread_t thread;
+	(void)state;
+
+	start(1, 1, 0);
+	assert_int_equal(mpipe_alloc_async(&pipe0, block_with, NULL, NULL), 0);
+	while (sem_wait(&entered) != 0)
+		continue;
+	for (uintptr_t i = 1; i < 4; i++)
+		assert_int_equal(
+		    mpipe_alloc_async(&pipe0, note, (void *)i, NULL), 0);
+	mpipe_free(&pipe0, blocked);
+	assert_int_equal(pthread_create(&thread, NULL, release, NULL), 0);
+	mpipe_done(&pipe0);
+	assert_int_equal(calls, 4);
+	assert_int_equal(nulls, 4);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(order[i], i);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(stats_of(M_PIPE).inuse, 0);
+}
+
 /* Memory was short, nobody waits as a thread, and nothing is freed. */
 static void
 a_request_grows_the_pipe_without_a_free(void **state)
@@ -201,6 +235,40 @@ a_request_grows_the_pipe_without_a_free(void **state)
 	(void)usleep(30000);
 	assert_int_equal(calls, 0);
 	kmalloc_set_unlimited(M_PIPE);
+	EVENTUALLY(calls == 1);
+	mpipe_free(&pipe0, b);
+	mpipe_done(&pipe0);
+}
+
+static _Atomic bool refuse;
+
+static int
+make_or_not(void *buf, void *priv)
+{
+	(void)buf;
+	(void)priv;
+	return (refuse ? EIO : 0);
+}
+
+/* The pipe was full for a while, so that there was nothing to try. */
+static void
+a_request_grows_the_pipe_when_the_limit_is_raised_again(void **state)
+{
+	void *b;
+	(void)state;
+
+	calls = nulls = 0;
+	refuse = false;
+	assert_int_equal(
+	    mpipe_tryinit(&pipe0, M_PIPE, 64, 1, 2, 0, make_or_not, NULL, NULL),
+	    0);
+	b = mpipe_alloc_nowait(&pipe0);
+	refuse = true;
+	assert_int_equal(mpipe_alloc_async(&pipe0, note, NULL, NULL), 0);
+	EVENTUALLY(mpipe_resize(&pipe0, 1, 1) == 0);
+	(void)usleep(50000);
+	refuse = false;
+	assert_int_equal(mpipe_resize(&pipe0, 1, 2), 0);
 	EVENTUALLY(calls == 1);
 	mpipe_free(&pipe0, b);
 	mpipe_done(&pipe0);
@@ -462,7 +530,11 @@ main(void)
 	    cmocka_unit_test(a_cancelled_request_is_not_called),
 	    cmocka_unit_test(requests_and_threads_are_served_in_one_order),
 	    cmocka_unit_test(t31_done_cancels_what_is_queued_each_exactly_once),
+	    cmocka_unit_test(
+		t31_done_cancels_who_waits_behind_those_that_are_served),
 	    cmocka_unit_test(a_request_grows_the_pipe_without_a_free),
+	    cmocka_unit_test(
+		a_request_grows_the_pipe_when_the_limit_is_raised_again),
 	    cmocka_unit_test(
 		t36_a_callback_is_never_called_when_a_buffer_is_returned),
 	    cmocka_unit_test(
