@@ -335,6 +335,7 @@ set(struct mpipe *mp, int nnom, int nmax, struct stock *st, int *missing,
 		mpipe__attach(mp, rec);
 		(void)mpipe__give(mp, rec);
 	}
+	mpipe__note_outstanding(mp);
 	while (p->free_count > nnom || p->total_count > nmax) {
 		struct mpipe_rec *rec = mpipe__free_pop(mp);
 

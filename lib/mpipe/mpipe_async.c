@@ -28,16 +28,16 @@ run(struct mpipe *mp, struct mpipe_waiter *w)
 	mp->mp_running = true;
 	if (gift)
 		mp->mp_gift = rec;
+	else if (w->w_missed)
+		mp->mp_misses++;
 	mpipe__exit(mp);
 	w->w_func(gift ? w->w_arg1 : mpipe__out(rec), w->w_arg2);
 	umem_free(w, sizeof(*w));
 	mpipe__enter(mp);
 	rec = mp->mp_gift;
 	mp->mp_gift = NULL;
-	if (rec != NULL) {
-		mp->mp_misses--;
+	if (rec != NULL)
 		surplus = mpipe__give(mp, rec);
-	}
 	mp->mp_running = false;
 	if (mp->mp_exiting)
 		qr_cond_broadcast(&mp->mp_cond);
@@ -207,6 +207,7 @@ mpipe__gift(struct mpipe *mp)
 	if (QR_LIKELY(rec == NULL) || !is_helper(mp))
 		return (NULL);
 	mp->mp_gift = NULL;
+	mp->mp_misses++;
 	return (rec);
 }
 
@@ -258,7 +259,8 @@ mpipe_alloc_async(malloc_pipe_t pipe, void (*func)(void *buf, void *arg),
 {
 	struct mpipe *mp = mpipe__of(pipe, "mpipe_alloc_async");
 	struct mpipe_waiter *w;
-	int error, ignored;
+	struct mpipe_rec *rec;
+	int error, found;
 
 	if (mp == NULL)
 		return (EINVAL);
@@ -268,7 +270,11 @@ mpipe_alloc_async(malloc_pipe_t pipe, void (*func)(void *buf, void *arg),
 	mpipe__enter(mp);
 	error = may_queue(mp);
 	if (error == 0) {
-		request_queue(mp, w, mpipe__take(mp, &ignored));
+		rec = mpipe__take(mp, &found);
+		w->w_missed = rec != NULL && found == 0;
+		if (w->w_missed)
+			mp->mp_misses--;
+		request_queue(mp, w, rec);
 		if (ticket != NULL)
 			*ticket = w->w_ticket;
 	}

@@ -156,6 +156,7 @@ exchange(struct mpipe *mp, const struct mpipe_here *here, bool freed)
 		empty(mp, block, top);
 	else if (old != PERCPU_NULL)
 		empty(mp, block_of(old), old);
+	mpipe__note_outstanding(mp);
 }
 
 /* ---- opening and closing ---- */

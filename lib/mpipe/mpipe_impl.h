@@ -88,6 +88,7 @@ struct mpipe_waiter {
 	enum mpipe_kind w_kind;  /* (c) */
 	struct mpipe_rec *w_rec; /* (m) what it was given, or NULL */
 	bool w_armed;            /* (m) tries to grow, from time to time */
+	bool w_missed;           /* (m) w_rec was not free at once */
 	_Atomic uint32_t w_word; /* (m,a) MPIPE_GRANTED without the lock */
 	uint64_t w_since;        /* (c) os_now() */
 	uint64_t w_ticket;       /* (c) */
@@ -184,7 +185,7 @@ struct mpipe {
 	int mp_flags;                  /* (c) MPF_* */
 
 	struct mpipe_stats mp_stats; /* (m) allocs: of records that are spare */
-	uint64_t mp_misses;          /* (m) allocations that were no hits */
+	uint64_t mp_misses;          /* (m) of what was handed out, no hits */
 	uint64_t mp_id;              /* (l) 1, 2, ... */
 	struct qr_list mp_link;      /* (l) all pipes, or those not in use */
 };
@@ -356,8 +357,9 @@ void mpipe__attach(struct mpipe *mp, struct mpipe_rec *rec);
 /* ary or total was changed. */
 void mpipe__note_grown(struct mpipe *mp);
 /*
- * What can be had without waiting.  NULL with *error, EAGAIN or that of the
- * attempt to grow; the lock was not dropped since nothing was found.
+ * What can be had without waiting; *error is 0 if it is new, and counted as a
+ * miss.  NULL with *error, EAGAIN or that of the attempt to grow; the lock was
+ * not dropped since nothing was found.
  */
 struct mpipe_rec *mpipe__take(struct mpipe *mp, int *error);
 /*
@@ -370,7 +372,7 @@ void mpipe__enqueue(struct mpipe *mp, struct mpipe_waiter *w, bool armed);
 /* The oldest waiter, or NULL. */
 struct mpipe_waiter *mpipe__oldest(struct mpipe *mp);
 
-/* The free stack has just become shorter. */
+/* The free stack has become shorter, or buffers went to waiters. */
 static inline void
 mpipe__note_outstanding(struct mpipe *mp)
 {

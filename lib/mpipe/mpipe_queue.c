@@ -69,7 +69,9 @@ grant(struct mpipe *mp, struct mpipe_waiter *w, struct mpipe_rec *rec)
 	mp->mp_stats.wait_ns += waited;
 	if (waited > mp->mp_stats.wait_ns_max)
 		mp->mp_stats.wait_ns_max = waited;
-	mp->mp_misses++;
+	if (w->w_kind == MPIPE_THREAD)
+		mp->mp_misses++;
+	w->w_missed = true;
 	w->w_rec = rec;
 	qr_list_remove(&w->w_link);
 	qr_list_push_back(
