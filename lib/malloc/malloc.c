@@ -34,7 +34,6 @@ alloc_miss(size_t size, size_t align, bool *zeroed)
 	struct umem_cache *cp;
 	void *p = NULL;
 
-	*zeroed = false;
 	if (umem__init()) {
 		if (size < umem__classes.cl_limit) {
 			cp = umem__class_cache(umem__off_of(size));
@@ -54,9 +53,7 @@ alloc_miss(size_t size, size_t align, bool *zeroed)
 static QR_NOINLINE void *
 malloc_miss(size_t size)
 {
-	bool zeroed;
-
-	return (alloc_miss(size, MALLOC_ALIGN, &zeroed));
+	return (alloc_miss(size, MALLOC_ALIGN, NULL));
 }
 
 QR_HOT void *
@@ -93,7 +90,6 @@ static void *
 aligned(size_t align, size_t size)
 {
 	size_t rounded;
-	bool zeroed;
 
 	if (align <= MALLOC_ALIGN)
 		return (malloc(size));
@@ -106,7 +102,7 @@ aligned(size_t align, size_t size)
 		if (rounded <= UMEM_CLASS_MAX)
 			return (malloc(rounded));
 	}
-	return (alloc_miss(qr_max(size, UMEM_CLASS_MAX + 1), align, &zeroed));
+	return (alloc_miss(qr_max(size, UMEM_CLASS_MAX + 1), align, NULL));
 }
 
 void *
@@ -324,11 +320,9 @@ resize(const struct block *bl, size_t have, size_t size)
 static void *
 alloc_grown(size_t have, size_t size)
 {
-	bool zeroed;
-
 	if (size <= MALLOC_GROWN)
 		return (malloc(qr_max(size, have + have / 4)));
-	return (umem__large_alloc(size, MALLOC_ALIGN, size, &zeroed));
+	return (umem__large_alloc(size, MALLOC_ALIGN, size, NULL));
 }
 
 static QR_NOINLINE void *

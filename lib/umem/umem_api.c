@@ -172,7 +172,6 @@ static QR_NOINLINE void *
 alloc_miss(size_t size, int umflag)
 {
 	struct umem_cache *cp;
-	bool zeroed;
 	void *buf;
 
 	if (size == 0)
@@ -184,7 +183,7 @@ alloc_miss(size_t size, int umflag)
 		if (size >= umem__classes.cl_limit) {
 			if (!umem__mtbf_hit(umem__opt.debug))
 				buf = umem__large_alloc(
-				    size, vmem__heap_quantum(), 0, &zeroed);
+				    size, vmem__heap_quantum(), 0, NULL);
 			continue;
 		}
 		cp = umem__class_cache(off_of(size));

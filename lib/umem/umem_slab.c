@@ -161,14 +161,12 @@ source_alloc(struct umem_cache *cp)
 static void *
 run_alloc(struct umem_cache *cp, struct umem_slab *sl)
 {
-	bool zeroed;
-
 	if (cp->cache_source != NULL)
 		return (source_alloc(cp));
 	if ((cp->cache_flags & UMF_FIREWALL) != 0)
 		return (umem__firewall_alloc(cp));
 	sl->sl_run = vmem__run_alloc(
-	    HEAP_LENT, cp->cache_slabsize, vmem__heap_quantum(), 0, &zeroed);
+	    HEAP_LENT, cp->cache_slabsize, vmem__heap_quantum(), 0, NULL);
 	return (sl->sl_run == NULL ? NULL : (void *)sl->sl_run->rn_addr);
 }
 

@@ -14,7 +14,8 @@
  * that gets them costs no page faults.  Idle runs are purged, oldest first, when
  * there are too many bytes of them, or when they have waited too long; then
  * they read as zero, like memory that was never used.  Idle and zero runs do
- * not join.  A span whose whole memory is one zero run goes back to the arena,
+ * not join, but an idle one that is too short is used together with the zero one
+ * behind it, rather than purged while other pages are made.  A span whose whole memory is one zero run goes back to the arena,
  * and so to the kernel.
  */
 #ifndef QR_VMEM_HEAP_H
@@ -72,9 +73,10 @@ size_t vmem__heap_quantum(void);
 /*
  * A run of at least `size` bytes, a multiple of the quantum, at a multiple of
  * `align` (a power of two).  If possible `room` bytes behind it are free, for
- * it to grow into.  *zeroed tells whether it reads as zero.  The page map leads
- * from its first page to the run, from the others nowhere.  NULL when memory is
- * short.
+ * it to grow into.  *zeroed tells whether it reads as zero; where zeroed is NULL,
+ * and nobody cares, the run may be an idle one and part of a zero one behind it.
+ * The page map leads from its first page to the run, from the others nowhere.
+ * NULL when memory is short.
  */
 struct vmem__run *vmem__run_alloc(enum vmem__heap_kind kind, size_t size,
     size_t align, size_t room, bool *zeroed);

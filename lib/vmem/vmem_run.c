@@ -88,6 +88,21 @@ bin_next(const struct runs *rs, unsigned b)
 	return (RUN_BINS);
 }
 
+/* The last list before b that is not empty, or RUN_BINS. */
+static unsigned
+bin_before(const struct runs *rs, unsigned b)
+{
+	while (b-- > 0) {
+		uint64_t some =
+		    rs->rs_some[b / 64] & (~(uint64_t)0 >> (63 - b % 64));
+
+		b = b / 64 * 64;
+		if (some != 0)
+			return (b + qr_log2(some));
+	}
+	return (RUN_BINS);
+}
+
 static struct runs *
 runs_of(const struct vmem__run *run)
 {
@@ -286,17 +301,52 @@ count(const struct vmem__run *run, size_t n, size_t bytes)
 	}
 }
 
+/* Take the first `more` bytes behind a run; false unless all are free. */
+static bool
+grow(struct vmem__run *run, size_t more)
+{
+	size_t have = 0;
+
+	for (struct vmem__run *next = free_behind(run);
+	     next != NULL && have < more; next = free_behind(next))
+		have += next->rn_size;
+	if (have < more)
+		return (false);
+	count(run, 0, more);
+	while (more > 0) {
+		struct vmem__run *next = free_behind(run);
+		struct qr_list *age = next->rn_age.prev;
+		size_t part = qr_min(more, next->rn_size);
+
+		leave(next);
+		next->rn_addr += part;
+		next->rn_size -= part;
+		run->rn_size += part;
+		more -= part;
+		if (next->rn_size != 0) {
+			enter(next, age);
+		} else {
+			run->rn_last = next->rn_last;
+			meta_put(&run_pool, next);
+		}
+	}
+	return (true);
+}
+
+/* Take a run that has room, or that has it with what is behind it. */
 static struct vmem__run *
 take_from(struct vmem__run *free, enum vmem__heap_kind kind, size_t size,
     size_t align)
 {
-	struct vmem__run *run = carve(free, size, align);
+	struct vmem__run *run = carve(free, qr_min(size, free->rn_size), align);
 
 	if (run == NULL)
 		return (NULL);
 	run->rn_kind = kind;
 	run->rn_asked = size;
 	count(run, 1, run->rn_size);
+	if (run->rn_size < size)
+		(void)grow(run, size - run->rn_size);
 	pagemap_set((void *)run->rn_addr, PAGEMAP_PAGE, pagemap_word(run, 0));
 	return (run);
 }
@@ -305,15 +355,34 @@ take_from(struct vmem__run *free, enum vmem__heap_kind kind, size_t size,
 static struct vmem__run *
 find_widest(struct runs *rs, size_t size, size_t align)
 {
-	for (unsigned w = RUN_WORDS; w-- > 0;) {
-		struct vmem__run *run;
+	unsigned b = bin_before(rs, RUN_BINS);
+	struct vmem__run *run;
 
-		if (rs->rs_some[w] == 0)
-			continue;
-		run =
-		    QR_LIST_FIRST(&rs->rs_bin[w * 64 + qr_log2(rs->rs_some[w])],
-			struct vmem__run, rn_bin);
-		return (fits(run, size, align) ? run : NULL);
+	if (b == RUN_BINS)
+		return (NULL);
+	run = QR_LIST_FIRST(&rs->rs_bin[b], struct vmem__run, rn_bin);
+	return (fits(run, size, align) ? run : NULL);
+}
+
+/* Of the longest idle runs that are too short, one that can grow, or NULL. */
+static struct vmem__run *
+find_short(size_t size, size_t align)
+{
+	unsigned tries = RUN_TRIES;
+
+	for (unsigned b = bin_before(&idle, bin_of(size) + 1); b < RUN_BINS;
+	     b = bin_before(&idle, b)) {
+		QR_LIST_FOREACH (
+		    run, &idle.rs_bin[b], struct vmem__run, rn_bin) {
+			struct vmem__run *next = free_behind(run);
+
+			if (next != NULL &&
+			    qr_phase(run->rn_addr, align) == 0 &&
+			    run->rn_size + next->rn_size >= size)
+				return (run);
+			if (--tries == 0)
+				return (NULL);
+		}
 	}
 	return (NULL);
 }
@@ -342,13 +411,16 @@ take_new(enum vmem__heap_kind kind, size_t size, size_t align, size_t room)
 }
 
 static struct vmem__run *
-take(enum vmem__heap_kind kind, size_t size, size_t align, size_t room)
+take(enum vmem__heap_kind kind, size_t size, size_t align, size_t room,
+    bool mixed)
 {
 	struct vmem__run *run;
 
 	qr_mutex_enter(&run_lock);
 	run = room == 0 ? find(&idle, size, align)
 			: find_widest(&idle, size + room, align);
+	if (run == NULL && room == 0 && mixed)
+		run = find_short(size, align);
 	if (run == NULL)
 		run = find(&zero, size + room, align);
 	if (run != NULL)
@@ -361,17 +433,18 @@ struct vmem__run *
 vmem__run_alloc(enum vmem__heap_kind kind, size_t size, size_t align,
     size_t room, bool *zeroed)
 {
+	bool mixed = zeroed == NULL;
 	struct vmem__run *run;
 
 	if (size > PTRDIFF_MAX / 4 || align > PTRDIFF_MAX / 4)
 		return (NULL);
 	room = qr_roundup(qr_min(room, PTRDIFF_MAX / 4), vmem__heap_quantum());
-	run = take(kind, size, align, room);
+	run = take(kind, size, align, room, mixed);
 	if (run == NULL && room != 0)
-		run = take(kind, size, align, 0);
+		run = take(kind, size, align, 0, mixed);
 	if (run == NULL && vmem__heap_purge(UINT64_MAX) != 0)
-		run = take(kind, size, align, 0);
-	if (run != NULL)
+		run = take(kind, size, align, 0, mixed);
+	if (run != NULL && zeroed != NULL)
 		*zeroed = run->rn_zero;
 	return (run);
 }
@@ -490,38 +563,6 @@ vmem__run_free(struct vmem__run *run)
 	purge_over(over);
 }
 
-/* Take the first `more` bytes behind a run; false unless all are free. */
-static bool
-grow(struct vmem__run *run, size_t more)
-{
-	size_t have = 0;
-
-	for (struct vmem__run *next = free_behind(run);
-	     next != NULL && have < more; next = free_behind(next))
-		have += next->rn_size;
-	if (have < more)
-		return (false);
-	count(run, 0, more);
-	while (more > 0) {
-		struct vmem__run *next = free_behind(run);
-		struct qr_list *age = next->rn_age.prev;
-		size_t part = qr_min(more, next->rn_size);
-
-		leave(next);
-		next->rn_addr += part;
-		next->rn_size -= part;
-		run->rn_size += part;
-		more -= part;
-		if (next->rn_size != 0) {
-			enter(next, age);
-		} else {
-			run->rn_last = next->rn_last;
-			meta_put(&run_pool, next);
-		}
-	}
-	return (true);
-}
-
 static bool
 shrink(struct vmem__run *run, size_t size, uint64_t now)
 {
@@ -567,9 +608,8 @@ vmem__run_find(enum vmem__heap_kind kind, const void *addr)
 void *
 vmem__heap_alloc(size_t size, size_t align)
 {
-	bool zeroed;
 	struct vmem__run *run =
-	    vmem__run_alloc(HEAP_LENT, size, align, 0, &zeroed);
+	    vmem__run_alloc(HEAP_LENT, size, align, 0, NULL);
 
 	return (run == NULL ? NULL : (void *)run->rn_addr);
 }

@@ -125,10 +125,10 @@ step_alloc(struct live *l)
 {
 	size_t size = random_size();
 	size_t align = vmem__heap_quantum() << (below(4) == 0 ? below(8) : 0);
-	bool zeroed;
+	bool zeroed = false;
 
-	l->l_run = vmem__run_alloc(
-	    HEAP_BLOCK, size, align, below(3) == 0 ? size : 0, &zeroed);
+	l->l_run = vmem__run_alloc(HEAP_BLOCK, size, align,
+	    below(3) == 0 ? size : 0, below(2) == 0 ? &zeroed : NULL);
 	assert_non_null(l->l_run);
 	assert_int_equal(l->l_run->rn_size, size);
 	assert_int_equal(l->l_run->rn_addr % align, 0);
@@ -393,6 +393,34 @@ memory_that_the_kernel_will_not_purge_reads_as_zero_too(void **state)
 }
 
 static void
+what_is_idle_is_used_though_it_is_too_short(void **state)
+{
+	struct vmem__run *run = run_get(MIB, 16 * KIB, 0);
+	uintptr_t addr = run->rn_addr;
+	bool zeroed;
+	(void)state;
+
+	*page(addr, 0) = 1;
+	assert_true(vmem__run_resize(run, MIB / 4));
+	(void)vmem__heap_purge(UINT64_MAX);
+	vmem__run_free(run);
+	assert_int_equal(account().idle_bytes, MIB / 4);
+	run = vmem__run_alloc(HEAP_BLOCK, MIB / 2, 16 * KIB, 0, NULL);
+	assert_int_equal(run->rn_addr, addr);
+	assert_int_equal(run->rn_size, MIB / 2);
+	assert_int_equal(*page(addr, 0), 1);
+	assert_int_equal(account().idle_bytes, 0);
+	vmem__heap_check();
+	vmem__run_free(run);
+	/* Who wants zeroes is better off with memory that has no pages. */
+	run = vmem__run_alloc(HEAP_BLOCK, MIB, 16 * KIB, 0, &zeroed);
+	assert_true(zeroed);
+	assert_int_not_equal(run->rn_addr, addr);
+	assert_int_equal(account().idle_bytes, MIB / 2);
+	vmem__run_free(run);
+}
+
+static void
 room_of_any_size_may_be_asked_for(void **state)
 {
 	(void)state;
@@ -446,6 +474,7 @@ main(void)
 	    TEST(idle_memory_over_the_cap_is_purged_and_no_more),
 	    TEST(without_idle_memory_allowed_none_is_kept),
 	    TEST(memory_that_the_kernel_will_not_purge_reads_as_zero_too),
+	    TEST(what_is_idle_is_used_though_it_is_too_short),
 	    TEST(room_of_any_size_may_be_asked_for),
 	    TEST(a_heap_without_memory_says_so_and_works_again),
 	};
