@@ -18,7 +18,7 @@ calls_of()
 {
 	case $1 in
 	memfd_create) echo "$1" ;;
-	mem* | str* | explicit_bzero | getauxval) ;;
+	bcmp | mem* | str* | explicit_bzero | getauxval) ;;
 	_ITM_* | __cxa_* | __gmon_start__ | _umem_*) ;;
 	__environ | environ | __errno_location | __libc_*) ;;
 	__sigsetjmp | __pthread_* | __register_atfork | __rseq_*) ;;

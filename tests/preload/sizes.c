@@ -334,7 +334,7 @@ zeroed_again(size_t size, bool trim)
 {
 	enum { BLOCKS = 40 };
 	void *p[BLOCKS];
-	size_t n = size > 1000000 ? 2 : BLOCKS;
+	size_t n = size > 100000 ? 2 : BLOCKS;
 
 	for (size_t i = 0; i < n; i++) {
 		p[i] = malloc(size);
