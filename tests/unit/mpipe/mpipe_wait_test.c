@@ -8,6 +8,7 @@
 #include "support/failsys.h"
 
 #include <linux/futex.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <sys/syscall.h>
 
@@ -189,6 +190,115 @@ t24_a_waiter_is_served_within_one_free(void **state)
 	}
 	stop = true;
 	assert_int_equal(pthread_join(thief, NULL), 0);
+	mpipe_done(&p);
+}
+
+static pthread_mutex_t wanted = PTHREAD_MUTEX_INITIALIZER;
+static void *kept;
+
+/* Has the only buffer, and needs a mutex to give it back. */
+static void *
+free_with_mutex(void *arg)
+{
+	(void)pthread_mutex_lock(&wanted);
+	mpipe_free(arg, kept);
+	(void)pthread_mutex_unlock(&wanted);
+	return (NULL);
+}
+
+/* The manual warns of it; a deadline is the way out. */
+static void
+t26_who_keeps_a_freer_out_waits_until_the_deadline(void **state)
+{
+	struct malloc_pipe p;
+	struct timespec soon = after_ms(20);
+	pthread_t freer;
+	(void)state;
+
+	pipe_make(&p, 1, 1);
+	kept = mpipe_alloc_nowait(&p);
+	(void)pthread_mutex_lock(&wanted);
+	assert_int_equal(pthread_create(&freer, NULL, free_with_mutex, &p), 0);
+	errno = 0;
+	assert_null(mpipe_alloc_timed(&p, &soon));
+	assert_int_equal(errno, ETIMEDOUT);
+	(void)pthread_mutex_unlock(&wanted);
+	mpipe_free(&p, mpipe_alloc_waitok(&p));
+	assert_int_equal(pthread_join(freer, NULL), 0);
+	COUNTS(&p, 1, 1);
+	mpipe_done(&p);
+}
+
+static sem_t arrived, gate;
+static _Atomic bool gated;
+
+static int
+make_at_gate(void *buf, void *priv)
+{
+	(void)buf;
+	(void)priv;
+	if (gated) {
+		(void)sem_post(&arrived);
+		(void)sem_wait(&gate);
+	}
+	return (0);
+}
+
+static void
+unmake_at_gate(void *buf, void *priv)
+{
+	(void)make_at_gate(buf, priv);
+}
+
+static void *
+take_and_give(void *arg)
+{
+	mpipe_free(arg, mpipe_alloc_waitok(arg));
+	return (NULL);
+}
+
+/* Another thread is at the gate, and all else goes on. */
+static void
+works_meanwhile(struct malloc_pipe *p)
+{
+	void *b;
+
+	b = mpipe_alloc_nowait(p);
+	assert_non_null(b);
+	mpipe_free(p, b);
+	assert_true(pipe_stats(p).allocs > 0);
+	(void)sem_post(&gate);
+}
+
+static void
+t34_the_lock_is_not_held_while_buffers_are_made_or_unmade(void **state)
+{
+	struct malloc_pipe p;
+	pthread_t other;
+	void *held;
+	(void)state;
+
+	(void)sem_init(&arrived, 0, 0);
+	(void)sem_init(&gate, 0, 0);
+	gated = false;
+	assert_int_equal(mpipe_tryinit(&p, M_PIPE, 64, 1, 2, 0, make_at_gate,
+			     unmake_at_gate, NULL),
+	    0);
+	held = mpipe_alloc_nowait(&p);
+	gated = true;
+	(void)alarm(60);
+	assert_int_equal(pthread_create(&other, NULL, take_and_give, &p), 0);
+	/* It makes one, which is surplus afterwards, */
+	(void)sem_wait(&arrived);
+	mpipe_free(&p, held);
+	works_meanwhile(&p);
+	/* and unmakes it. */
+	(void)sem_wait(&arrived);
+	works_meanwhile(&p);
+	assert_int_equal(pthread_join(other, NULL), 0);
+	(void)alarm(0);
+	gated = false;
+	COUNTS(&p, 1, 1);
 	mpipe_done(&p);
 }
 
@@ -641,6 +751,10 @@ main(void)
 	    cmocka_unit_test(t23_a_waiter_grows_the_pipe_without_a_free),
 	    cmocka_unit_test(a_nowait_that_grows_serves_waiters_first),
 	    cmocka_unit_test(t24_a_waiter_is_served_within_one_free),
+	    cmocka_unit_test(
+		t26_who_keeps_a_freer_out_waits_until_the_deadline),
+	    cmocka_unit_test(
+		t34_the_lock_is_not_held_while_buffers_are_made_or_unmade),
 	    cmocka_unit_test(
 		d1_a_free_between_deciding_to_sleep_and_sleeping_is_not_lost),
 	    cmocka_unit_test(t25_a_buffer_given_at_the_deadline_is_not_lost),
