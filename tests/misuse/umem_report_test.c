@@ -259,7 +259,7 @@ a_verbose_report_tells_everything_in_the_words_of_libumem(void **state)
 
 /* The first line is the same, up to the colon that follows what is wrong. */
 static void
-the_whole_report_comes_only_with_verbose_but_the_process_dies_without(
+t70_the_whole_report_comes_only_with_verbose_but_the_process_dies_without(
     void **state)
 {
 	struct child c;
@@ -355,7 +355,7 @@ main(int argc, char **argv)
 	    cmocka_unit_test(
 		a_verbose_report_tells_everything_in_the_words_of_libumem),
 	    cmocka_unit_test(
-		the_whole_report_comes_only_with_verbose_but_the_process_dies_without),
+		t70_the_whole_report_comes_only_with_verbose_but_the_process_dies_without),
 	    cmocka_unit_test(
 		with_noabort_a_verbose_report_is_the_same_and_the_process_goes_on),
 	    cmocka_unit_test(a_panic_hook_is_given_the_whole_report),

@@ -440,7 +440,7 @@ where_every_free_is_checked_it_dies_at_once(void **state)
 }
 
 static void
-noabort_reports_and_goes_on(void **state)
+t71_noabort_reports_and_goes_on(void **state)
 {
 	(void)state;
 
@@ -471,7 +471,7 @@ main(int argc, char **argv)
 	    cmocka_unit_test(
 		with_a_hook_that_returns_a_wrong_call_does_nothing),
 	    cmocka_unit_test(where_every_free_is_checked_it_dies_at_once),
-	    cmocka_unit_test(noabort_reports_and_goes_on),
+	    cmocka_unit_test(t71_noabort_reports_and_goes_on),
 	};
 
 	again_main(argc, argv, parts);

@@ -249,7 +249,7 @@ live_shortly(void *arg)
 }
 
 static void
-short_lived_threads_leave_nothing_behind(void)
+t91_short_lived_threads_leave_nothing_behind(void)
 {
 	const unsigned n = quick() ? 5000 : 100000;
 	size_t before = check_resident();
@@ -305,7 +305,7 @@ consume(void *arg)
 }
 
 static void
-producers_and_consumers_do_not_grow(void)
+t61_producers_and_consumers_do_not_grow(void)
 {
 	const unsigned seconds = setting("QR_TEST_SECONDS", quick() ? 1 : 5);
 	const uint64_t end = now_ms() + (uint64_t)seconds * 1000;
@@ -406,8 +406,8 @@ static const struct check table[] = {
     CHECK_THAT(
 	a_process_that_allocates_little_touches_little_and_starts_nothing),
     CHECK_THAT(a_thousand_threads_asleep_hold_16_MiB),
-    CHECK_THAT(short_lived_threads_leave_nothing_behind),
-    CHECK_THAT(producers_and_consumers_do_not_grow),
+    CHECK_THAT(t91_short_lived_threads_leave_nothing_behind),
+    CHECK_THAT(t61_producers_and_consumers_do_not_grow),
     CHECK_THAT(a_peak_followed_by_idle_time_goes_away),
 };
 

@@ -25,7 +25,7 @@ bytes_are(const unsigned char *p, size_t n, int byte)
 }
 
 static void
-the_usable_size_is_the_one_asked_for(void)
+t89_the_usable_size_is_the_one_asked_for(void)
 {
 	for (size_t size = 1; size < 300000; size += 1 + size / 20) {
 		char *p = get(size);
@@ -152,7 +152,7 @@ int
 main(int argc, char **argv)
 {
 	static const struct check table[] = {
-	    CHECK_THAT(the_usable_size_is_the_one_asked_for),
+	    CHECK_THAT(t89_the_usable_size_is_the_one_asked_for),
 	    CHECK_THAT(a_block_of_calloc_is_zero_and_no_more),
 	    CHECK_THAT(realloc_keeps_what_both_sizes_have),
 	    CHECK_THAT(every_alignment_is_kept),

@@ -71,7 +71,7 @@ done
 # Other sizes, and all alignments among them.
 for options in UMEM_DEBUG= UMEM_DEBUG=default UMEM_DEBUG=firewall=1000; do
 	run "$options UMEM_OPTIONS=size_clear,size_add=100,size_add=9000" \
-		./sizes every_block_is_aligned_to_16 \
+		./sizes t81_every_block_is_aligned_to_16 \
 		an_aligned_block_is_aligned_for_every_power_of_two
 	[ $status -eq 0 ] || fail "$options, other sizes: exit status $status"
 	[ ! -s "$out/stderr" ] || fail "$options, other sizes: on stderr"

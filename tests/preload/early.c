@@ -26,7 +26,7 @@ __attribute__((section(".preinit_array"), used)) static void (*const first)(
     void) = allocate_first;
 
 static void
-a_block_from_before_all_constructors_can_be_reallocated_and_freed(void)
+t92_a_block_from_before_all_constructors_can_be_reallocated_and_freed(void)
 {
 	for (size_t i = 0; i < BLOCKS; i++) {
 		CHECK(early[i] != NULL);
@@ -49,7 +49,7 @@ construct(void)
 }
 
 static void
-a_block_from_a_constructor_is_as_good(void)
+t92_a_block_from_a_constructor_is_as_good(void)
 {
 	CHECK(constructed != NULL);
 	CHECK(strcmp(constructed, "from a constructor") == 0);
@@ -58,8 +58,8 @@ a_block_from_a_constructor_is_as_good(void)
 
 static const struct check table[] = {
     CHECK_THAT(
-	a_block_from_before_all_constructors_can_be_reallocated_and_freed),
-    CHECK_THAT(a_block_from_a_constructor_is_as_good),
+	t92_a_block_from_before_all_constructors_can_be_reallocated_and_freed),
+    CHECK_THAT(t92_a_block_from_a_constructor_is_as_good),
 };
 
 CHECK_MAIN(table)

@@ -49,7 +49,7 @@ churn(void *arg)
 }
 
 __attribute__((destructor)) static void
-unload(void)
+t93_malloc_works_to_the_end(void)
 {
 	static const char fine[] = "late: malloc works to the end\n";
 	static const char lost[] = "late: something was lost\n";

@@ -20,7 +20,7 @@
 static char *plugin_path;
 
 static void
-a_plugin_loads_allocates_and_goes_while_its_blocks_stay(void)
+t92_a_plugin_loads_allocates_and_goes_while_its_blocks_stay(void)
 {
 	char *kept[PLUGIN_BLOCKS];
 
@@ -59,7 +59,7 @@ use_plugin(void *arg)
 }
 
 static void
-threads_may_use_a_plugin_that_has_thread_local_storage(void)
+t92_threads_may_use_a_plugin_that_has_thread_local_storage(void)
 {
 	void *h = dlopen(plugin_path, RTLD_NOW | RTLD_LOCAL);
 	plugin_make_t *make;
@@ -79,7 +79,7 @@ threads_may_use_a_plugin_that_has_thread_local_storage(void)
 }
 
 static void
-dlsym_and_dlerror_work(void)
+t92_dlsym_and_dlerror_work(void)
 {
 	for (int i = 0; i < 100; i++) {
 		CHECK(dlopen("/no/such/library.so", RTLD_NOW) == NULL);
@@ -91,7 +91,7 @@ dlsym_and_dlerror_work(void)
 }
 
 static void
-what_dlsym_finds_is_the_same_malloc(void)
+t92_what_dlsym_finds_is_the_same_malloc(void)
 {
 	void *(*m)(size_t);
 	void (*f)(void *);
@@ -136,7 +136,7 @@ leave_blocks_to_destructors(void *arg)
 }
 
 static void
-destructors_of_threads_may_allocate_and_free(void)
+t92_destructors_of_threads_may_allocate_and_free(void)
 {
 	CHECK(pthread_key_create(&key, key_destructor) == 0);
 	for (int round = 0; round < 50; round++) {
@@ -198,7 +198,7 @@ own_destructor(void)
 }
 
 static void
-what_runs_at_exit_may_allocate_and_free(void)
+t92_what_runs_at_exit_may_allocate_and_free(void)
 {
 	for_exit = malloc(10000);
 	CHECK(for_exit != NULL);
@@ -208,13 +208,13 @@ what_runs_at_exit_may_allocate_and_free(void)
 }
 
 static const struct check table[] = {
-    CHECK_THAT(a_plugin_loads_allocates_and_goes_while_its_blocks_stay),
-    CHECK_THAT(threads_may_use_a_plugin_that_has_thread_local_storage),
-    CHECK_THAT(dlsym_and_dlerror_work),
-    CHECK_THAT(what_dlsym_finds_is_the_same_malloc),
-    CHECK_THAT(destructors_of_threads_may_allocate_and_free),
+    CHECK_THAT(t92_a_plugin_loads_allocates_and_goes_while_its_blocks_stay),
+    CHECK_THAT(t92_threads_may_use_a_plugin_that_has_thread_local_storage),
+    CHECK_THAT(t92_dlsym_and_dlerror_work),
+    CHECK_THAT(t92_what_dlsym_finds_is_the_same_malloc),
+    CHECK_THAT(t92_destructors_of_threads_may_allocate_and_free),
     CHECK_THAT(the_c_library_works),
-    CHECK_THAT(what_runs_at_exit_may_allocate_and_free),
+    CHECK_THAT(t92_what_runs_at_exit_may_allocate_and_free),
 };
 
 /* The plugin lies beside the program. */

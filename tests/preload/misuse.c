@@ -150,7 +150,7 @@ bad_pointer(const char *name, const void *stack)
 /* ---- calls with a pointer that was never right ---- */
 
 static void
-call_free(const char *name)
+t83_call_free(const char *name)
 {
 	char stack[64] __attribute__((aligned(16))) = "";
 	void *p = bad_pointer(name, stack);
@@ -181,7 +181,7 @@ call_usable(const char *name)
 /* ---- calls that are wrong by what went before ---- */
 
 static void
-call_twice(const char *name)
+t84_call_twice(const char *name)
 {
 	void *a = get(64), *b = get(64), *other = get(64);
 
@@ -234,10 +234,10 @@ static const struct {
 	const char *name;
 	void (*fn)(const char *);
 } calls[] = {
-    {"free", call_free},
+    {"free", t83_call_free},
     {"realloc", call_realloc},
     {"usable", call_usable},
-    {"twice", call_twice},
+    {"twice", t84_call_twice},
     {"realloc-freed", call_realloc_freed},
     {"umem_free", call_umem_free},
     {"umem_cache_free", call_umem_cache_free},

@@ -136,7 +136,7 @@ LD_PRELOAD=$QUARRY_PRELOAD ./misuse free stack >/dev/null 2>&-
 # free(NULL) is no misuse, with any options.
 for options in UMEM_DEBUG= UMEM_DEBUG=guards QUARRY_OPTIONS=harden; do
 	env "$options" LD_PRELOAD="$QUARRY_PRELOAD" ./sizes \
-		a_block_of_no_bytes_is_distinct_and_can_be_freed \
+		t80_a_block_of_no_bytes_is_distinct_and_can_be_freed \
 		>"$out/stdout" 2>"$out/stderr" || fail "free(NULL), $options"
 done
 

@@ -18,5 +18,5 @@ for call in munmap madvise; do
 	FAILMAP=$call:1- LD_PRELOAD=$preload ./sizes \
 		calloc_gives_zeroes_from_recycled_memory_too
 	FAILMAP=$call:1- LD_PRELOAD=$preload ./threads \
-		calloc_of_2_to_64_threads_gives_disjoint_zeroed_blocks
+		t87_calloc_of_2_to_64_threads_gives_disjoint_zeroed_blocks
 done

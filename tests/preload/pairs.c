@@ -200,7 +200,7 @@ free_sized_and_free_aligned_sized_are_there(void)
 }
 
 static void
-every_way_to_get_a_block_pairs_with_every_way_to_free_it(void)
+t88_every_way_to_get_a_block_pairs_with_every_way_to_free_it(void)
 {
 	static const size_t sizes[] = {1, 8, 16, 24, 100, 250, 1000, 4096, 5000,
 	    30000, 65536, 131072, 131073, 200000, 400000};
@@ -226,7 +226,7 @@ every_way_to_get_a_block_pairs_with_every_way_to_free_it(void)
 
 static const struct check table[] = {
     CHECK_THAT(free_sized_and_free_aligned_sized_are_there),
-    CHECK_THAT(every_way_to_get_a_block_pairs_with_every_way_to_free_it),
+    CHECK_THAT(t88_every_way_to_get_a_block_pairs_with_every_way_to_free_it),
 };
 
 CHECK_MAIN(table)

@@ -6,7 +6,7 @@ set -u
 cd "$QUARRY_BUILD/tests/preload" || exit 1
 bad=0
 calloc=calloc_gives_zeroes_from_recycled_memory_too
-threads=calloc_of_2_to_64_threads_gives_disjoint_zeroed_blocks
+threads=t87_calloc_of_2_to_64_threads_gives_disjoint_zeroed_blocks
 
 # run <command>...: preloaded.
 run() {

@@ -33,7 +33,7 @@ next_size(size_t size)
 }
 
 static void
-the_same_size_gives_the_same_block(void)
+t82_the_same_size_gives_the_same_block(void)
 {
 	for (size_t size = 1; size < LARGEST; size = next_size(size)) {
 		unsigned char *p = malloc(size), *q, *r;
@@ -64,7 +64,7 @@ no_block_is_as_good_as_malloc(void)
 
 /* Freed indeed: otherwise this would hold gigabytes. */
 static void
-size_0_frees_the_block_and_answers_NULL(void)
+t82_size_0_frees_the_block_and_answers_NULL(void)
 {
 	size_t before = check_resident();
 
@@ -153,7 +153,7 @@ an_aligned_block_can_grow(void)
 }
 
 static void
-a_failure_leaves_the_block_as_it_is(void)
+t82_a_failure_leaves_the_block_as_it_is(void)
 {
 	static const size_t huge[] = {(size_t)PTRDIFF_MAX,
 	    (size_t)PTRDIFF_MAX + 1, (size_t)1 << 62, SIZE_MAX - 4096,
@@ -234,13 +234,13 @@ a_large_block_that_grows_in_steps_moves_seldom(void)
 }
 
 static const struct check table[] = {
-    CHECK_THAT(the_same_size_gives_the_same_block),
+    CHECK_THAT(t82_the_same_size_gives_the_same_block),
     CHECK_THAT(no_block_is_as_good_as_malloc),
-    CHECK_THAT(size_0_frees_the_block_and_answers_NULL),
+    CHECK_THAT(t82_size_0_frees_the_block_and_answers_NULL),
     CHECK_THAT(contents_survive_growing_and_shrinking_through_all_classes),
     CHECK_THAT(contents_survive_any_jump),
     CHECK_THAT(an_aligned_block_can_grow),
-    CHECK_THAT(a_failure_leaves_the_block_as_it_is),
+    CHECK_THAT(t82_a_failure_leaves_the_block_as_it_is),
     CHECK_THAT(shrinking_gives_memory_back),
     CHECK_THAT(a_block_that_grows_byte_by_byte_moves_seldom),
     CHECK_THAT(a_large_block_that_grows_in_steps_moves_seldom),

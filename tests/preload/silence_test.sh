@@ -31,7 +31,7 @@ case ${GLIBC_TUNABLES-} in
 esac
 active="^quarry: version [0-9.]+ active, per-CPU form: $form\$"
 
-# ---- nothing ----
+# ---- T90: nothing ----
 
 silent=(
 	'true'
@@ -103,9 +103,9 @@ stats() {
 }
 
 stats /bin/ls /
-stats ./threads calloc_of_2_to_64_threads_gives_disjoint_zeroed_blocks
+stats ./threads t87_calloc_of_2_to_64_threads_gives_disjoint_zeroed_blocks
 for form in shared static alone; do
-	stats env LD_PRELOAD= ./sizes_$form every_block_is_aligned_to_16
+	stats env LD_PRELOAD= ./sizes_$form t81_every_block_is_aligned_to_16
 done
 # `ls` closes its standard error before the library is asked; so do these.
 # shellcheck disable=SC2016
@@ -179,7 +179,7 @@ set_id() {
 	chown 0:0 "$copy"
 	chmod 755 "$copy"
 	if ! "${run[@]}" env "$line" "$copy" \
-		every_block_is_aligned_to_16 >/dev/null 2>"$out/stderr"; then
+		t81_every_block_is_aligned_to_16 >/dev/null 2>"$out/stderr"; then
 		echo 'set-id programs were not tested: no other user can run one'
 		return
 	fi
@@ -190,7 +190,7 @@ set_id() {
 		return
 	fi
 	"${run[@]}" env "$line" UMEM_DEBUG=nonsense "$copy" \
-		every_block_is_aligned_to_16 >/dev/null 2>"$out/stderr" ||
+		t81_every_block_is_aligned_to_16 >/dev/null 2>"$out/stderr" ||
 		fail "a set-id program: exit status $?"
 	[ ! -s "$out/stderr" ] || fail 'a set-id program listened'
 }

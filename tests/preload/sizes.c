@@ -47,7 +47,7 @@ distinct(void *const *p, size_t n)
 /* ---- zero ---- */
 
 static void
-a_block_of_no_bytes_is_distinct_and_can_be_freed(void)
+t80_a_block_of_no_bytes_is_distinct_and_can_be_freed(void)
 {
 	void *p[10];
 
@@ -70,7 +70,7 @@ a_block_of_no_bytes_is_distinct_and_can_be_freed(void)
 /* ---- alignment ---- */
 
 static void
-every_block_is_aligned_to_16(void)
+t81_every_block_is_aligned_to_16(void)
 {
 	for (size_t size = 0; size < 140000; size += 1 + size / 37) {
 		void *p[3];
@@ -169,7 +169,7 @@ valloc_and_pvalloc_give_whole_pages(void)
 }
 
 static void
-an_alignment_that_is_no_power_of_two_is_refused(void)
+t85_an_alignment_that_is_no_power_of_two_is_refused(void)
 {
 	static const size_t bad[] = {0, 3, 24, 48, 100, 4095, 4097, SIZE_MAX};
 	int dummy;
@@ -200,7 +200,7 @@ nothing(const void *p)
 }
 
 static void
-a_size_beyond_the_address_space_is_no_memory(void)
+t86_a_size_beyond_the_address_space_is_no_memory(void)
 {
 	errno = 0;
 	for (size_t i = 0; i < COUNT(huge); i++) {
@@ -229,7 +229,7 @@ static volatile size_t most = SIZE_MAX;
 
 /* Whatever the size is rounded up to, it does not wrap around to a small one. */
 static void
-no_size_wraps_around(void)
+t86_no_size_wraps_around(void)
 {
 	errno = 0;
 	for (size_t back = 0; back < 40000; back++) {
@@ -297,7 +297,7 @@ a_product_that_overflows_is_no_memory(void)
 /* ---- errno ---- */
 
 static void
-success_and_free_leave_errno_alone(void)
+t83_success_and_free_leave_errno_alone(void)
 {
 	void *p[COUNT(sizes)], *q[COUNT(sizes)];
 
@@ -388,7 +388,7 @@ usable(size_t size)
 }
 
 static void
-every_usable_byte_belongs_to_one_block(void)
+t89_every_usable_byte_belongs_to_one_block(void)
 {
 	CHECK(malloc_usable_size(NULL) == 0);
 	for (size_t size = 0; size < 140000; size += 1 + size / 50)
@@ -412,19 +412,19 @@ no_block_wastes_more_than_an_eighth(void)
 }
 
 static const struct check table[] = {
-    CHECK_THAT(a_block_of_no_bytes_is_distinct_and_can_be_freed),
-    CHECK_THAT(every_block_is_aligned_to_16),
+    CHECK_THAT(t80_a_block_of_no_bytes_is_distinct_and_can_be_freed),
+    CHECK_THAT(t81_every_block_is_aligned_to_16),
     CHECK_THAT(an_aligned_block_is_aligned_for_every_power_of_two),
     CHECK_THAT(alignment_and_size_are_independent),
     CHECK_THAT(valloc_and_pvalloc_give_whole_pages),
-    CHECK_THAT(an_alignment_that_is_no_power_of_two_is_refused),
-    CHECK_THAT(a_size_beyond_the_address_space_is_no_memory),
-    CHECK_THAT(no_size_wraps_around),
+    CHECK_THAT(t85_an_alignment_that_is_no_power_of_two_is_refused),
+    CHECK_THAT(t86_a_size_beyond_the_address_space_is_no_memory),
+    CHECK_THAT(t86_no_size_wraps_around),
     CHECK_THAT(an_alignment_beyond_the_address_space_is_no_memory),
     CHECK_THAT(a_product_that_overflows_is_no_memory),
-    CHECK_THAT(success_and_free_leave_errno_alone),
+    CHECK_THAT(t83_success_and_free_leave_errno_alone),
     CHECK_THAT(calloc_gives_zeroes_from_recycled_memory_too),
-    CHECK_THAT(every_usable_byte_belongs_to_one_block),
+    CHECK_THAT(t89_every_usable_byte_belongs_to_one_block),
     CHECK_THAT(no_block_wastes_more_than_an_eighth),
 };
 

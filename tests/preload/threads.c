@@ -104,7 +104,7 @@ churn_zeroed(void *arg)
 }
 
 static void
-calloc_of_2_to_64_threads_gives_disjoint_zeroed_blocks(void)
+t87_calloc_of_2_to_64_threads_gives_disjoint_zeroed_blocks(void)
 {
 	for (unsigned n = 2; n <= THREADS_MAX; n *= 2) {
 		steps = 40000 / n;
@@ -213,7 +213,7 @@ a_handler_that_interrupted_no_allocation_may_allocate(void)
 }
 
 static const struct check table[] = {
-    CHECK_THAT(calloc_of_2_to_64_threads_gives_disjoint_zeroed_blocks),
+    CHECK_THAT(t87_calloc_of_2_to_64_threads_gives_disjoint_zeroed_blocks),
     CHECK_THAT(a_block_may_be_reallocated_and_freed_by_another_thread),
     CHECK_THAT(signals_in_the_middle_of_malloc_and_free_do_no_harm),
     CHECK_THAT(a_handler_that_interrupted_no_allocation_may_allocate),

@@ -155,7 +155,7 @@ now(void)
 }
 
 static void
-every_child_of_a_busy_process_goes_on(void **state)
+t74_every_child_of_a_busy_process_goes_on(void **state)
 {
 	const char *wanted = getenv("QR_TEST_FORKS");
 	unsigned least = wanted == NULL ? 0 : (unsigned)atoi(wanted);
@@ -191,7 +191,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(every_child_of_a_busy_process_goes_on),
+	    cmocka_unit_test(t74_every_child_of_a_busy_process_goes_on),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));

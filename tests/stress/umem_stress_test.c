@@ -392,7 +392,7 @@ consume(void *arg)
 
 /* What is freed on another thread serves the one that allocates again. */
 static void
-a_producer_and_a_consumer_need_no_more_with_time(void **state)
+t61_a_producer_and_a_consumer_need_no_more_with_time(void **state)
 {
 	pthread_t threads[2];
 	struct umem_stat us;
@@ -418,6 +418,49 @@ a_producer_and_a_consumer_need_no_more_with_time(void **state)
 	assert_in_range(us.us_memory, 0, 2 << 20);
 	umem_cache_destroy(queue.q_cache);
 	assert_true(stress.s_rounds > QUEUE);
+}
+
+/* ---- from hand to hand ---- */
+
+enum { HANDED = 1000, TURNS = 50 };
+static void *handed[HANDED];
+static umem_cache_t *hands;
+
+/* Free what the other thread allocated, and allocate as much. */
+static void *
+take_turn(void *arg)
+{
+	umem_cache_free_batch(hands, handed, HANDED);
+	if (umem_cache_alloc_batch(hands, handed, HANDED, 0) != HANDED)
+		wrong("no memory");
+	return (arg);
+}
+
+static void
+t61_what_was_allocated_elsewhere_serves_who_freed_it(void **state)
+{
+	struct umem_stat early, late;
+	pthread_t thread;
+	(void)state;
+
+	stress.s_errors = 0;
+	hands =
+	    umem_cache_create("hands", 100, 0, NULL, NULL, NULL, NULL, NULL, 0);
+	assert_int_equal(
+	    umem_cache_alloc_batch(hands, handed, HANDED, 0), HANDED);
+	assert_true(look_cache("hands", &early));
+	for (int i = 0; i < TURNS; i++) {
+		start(&thread, 1, take_turn);
+		assert_int_equal(pthread_join(thread, NULL), 0);
+		(void)take_turn(NULL);
+	}
+	assert_true(look_cache("hands", &late));
+	assert_int_equal(late.us_inuse, HANDED);
+	/* What lies in magazines of other CPUs comes on top. */
+	assert_in_range(late.us_memory, HANDED * 100, 8 * early.us_memory);
+	assert_int_equal(stress.s_errors, 0);
+	umem_cache_free_batch(hands, handed, HANDED);
+	umem_cache_destroy(hands);
 }
 
 /* ---- threads that come and go ---- */
@@ -528,7 +571,10 @@ main(int argc, char **argv)
 	    cmocka_unit_test(no_object_has_two_owners),
 	    cmocka_unit_test(
 		caches_come_and_go_while_all_are_reaped_and_looked_at),
-	    cmocka_unit_test(a_producer_and_a_consumer_need_no_more_with_time),
+	    cmocka_unit_test(
+		t61_a_producer_and_a_consumer_need_no_more_with_time),
+	    cmocka_unit_test(
+		t61_what_was_allocated_elsewhere_serves_who_freed_it),
 	    cmocka_unit_test(threads_that_end_leave_nothing_behind),
 	    cmocka_unit_test(whatever_is_made_on_first_use_is_made_once),
 	};

@@ -105,7 +105,7 @@ sizes_that_are_multiples_of_64_or_the_page_are_aligned_so(void **state)
 }
 
 static void
-nothing_is_null_and_frees_as_null(void **state)
+t50_nothing_is_null_and_frees_as_null(void **state)
 {
 	(void)state;
 
@@ -147,7 +147,7 @@ is_zero(const unsigned char *p, size_t size)
 }
 
 static void
-zalloc_zeroes_the_size_and_not_a_byte_more(void **state)
+t67_zalloc_zeroes_the_size_and_not_a_byte_more(void **state)
 {
 	static const size_t sizes[] = {
 	    1, 7, 8, 9, 15, 100, 129, 1000, 4096, 100000, 131073, 1000000};
@@ -201,7 +201,7 @@ a_large_block_that_was_freed_is_given_back_or_reused(void **state)
 /* ---- alignment ---- */
 
 static void
-an_aligned_block_is_aligned_and_wholly_usable(void **state)
+t65_an_aligned_block_is_aligned_and_wholly_usable(void **state)
 {
 	static const size_t sizes[] = {1, 8, 24, 100, 4096, 5000, 16384, 70000};
 	(void)state;
@@ -222,7 +222,7 @@ an_aligned_block_is_aligned_and_wholly_usable(void **state)
 
 /* Whatever was taken before, so at every offset of a page. */
 static void
-an_aligned_block_is_aligned_wherever_the_heap_stands(void **state)
+t65_an_aligned_block_is_aligned_wherever_the_heap_stands(void **state)
 {
 	enum { N = 512 };
 	static void *filler[N], *p[N];
@@ -294,7 +294,7 @@ free_align_foreign(void *p)
 }
 
 static void
-an_aligned_block_freed_wrong_is_fatal_at_once(void **state)
+t66_an_aligned_block_freed_wrong_is_fatal_at_once(void **state)
 {
 	void *p = umem_alloc_align(100, 64, 0);
 	(void)state;
@@ -430,7 +430,7 @@ retry(void)
 }
 
 static void
-a_constructor_that_fails_is_run_again(void **state)
+t53_a_constructor_that_fails_is_run_again(void **state)
 {
 	unsigned constructed = 0;
 	umem_cache_t *cp = umem_cache_create(
@@ -623,7 +623,7 @@ four_threads_fail(void *arg)
 }
 
 static void
-of_many_threads_that_leave_one_does(void **state)
+t75_of_many_threads_that_leave_one_does(void **state)
 {
 	struct child c;
 	(void)state;
@@ -742,25 +742,25 @@ main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 	    TEST(a_block_of_any_size_is_aligned_and_wholly_usable),
 	    TEST(sizes_that_are_multiples_of_64_or_the_page_are_aligned_so),
-	    TEST(nothing_is_null_and_frees_as_null),
+	    TEST(t50_nothing_is_null_and_frees_as_null),
 	    TEST(what_overflows_or_exceeds_memory_is_null),
-	    TEST(zalloc_zeroes_the_size_and_not_a_byte_more),
+	    TEST(t67_zalloc_zeroes_the_size_and_not_a_byte_more),
 	    TEST(a_large_block_that_was_freed_is_given_back_or_reused),
-	    TEST(an_aligned_block_is_aligned_and_wholly_usable),
-	    TEST(an_aligned_block_is_aligned_wherever_the_heap_stands),
+	    TEST(t65_an_aligned_block_is_aligned_and_wholly_usable),
+	    TEST(t65_an_aligned_block_is_aligned_wherever_the_heap_stands),
 	    TEST(
 		an_alignment_that_is_no_power_of_two_is_null_without_a_callback),
 	    TEST(the_names_of_openzfs_do_the_same),
-	    TEST(an_aligned_block_freed_wrong_is_fatal_at_once),
+	    TEST(t66_an_aligned_block_freed_wrong_is_fatal_at_once),
 	    TEST(a_large_block_freed_wrong_is_fatal_at_once),
 	    TEST(a_request_is_tried_again_until_it_succeeds),
 	    TEST(a_request_that_may_fail_does_not_ask),
-	    TEST(a_constructor_that_fails_is_run_again),
+	    TEST(t53_a_constructor_that_fails_is_run_again),
 	    TEST(a_callback_may_jump_out),
 	    TEST(a_callback_may_use_the_library),
 	    TEST(the_answer_of_the_callback_is_the_exit_status),
 	    TEST(leaving_while_leaving_is_fatal),
-	    TEST(of_many_threads_that_leave_one_does),
+	    TEST(t75_of_many_threads_that_leave_one_does),
 	    TEST(a_child_of_a_process_that_leaves_can_leave_by_itself),
 	    TEST(mtbf_without_guards_does_nothing),
 	    TEST(mtbf_with_guards_fails_every_request_until_it_is_off),

@@ -88,8 +88,9 @@ refused(int error, const char *name, size_t size, size_t align, int cflags)
 	assert_int_equal(errno, error);
 }
 
+/* T59 too: there must be a name. */
 static void
-bad_arguments_are_refused_with_the_errno_that_names_them(void **state)
+t58_bad_arguments_are_refused_with_the_errno_that_names_them(void **state)
 {
 	size_t page = os_page_size();
 	(void)state;
@@ -173,8 +174,9 @@ has_stride(size_t size, size_t align, size_t alignment, size_t stride)
 	assert_int_equal(qr_phase(got_alignment, alignment), 0);
 }
 
+/* T58 too: an alignment of less than 8 is raised to it. */
 static void
-size_and_alignment_decide_the_stride(void **state)
+t57_size_and_alignment_decide_the_stride(void **state)
 {
 	size_t page = os_page_size();
 	(void)state;
@@ -197,7 +199,7 @@ size_and_alignment_decide_the_stride(void **state)
 }
 
 static void
-a_name_of_any_length_is_taken_and_cut(void **state)
+t59_a_name_of_any_length_is_taken_and_cut(void **state)
 {
 	static const char longer[] = "0123456789012345678901234567890123456789";
 	static const char cut[] = "0123456789012345678901234567890";
@@ -383,7 +385,7 @@ constructed(const char *name, int cflags)
 }
 
 static void
-an_object_stays_constructed_while_it_is_free(void **state)
+t54_an_object_stays_constructed_while_it_is_free(void **state)
 {
 	umem_cache_t *cp = constructed("once", 0);
 	uint32_t *p = umem_cache_alloc(cp, 0);
@@ -404,7 +406,7 @@ an_object_stays_constructed_while_it_is_free(void **state)
 }
 
 static void
-every_object_that_was_constructed_is_destroyed_once(void **state)
+t55_every_object_that_was_constructed_is_destroyed_once(void **state)
 {
 	umem_cache_t *cp = constructed("all", 0);
 	(void)state;
@@ -449,7 +451,7 @@ never(void)
 }
 
 static void
-a_constructor_is_never_told_not_to_fail(void **state)
+t52_a_constructor_is_never_told_not_to_fail(void **state)
 {
 	umem_cache_t *cp = constructed("flags", 0);
 	(void)state;
@@ -492,7 +494,7 @@ an_object_whose_construction_failed_is_not_lost(void **state)
 /* ---- reclaim and reap ---- */
 
 static void
-reclaim_may_free_into_its_own_cache(void **state)
+t64_reclaim_may_free_into_its_own_cache(void **state)
 {
 	umem_cache_t *cp = constructed("reclaim", 0);
 	(void)state;
@@ -550,7 +552,7 @@ destroy_an_empty_cache(void *arg)
 }
 
 static void
-destroying_an_empty_cache_says_nothing_and_returns_all_memory(void **state)
+t56_destroying_an_empty_cache_says_nothing_and_returns_all_memory(void **state)
 {
 	int cflags[] = {0, UMC_NOMAGAZINE};
 	struct child c;
@@ -726,23 +728,24 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(bad_arguments_are_refused_with_the_errno_that_names_them),
+	    TEST(t58_bad_arguments_are_refused_with_the_errno_that_names_them),
 	    TEST(an_object_beyond_all_memory_fails_when_it_is_asked_for),
-	    TEST(size_and_alignment_decide_the_stride),
-	    TEST(a_name_of_any_length_is_taken_and_cut),
+	    TEST(t57_size_and_alignment_decide_the_stride),
+	    TEST(t59_a_name_of_any_length_is_taken_and_cut),
 	    TEST(objects_of_any_size_do_not_overlap),
 	    TEST(the_first_objects_come_in_the_order_of_their_addresses),
 	    TEST(the_object_freed_last_is_the_next_one_and_is_untouched),
 	    TEST(a_batch_is_as_many_objects_as_were_asked_for),
 	    TEST(without_magazines_what_is_free_is_given_back_at_once),
-	    TEST(an_object_stays_constructed_while_it_is_free),
-	    TEST(every_object_that_was_constructed_is_destroyed_once),
+	    TEST(t54_an_object_stays_constructed_while_it_is_free),
+	    TEST(t55_every_object_that_was_constructed_is_destroyed_once),
 	    TEST(without_magazines_each_free_destroys),
-	    TEST(a_constructor_is_never_told_not_to_fail),
+	    TEST(t52_a_constructor_is_never_told_not_to_fail),
 	    TEST(an_object_whose_construction_failed_is_not_lost),
-	    TEST(reclaim_may_free_into_its_own_cache),
+	    TEST(t64_reclaim_may_free_into_its_own_cache),
 	    TEST(a_cache_reaped_now_keeps_only_what_is_in_use),
-	    TEST(destroying_an_empty_cache_says_nothing_and_returns_all_memory),
+	    TEST(
+		t56_destroying_an_empty_cache_says_nothing_and_returns_all_memory),
 	    TEST(destroying_a_cache_in_use_says_so_and_leaves_the_objects),
 	    TEST(more_caches_than_slots_work_alike),
 	    TEST(the_slot_of_a_destroyed_cache_is_used_again),

@@ -124,7 +124,7 @@ a_buffer_has_its_size_in_the_redzone(void)
 }
 
 static void
-zalloc_zeroes_the_size_and_the_next_byte_stays_bb(void)
+t67_zalloc_zeroes_the_size_and_the_next_byte_stays_bb(void)
 {
 	for (size_t size = 1; size < 3000; size += 7) {
 		char *p = umem_zalloc(size, UMEM_DEFAULT);
@@ -205,7 +205,7 @@ constructed(int cflags)
 }
 
 static void
-with_guards_each_allocation_constructs_and_each_free_destroys(void **state)
+t54_with_guards_each_allocation_constructs_and_each_free_destroys(void **state)
 {
 	umem_cache_t *cp = constructed(GUARDS);
 	char *p = umem_cache_alloc(cp, UMEM_DEFAULT);
@@ -246,7 +246,8 @@ an_object_whose_constructor_fails_is_free_again(void **state)
 /* ---- what must not be touched ---- */
 
 static void
-free_objects_of_a_notouch_cache_are_not_written_with_guards_either(void **state)
+t60_free_objects_of_a_notouch_cache_are_not_written_with_guards_either(
+    void **state)
 {
 	static const int flags[] = {GUARDS, GUARDS | UMF_AUDIT | UMF_CONTENTS,
 	    UMF_LITE, GUARDS | UMF_FIREWALL};
@@ -325,7 +326,7 @@ write_past(void *arg)
 }
 
 static void
-a_byte_past_the_end_is_found_when_the_object_is_freed(void **state)
+t68_a_byte_past_the_end_is_found_when_the_object_is_freed(void **state)
 {
 	(void)state;
 
@@ -360,7 +361,7 @@ write_after_and_give_back(void *arg)
 }
 
 static void
-a_write_to_a_free_object_is_found_when_it_is_allocated_again(void **state)
+t69_a_write_to_a_free_object_is_found_when_it_is_allocated_again(void **state)
 {
 	char message[256];
 	(void)state;
@@ -513,7 +514,8 @@ run_with(struct child *c, const char *part, const char *variable)
 }
 
 static void
-a_wrong_size_of_the_same_class_is_seen_with_guards_and_not_without(void **state)
+t51_a_wrong_size_of_the_same_class_is_seen_with_guards_and_not_without(
+    void **state)
 {
 	struct child c;
 	(void)state;
@@ -533,7 +535,7 @@ a_wrong_size_of_the_same_class_is_seen_with_guards_and_not_without(void **state)
 }
 
 static void
-noabort_reports_ignores_and_goes_on(void **state)
+t71_noabort_reports_ignores_and_goes_on(void **state)
 {
 	static const char *const lines[] = {
 	    "quarry: umem allocator: bad free: free size (101) != alloc size",
@@ -660,7 +662,7 @@ main(int argc, char **argv)
 {
 	static const struct again parts[] = {
 	    {"size in redzone", a_buffer_has_its_size_in_the_redzone},
-	    {"zalloc", zalloc_zeroes_the_size_and_the_next_byte_stays_bb},
+	    {"zalloc", t67_zalloc_zeroes_the_size_and_the_next_byte_stays_bb},
 	    {"alignment", sizes_are_aligned_as_ever},
 	    {"maxverify", at_most_maxverify_bytes_hold_a_pattern},
 	    {"nodebug", nodebug_is_no_debugging_whatever_else_is_said},
@@ -672,18 +674,20 @@ main(int argc, char **argv)
 	};
 	const struct CMUnitTest tests[] = {
 	    TEST(a_new_object_is_baddcafe_and_a_free_one_deadbeef),
-	    TEST(with_guards_each_allocation_constructs_and_each_free_destroys),
+	    TEST(
+		t54_with_guards_each_allocation_constructs_and_each_free_destroys),
 	    TEST(an_object_whose_constructor_fails_is_free_again),
 	    TEST(
-		free_objects_of_a_notouch_cache_are_not_written_with_guards_either),
+		t60_free_objects_of_a_notouch_cache_are_not_written_with_guards_either),
 	    TEST(integers_of_an_arena_can_be_audited),
-	    TEST(a_byte_past_the_end_is_found_when_the_object_is_freed),
-	    TEST(a_write_to_a_free_object_is_found_when_it_is_allocated_again),
+	    TEST(t68_a_byte_past_the_end_is_found_when_the_object_is_freed),
+	    TEST(
+		t69_a_write_to_a_free_object_is_found_when_it_is_allocated_again),
 	    TEST(what_is_known_of_an_object_is_itself_checked),
 	    TEST(every_kind_of_debugging_sees_a_bad_free_at_once),
 	    TEST(
-		a_wrong_size_of_the_same_class_is_seen_with_guards_and_not_without),
-	    TEST(noabort_reports_ignores_and_goes_on),
+		t51_a_wrong_size_of_the_same_class_is_seen_with_guards_and_not_without),
+	    TEST(t71_noabort_reports_ignores_and_goes_on),
 	    TEST(a_request_that_fails_is_an_error_with_checknull),
 	    TEST(buffers_of_any_size_are_guarded_by_the_environment),
 	    TEST(a_debugged_cache_gives_all_its_memory_back),

@@ -155,7 +155,7 @@ use(size_t n)
 }
 
 static void
-magazines_unused_for_a_whole_interval_are_given_back(void **state)
+t63_magazines_unused_for_a_whole_interval_are_given_back(void **state)
 {
 	(void)state;
 
@@ -338,7 +338,7 @@ main(void)
 	    TEST(a_magazine_counted_while_it_is_retired_is_counted_to_its_page),
 	    TEST(what_was_put_last_is_got_first),
 	    TEST(depots_hold_so_many_bytes_and_no_more),
-	    TEST(magazines_unused_for_a_whole_interval_are_given_back),
+	    TEST(t63_magazines_unused_for_a_whole_interval_are_given_back),
 	    TEST(magazines_in_steady_use_stay),
 	    TEST(empty_magazines_have_a_working_set_too),
 	    TEST(magazines_grow_with_the_visits_to_the_depot_up_to_a_bound),

@@ -167,7 +167,7 @@ many_slabs_are_all_found_again(void **state)
 }
 
 static void
-memory_of_such_a_cache_is_never_touched(void **state)
+t60_memory_of_such_a_cache_is_never_touched(void **state)
 {
 	size_t size = (size_t)4 << 20;
 	char *p =
@@ -483,7 +483,7 @@ main(void)
 	    TEST(odd_integers_are_served),
 	    TEST(integers_up_to_the_very_last_are_served),
 	    TEST(many_slabs_are_all_found_again),
-	    TEST(memory_of_such_a_cache_is_never_touched),
+	    TEST(t60_memory_of_such_a_cache_is_never_touched),
 	    TEST(memory_of_an_arena_may_be_constructed),
 	    TEST(alignment_may_be_up_to_the_quantum_of_the_arena),
 	    TEST(a_bad_free_of_an_integer_is_seen_at_its_slab),

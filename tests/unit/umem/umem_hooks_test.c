@@ -97,7 +97,8 @@ holds(const char *part, const char *variable, const char *said)
 }
 
 static void
-functions_of_the_program_count_where_the_environment_says_nothing(void **state)
+t72_functions_of_the_program_count_where_the_environment_says_nothing(
+    void **state)
 {
 	(void)state;
 	holds("honoured", "OTHER=1",
@@ -105,7 +106,7 @@ functions_of_the_program_count_where_the_environment_says_nothing(void **state)
 }
 
 static void
-a_variable_that_is_set_overrules_them_even_if_it_is_empty(void **state)
+t72_a_variable_that_is_set_overrules_them_even_if_it_is_empty(void **state)
 {
 	(void)state;
 	holds("not asked", "UMEM_DEBUG=", "");
@@ -131,9 +132,9 @@ main(int argc, char **argv)
 	};
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(
-		functions_of_the_program_count_where_the_environment_says_nothing),
+		t72_functions_of_the_program_count_where_the_environment_says_nothing),
 	    cmocka_unit_test(
-		a_variable_that_is_set_overrules_them_even_if_it_is_empty),
+		t72_a_variable_that_is_set_overrules_them_even_if_it_is_empty),
 	    cmocka_unit_test(
 		a_function_that_allocates_gets_memory_and_is_not_listened_to),
 	};

@@ -307,7 +307,7 @@ a_name_like_no_other_is_answered_with_none(void **state)
 }
 
 static void
-options_after_a_bad_one_still_count(void **state)
+t73_options_after_a_bad_one_still_count(void **state)
 {
 	(void)state;
 
@@ -370,7 +370,7 @@ main(void)
 	    cmocka_unit_test(
 		an_unknown_name_is_answered_with_the_nearest_known_one),
 	    cmocka_unit_test(a_name_like_no_other_is_answered_with_none),
-	    cmocka_unit_test(options_after_a_bad_one_still_count),
+	    cmocka_unit_test(t73_options_after_a_bad_one_still_count),
 	    cmocka_unit_test(an_item_of_any_length_is_survived),
 	    cmocka_unit_test(a_set_id_program_ignores_the_environment),
 	};

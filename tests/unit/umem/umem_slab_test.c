@@ -534,7 +534,7 @@ guards_and_harden_see_each_bad_free_at_once(void **state)
 }
 
 static void
-noabort_reports_and_goes_on(void **state)
+t71_noabort_reports_and_goes_on(void **state)
 {
 	struct again_run run = {
 	    "checked_and_going_on", {"UMEM_DEBUG=guards,noabort"}};
@@ -575,7 +575,7 @@ main(int argc, char **argv)
 	    TEST(a_misaligned_buffer_of_any_size_is_seen_at_once),
 	    TEST(a_bad_free_leaves_everything_as_it_was),
 	    TEST(guards_and_harden_see_each_bad_free_at_once),
-	    TEST(noabort_reports_and_goes_on),
+	    TEST(t71_noabort_reports_and_goes_on),
 	};
 
 	again_main(argc, argv, parts);

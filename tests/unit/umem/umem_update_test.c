@@ -211,7 +211,7 @@ reap_always(void)
 }
 
 static void
-a_reap_within_the_interval_of_the_last_does_nothing(void **state)
+t62_a_reap_within_the_interval_of_the_last_does_nothing(void **state)
 {
 	struct again_run twice = {"reap_twice", {NULL}};
 	struct again_run second = {
@@ -296,7 +296,7 @@ have_no_thread(void)
 }
 
 static void
-a_large_heap_gives_idle_memory_back_though_nobody_calls(void **state)
+t63_a_large_heap_gives_idle_memory_back_though_nobody_calls(void **state)
 {
 	struct again_run run = {"go_idle", {NULL}};
 	(void)state;
@@ -307,7 +307,7 @@ a_large_heap_gives_idle_memory_back_though_nobody_calls(void **state)
 }
 
 static void
-a_small_heap_gives_idle_memory_back_without_a_thread(void **state)
+t63_a_small_heap_gives_idle_memory_back_without_a_thread(void **state)
 {
 	struct again_run run = {"go_slow", {NULL}};
 	(void)state;
@@ -415,11 +415,11 @@ main(int argc, char **argv)
 	    cmocka_unit_test(what_is_in_use_is_not_touched_by_a_reap),
 	    cmocka_unit_test(what_stays_after_a_peak_without_a_reap_is_bounded),
 	    cmocka_unit_test(
-		a_reap_within_the_interval_of_the_last_does_nothing),
+		t62_a_reap_within_the_interval_of_the_last_does_nothing),
 	    cmocka_unit_test(
-		a_large_heap_gives_idle_memory_back_though_nobody_calls),
+		t63_a_large_heap_gives_idle_memory_back_though_nobody_calls),
 	    cmocka_unit_test(
-		a_small_heap_gives_idle_memory_back_without_a_thread),
+		t63_a_small_heap_gives_idle_memory_back_without_a_thread),
 	    cmocka_unit_test(there_is_no_thread_where_none_is_wanted),
 	    cmocka_unit_test(no_signal_of_the_program_goes_to_the_thread),
 	    cmocka_unit_test(
