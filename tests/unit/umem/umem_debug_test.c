@@ -5,8 +5,6 @@
  * Most tests turn debugging on by the creation flags of a cache; what the
  * environment does is looked at in processes of their own.
  */
-#define _GNU_SOURCE 1 /* CPU_SET, sched_setaffinity */
-
 #include "umem/umem_debug.h"
 
 #include "support/again.h"
@@ -18,7 +16,6 @@
 #include <quarry/umem.h>
 
 #include <errno.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -348,12 +345,8 @@ t68_a_byte_past_the_end_is_found_when_the_object_is_freed(void **state)
 static void
 write_after(void *arg)
 {
-	cpu_set_t here;
 	(void)arg;
-
-	CPU_ZERO(&here);
-	CPU_SET((size_t)sched_getcpu(), &here);
-	(void)sched_setaffinity(0, sizeof(here), &here);
+	look_pin();
 	umem_cache_free(victim, block);
 	block[where] ^= 1;
 	(void)write(STDERR_FILENO, "written\n", 8);
