@@ -7,6 +7,8 @@
  *
  *	contig_model [steps [runs [seed]]]
  */
+#include "support/runs.h"
+
 #include <quarry/contigmalloc.h>
 #include <quarry/umem.h>
 
@@ -282,11 +284,6 @@ main(int argc, char **argv)
 
 	if (getenv("QR_TEST_QUICK") != NULL)
 		steps = 500;
-	if (argc > 1)
-		steps = strtoul(argv[1], NULL, 0);
-	if (argc > 2)
-		runs = (unsigned)strtoul(argv[2], NULL, 0);
-	if (argc > 3)
-		first_seed = strtoull(argv[3], NULL, 0);
+	runs_arguments(argc, argv, &steps, &runs, &first_seed);
 	return (cmocka_run_group_tests(tests, NULL, NULL));
 }

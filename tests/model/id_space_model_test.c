@@ -6,6 +6,7 @@
  * a failing run and its shortest failing list of operations are printed.
  */
 #include "support/random.h"
+#include "support/runs.h"
 #include "support/shrink.h"
 #include "support/umem_look.h"
 #include "vmem/vmem_private.h"
@@ -530,12 +531,7 @@ main(int argc, char **argv)
 		steps = 100;
 	else if (look_shadowed())
 		steps /= 4;
-	if (argc > 1)
-		steps = strtoul(argv[1], NULL, 0);
-	if (argc > 2)
-		runs = (unsigned)strtoul(argv[2], NULL, 0);
-	if (argc > 3)
-		first_seed = strtoul(argv[3], NULL, 0);
+	runs_arguments(argc, argv, &steps, &runs, &first_seed);
 	return (
 	    cmocka_run_group_tests_name("id_space model", tests, NULL, NULL));
 }

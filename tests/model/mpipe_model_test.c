@@ -9,6 +9,7 @@
 #include "model/mpipe_world.h"
 
 #include "support/random.h"
+#include "support/runs.h"
 #include "support/shrink.h"
 #include "support/umem_look.h"
 
@@ -836,11 +837,6 @@ main(int argc, char **argv)
 		steps = 100;
 	else if (look_shadowed())
 		steps /= 4;
-	if (argc > 1)
-		steps = strtoul(argv[1], NULL, 0);
-	if (argc > 2)
-		runs = (unsigned)strtoul(argv[2], NULL, 0);
-	if (argc > 3)
-		first_seed = strtoull(argv[3], NULL, 0);
+	runs_arguments(argc, argv, &steps, &runs, &first_seed);
 	return (cmocka_run_group_tests_name("mpipe model", tests, NULL, NULL));
 }

@@ -6,6 +6,7 @@
  */
 #include "model/vmem_ops.h"
 
+#include "support/runs.h"
 #include "support/shrink.h"
 
 #include <setjmp.h>
@@ -97,11 +98,6 @@ main(int argc, char **argv)
 
 	if (getenv("QR_TEST_QUICK") != NULL)
 		steps = 500;
-	if (argc > 1)
-		steps = strtoul(argv[1], NULL, 0);
-	if (argc > 2)
-		runs = (unsigned)strtoul(argv[2], NULL, 0);
-	if (argc > 3)
-		first_seed = strtoull(argv[3], NULL, 0);
+	runs_arguments(argc, argv, &steps, &runs, &first_seed);
 	return (cmocka_run_group_tests_name("vmem model", tests, NULL, NULL));
 }
