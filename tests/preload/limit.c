@@ -4,6 +4,7 @@
 #include "check.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/resource.h>
 
@@ -27,6 +28,23 @@ random_size(size_t most)
 	    (r % 256 == 0 ? r % most : r % ((size_t)16 << (seed >> 61))));
 }
 
+/* One more block for the list; false when there is no memory. */
+static bool
+take(struct node **list, size_t size)
+{
+	struct node *n;
+
+	errno = 0;
+	n = malloc(size);
+	if (n == NULL)
+		return (false);
+	memset(n, 1, size);
+	n->n_next = *list;
+	n->n_size = size;
+	*list = n;
+	return (true);
+}
+
 /* Bytes that could be had. */
 static size_t
 take_all(struct node **list)
@@ -34,20 +52,10 @@ take_all(struct node **list)
 	size_t total = 0;
 
 	for (size_t most = 1 << 20; most > 4096; most /= 4) {
-		for (;;) {
-			size_t size = random_size(most);
-			struct node *n;
+		size_t size = random_size(most);
 
-			errno = 0;
-			n = malloc(size);
-			if (n == NULL)
-				break;
-			memset(n, 1, size);
-			n->n_next = *list;
-			n->n_size = size;
-			*list = n;
+		for (; take(list, size); size = random_size(most))
 			total += size;
-		}
 		CHECK(errno == ENOMEM);
 	}
 	return (total);
@@ -91,16 +99,9 @@ static size_t
 take_all_of(struct node **list, size_t size)
 {
 	size_t total = 0;
-	struct node *n;
 
-	errno = 0;
-	while ((n = malloc(size)) != NULL) {
-		memset(n, 1, size);
-		n->n_next = *list;
-		n->n_size = size;
-		*list = n;
+	while (take(list, size))
 		total += size;
-	}
 	CHECK(errno == ENOMEM);
 	return (total);
 }
