@@ -137,11 +137,15 @@ tail_want(uint64_t r, unsigned i)
 	size_t quanta = (size_t)LIVE * 2 * (QUANTA_MAX + 1);
 	struct want w = {.size = (1 + (r >> 40) % QUANTA_MAX) * QUANTUM};
 
+	if (i % 8 >= 5)
+		w.flags = VM_BESTFIT;
 	switch (i % 8) {
 	case 0:
+	case 5:
 		w.align = (size_t)16 * QUANTUM;
 		break;
 	case 1:
+	case 6:
 		w.nocross = (size_t)8 * QUANTUM;
 		break;
 	case 2:
@@ -152,19 +156,7 @@ tail_want(uint64_t r, unsigned i)
 		w.flags = VM_FIRSTFIT | VM_ENDALLOC;
 		w.max = BASE + quanta / 4 * QUANTUM;
 		break;
-	case 4:
-		tail_window(&w, r);
-		break;
-	case 5:
-		w.flags = VM_BESTFIT;
-		w.align = (size_t)16 * QUANTUM;
-		break;
-	case 6:
-		w.flags = VM_BESTFIT;
-		w.nocross = (size_t)8 * QUANTUM;
-		break;
 	default:
-		w.flags = VM_BESTFIT;
 		tail_window(&w, r);
 	}
 	return (w);
