@@ -15,8 +15,8 @@
  * there are too many bytes of them, or when they have waited too long; then
  * they read as zero, like memory that was never used.  Idle and zero runs do
  * not join, but an idle one that is too short is used together with the zero one
- * behind it, rather than purged while other pages are made.  A span whose whole memory is one zero run goes back to the arena,
- * and so to the kernel.
+ * behind it, rather than purged while other pages are made.  A span whose whole
+ * memory is one zero run goes back to the arena, and so to the kernel.
  */
 #ifndef QR_VMEM_HEAP_H
 #define QR_VMEM_HEAP_H
