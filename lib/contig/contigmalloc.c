@@ -8,7 +8,7 @@
 #include "base/fmt.h"
 #include "base/panic.h"
 
-#include <quarry/umem.h>
+#include <quarry/quarry.h>
 
 #include <errno.h>
 #include <stdarg.h>
@@ -261,7 +261,7 @@ attempt_patiently(struct physpool *pool, struct mtype *mt,
 		return (0);
 	if (error == ENOMEM && (flags & M_NORECLAIM) == 0 &&
 	    (pa->pa_sleeps || (flags & M_WAITOK) != 0)) {
-		umem_reap();
+		(void)quarry_reap();
 		error = attempt_once(pool, mt, rq, vap);
 	}
 	while (pa->pa_sleeps && (error == ENOMEM || error == EAGAIN)) {

@@ -376,7 +376,8 @@ const struct vmem__qcache_ops umem__qcache_ops = {
     .alloc = qcache_alloc,
     .free = qcache_free,
     .reap = qcache_reap,
-    .reap_all = umem_reap,
+    .reap_all = umem__reap,
+    .reap_heap = umem__reap_unseen,
 };
 
 /* ---- fork ---- */

@@ -322,6 +322,10 @@ void umem__cache_unlock_all(bool child);
 void umem__tick(bool may_start);
 /* In the child of fork: the maintenance thread is not there. */
 void umem__update_forked(void);
+/* As umem_reap(), but done when it returns. */
+void umem__reap(void);
+/* Give the heap what is idle in caches that call nobody back. */
+void umem__reap_unseen(void);
 /* Empty everything that is idle into the system; bytes given back. */
 size_t umem__reap_all(void);
 

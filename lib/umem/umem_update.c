@@ -16,9 +16,11 @@
 #include "os/os.h"
 #include "vmem/vmem_heap.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/single_threaded.h>
 
 enum {
 	CALLS_PER_LOOK = 16,
@@ -37,8 +39,11 @@ static _Atomic uint64_t next_reap;
 /* REFUSED: the system would not have it, and is not asked again. */
 enum { THREAD_NONE, THREAD_STARTED, THREAD_REFUSED };
 static _Atomic int thread_state;
-/* It sleeps without a timeout; whoever sets this to 0 wakes it. */
-static _Atomic uint32_t thread_asleep;
+/* It sleeps without a timeout; whoever ends that sends CALL_WAKE. */
+static _Atomic bool thread_idle;
+/* What it is asked for; it sleeps while this is 0. */
+enum { CALL_WAKE = 1, CALL_REAP = 2 };
+static _Atomic uint32_t thread_calls;
 
 /*
  * Call fn for every cache, without the list lock, so that it may call back
@@ -118,69 +123,107 @@ round_by_caller(uint64_t now)
 
 /* ---- the thread ---- */
 
-static void
-sleep_one_tick(void)
+static bool
+reap_working_set(struct umem_cache *cp)
 {
-	_Atomic uint32_t never = 0;
+	if (cp->cache_reclaim != NULL)
+		cp->cache_reclaim(cp->cache_priv);
+	umem__cache_reap(cp, false);
+	return (true);
+}
+
+/* Sleep until the deadline, or until CALL_WAKE; reap when asked meanwhile. */
+static void
+thread_sleep(const struct timespec *deadline)
+{
+	uint32_t calls = 0;
+
+	while ((calls & CALL_WAKE) == 0) {
+		if (os_park(&thread_calls, 0, deadline) == ETIMEDOUT)
+			return;
+		calls = atomic_exchange(&thread_calls, 0);
+		if ((calls & CALL_REAP) != 0)
+			(void)for_each_unlocked(reap_working_set);
+	}
+}
+
+static void
+thread_sleep_tick(void)
+{
 	uint64_t until = os_now() + TICK;
 	struct timespec deadline = {
 	    .tv_sec = (time_t)(until / TICK),
 	    .tv_nsec = (long)(until % TICK),
 	};
 
-	(void)os_park(&never, 0, &deadline);
+	thread_sleep(&deadline);
 }
 
 static void *
 thread_main(void *arg)
 {
 	for (;;) {
-		sleep_one_tick();
+		thread_sleep_tick();
 		if (!round_by_thread())
 			continue;
-		atomic_store(&thread_asleep, 1);
-		while (atomic_load(&thread_asleep) == 1)
-			(void)os_park(&thread_asleep, 1, NULL);
+		atomic_store(&thread_idle, true);
+		thread_sleep(NULL);
 	}
 	return (arg);
 }
 
-/* All signals are blocked in it, so that none of the program's goes there. */
-static void
+/*
+ * False when there is no thread and can be none.  All signals are blocked in
+ * it, so that none of the program's goes there.
+ */
+static bool
 thread_start(void)
 {
 	pthread_attr_t attr;
 	pthread_t thread;
 	sigset_t all, saved;
-	int none = THREAD_NONE;
+	int state = THREAD_NONE;
 
+	if (umem__opt.nothread)
+		return (false);
 	if (!atomic_compare_exchange_strong(
-		&thread_state, &none, THREAD_STARTED))
-		return;
+		&thread_state, &state, THREAD_STARTED))
+		return (state == THREAD_STARTED);
 	sigfillset(&all);
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attr, THREAD_STACK);
 	pthread_sigmask(SIG_SETMASK, &all, &saved);
-	if (pthread_create(&thread, &attr, thread_main, NULL) != 0)
-		atomic_store(&thread_state, THREAD_REFUSED);
+	state = pthread_create(&thread, &attr, thread_main, NULL) == 0
+	    ? THREAD_STARTED
+	    : THREAD_REFUSED;
+	atomic_store(&thread_state, state);
 	pthread_sigmask(SIG_SETMASK, &saved, NULL);
 	pthread_attr_destroy(&attr);
+	return (state == THREAD_STARTED);
 }
 
 void
 umem__update_forked(void)
 {
 	atomic_store(&thread_state, THREAD_NONE);
-	atomic_store(&thread_asleep, 0);
+	atomic_store(&thread_idle, false);
+	atomic_store(&thread_calls, 0);
+}
+
+static void
+thread_call(uint32_t what)
+{
+	if (atomic_fetch_or(&thread_calls, what) == 0)
+		os_unpark(&thread_calls, 1);
 }
 
 static void
 thread_wake(void)
 {
-	if (atomic_load_explicit(&thread_asleep, memory_order_relaxed) == 1 &&
-	    atomic_exchange(&thread_asleep, 0) == 1)
-		os_unpark(&thread_asleep, 1);
+	if (atomic_load_explicit(&thread_idle, memory_order_relaxed) &&
+	    atomic_exchange(&thread_idle, false))
+		thread_call(CALL_WAKE);
 }
 
 /*
@@ -201,9 +244,8 @@ umem__tick(bool may_start)
 	if (may_start &&
 	    atomic_load_explicit(&thread_state, memory_order_relaxed) ==
 		THREAD_NONE &&
-	    !umem__opt.nothread &&
 	    vmem_size(vmem__heap(), VMEM_ALLOC | VMEM_FREE) >= THREAD_MIN)
-		thread_start();
+		(void)thread_start();
 	now = os_now_coarse();
 	due = atomic_load_explicit(&next_tick, memory_order_relaxed);
 	if (now < due ||
@@ -228,26 +270,50 @@ reap_everything(struct umem_cache *cp)
 	return (true);
 }
 
+/* May it be done now?  Then not again for an interval. */
 static bool
-reap_working_set(struct umem_cache *cp)
+reap_due(void)
 {
-	if (cp->cache_reclaim != NULL)
-		cp->cache_reclaim(cp->cache_priv);
-	umem__cache_reap(cp, false);
-	return (true);
+	uint64_t now = os_now();
+	uint64_t due = atomic_load_explicit(&next_reap, memory_order_relaxed);
+
+	return (umem__ready() && now >= due &&
+	    atomic_compare_exchange_strong(
+		&next_reap, &due, now + umem__opt.reap_interval * TICK));
+}
+
+void
+umem__reap(void)
+{
+	if (reap_due())
+		(void)for_each_unlocked(reap_working_set);
 }
 
 void
 umem_reap(void)
 {
-	uint64_t now = os_now();
-	uint64_t due = atomic_load_explicit(&next_reap, memory_order_relaxed);
-
-	if (!umem__ready() || now < due ||
-	    !atomic_compare_exchange_strong(
-		&next_reap, &due, now + umem__opt.reap_interval * TICK))
+	if (!reap_due())
 		return;
-	(void)for_each_unlocked(reap_working_set);
+	if (__libc_single_threaded || !thread_start())
+		(void)for_each_unlocked(reap_working_set);
+	else
+		thread_call(CALL_REAP);
+}
+
+/* The caller may hold any lock of the program, so that nobody is called back. */
+static bool
+reap_unseen(struct umem_cache *cp)
+{
+	if (cp->cache_source == NULL && cp->cache_dtor == NULL &&
+	    cp->cache_ctl == 0)
+		umem__cache_reap(cp, true);
+	return (true);
+}
+
+void
+umem__reap_unseen(void)
+{
+	(void)for_each_unlocked(reap_unseen);
 }
 
 size_t

@@ -107,6 +107,9 @@ void vmem__heap_unlock(void);
 
 /* ---- between the arena and its runs ---- */
 
+/* What caches hold for no user becomes idle runs. */
+void vmem__reap_heap(void);
+
 /*
  * A new span of at least `size` bytes, at a multiple of `align`, which reads as
  * zero; or NULL.  *sizep gets its size.

@@ -27,7 +27,8 @@
  * that may name no memory.  alloc honours the VM_KMFLAGS bits; 0 is an
  * ordinary address.  reap gives one cache's idle objects back to its arena;
  * reap_all asks every cache in the process, and is called whenever an arena
- * of memory is about to fail or to sleep: it limits its own rate.
+ * of memory is about to fail or to sleep: it limits its own rate.  reap_heap
+ * is called when the heap is out of memory, and calls nobody back.
  */
 struct vmem__qcache_hit {
 	uint32_t qh_off;
@@ -43,6 +44,7 @@ struct vmem__qcache_ops {
 	void (*free)(void *cache, uintptr_t addr);
 	void (*reap)(void *cache);
 	void (*reap_all)(void);
+	void (*reap_heap)(void);
 };
 
 void vmem__qcache_register(const struct vmem__qcache_ops *ops);

@@ -7,6 +7,7 @@
 #include "vmem/vmem_impl.h"
 
 #include "base/fmt.h"
+#include "vmem/vmem_heap.h"
 
 static const struct vmem__qcache_ops *_Atomic qcache_ops;
 
@@ -136,6 +137,15 @@ vmem__reap(struct vmem *vmp)
 	reap_own(vmp);
 	if ((vmp->vm_cflags & VMC_IDENTIFIER) == 0)
 		ops->reap_all();
+}
+
+void
+vmem__reap_heap(void)
+{
+	const struct vmem__qcache_ops *ops = ops_get();
+
+	if (ops != NULL)
+		ops->reap_heap();
 }
 
 void

@@ -444,6 +444,11 @@ vmem__run_alloc(enum vmem__heap_kind kind, size_t size, size_t align,
 		run = take(kind, size, align, 0, mixed);
 	if (run == NULL && vmem__heap_purge(UINT64_MAX) != 0)
 		run = take(kind, size, align, 0, mixed);
+	if (run == NULL) {
+		vmem__reap_heap();
+		(void)vmem__heap_purge(UINT64_MAX);
+		run = take(kind, size, align, 0, mixed);
+	}
 	if (run != NULL && zeroed != NULL)
 		*zeroed = run->rn_zero;
 	return (run);

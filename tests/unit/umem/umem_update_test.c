@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -225,7 +226,7 @@ t62_a_reap_within_the_interval_of_the_last_does_nothing(void **state)
 	child_expect_exit(again_exec, &always, 0);
 }
 
-/* ---- maintenance that nobody asks for ---- */
+/* ---- who does the work ---- */
 
 static size_t
 threads(void)
@@ -240,6 +241,76 @@ threads(void)
 	(void)closedir(dir);
 	return (n - 2);
 }
+
+static _Atomic bool returned, reaped_by_other, keep_going;
+static pthread_t caller;
+
+/* Waits for the caller of umem_reap(), for no longer than a test may. */
+static void
+wait_for_caller(void *priv)
+{
+	(void)priv;
+	reclaimed++;
+	for (int i = 0; i < 5000 && !returned; i++)
+		wait_for(1);
+	reaped_by_other = returned && !pthread_equal(caller, pthread_self());
+}
+
+static void *
+stay(void *arg)
+{
+	while (keep_going)
+		wait_for(1);
+	return (arg);
+}
+
+static void
+reap_beside(void)
+{
+	pthread_t thread;
+
+	caller = pthread_self();
+	keep_going = true;
+	CHILD_CHECK(pthread_create(&thread, NULL, stay, NULL) == 0);
+	(void)umem_cache_create(
+	    "waiting", 64, 0, NULL, NULL, wait_for_caller, NULL, NULL, 0);
+	umem_reap();
+	returned = true;
+	for (int i = 0; i < 5000 && !reaped_by_other; i++)
+		wait_for(1);
+	CHILD_CHECK(reaped_by_other && reclaimed == 1);
+	keep_going = false;
+	CHILD_CHECK(pthread_join(thread, NULL) == 0);
+}
+
+static void
+reap_without_a_thread(void)
+{
+	size_t before = threads();
+	pthread_t thread;
+
+	keep_going = true;
+	CHILD_CHECK(pthread_create(&thread, NULL, stay, NULL) == 0);
+	(void)counting();
+	umem_reap();
+	CHILD_CHECK(reclaimed == 1 && threads() == before + 1);
+	keep_going = false;
+	CHILD_CHECK(pthread_join(thread, NULL) == 0);
+}
+
+static void
+t62_a_reap_does_not_hold_up_a_program_with_threads(void **state)
+{
+	struct again_run beside = {"reap_beside", {NULL}};
+	struct again_run alone = {
+	    "reap_without_a_thread", {"QUARRY_OPTIONS=nothread"}};
+	(void)state;
+
+	child_expect_exit(again_exec, &beside, 0);
+	child_expect_exit(again_exec, &alone, 0);
+}
+
+/* ---- maintenance that nobody asks for ---- */
 
 /* A large heap that then does nothing whatever. */
 static void
@@ -403,6 +474,8 @@ main(int argc, char **argv)
 	    {"reap_twice", reap_twice},
 	    {"reap_each_second", reap_each_second},
 	    {"reap_always", reap_always},
+	    {"reap_beside", reap_beside},
+	    {"reap_without_a_thread", reap_without_a_thread},
 	    {"go_idle", go_idle},
 	    {"go_slow", go_slow},
 	    {"have_no_thread", have_no_thread},
@@ -416,6 +489,8 @@ main(int argc, char **argv)
 	    cmocka_unit_test(what_stays_after_a_peak_without_a_reap_is_bounded),
 	    cmocka_unit_test(
 		t62_a_reap_within_the_interval_of_the_last_does_nothing),
+	    cmocka_unit_test(
+		t62_a_reap_does_not_hold_up_a_program_with_threads),
 	    cmocka_unit_test(
 		t63_a_large_heap_gives_idle_memory_back_though_nobody_calls),
 	    cmocka_unit_test(

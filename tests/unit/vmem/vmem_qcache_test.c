@@ -104,8 +104,13 @@ cache_reap_all(void)
 		on_reap_all();
 }
 
+static void
+cache_reap_heap(void)
+{
+}
+
 static const struct vmem__qcache_ops ops = {cache_create, cache_destroy,
-    cache_alloc, cache_free, cache_reap, cache_reap_all};
+    cache_alloc, cache_free, cache_reap, cache_reap_all, cache_reap_heap};
 
 static int
 setup(void **state)
