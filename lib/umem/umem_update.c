@@ -132,13 +132,20 @@ reap_working_set(struct umem_cache *cp)
 	return (true);
 }
 
+/* No longer, where a callback has forked and returned in the child. */
+static bool
+thread_here(void)
+{
+	return (atomic_load(&thread_state) == THREAD_STARTED);
+}
+
 /* Sleep until the deadline, or until CALL_WAKE; reap when asked meanwhile. */
 static void
 thread_sleep(const struct timespec *deadline)
 {
 	uint32_t calls = 0;
 
-	while ((calls & CALL_WAKE) == 0) {
+	while ((calls & CALL_WAKE) == 0 && thread_here()) {
 		if (os_park(&thread_calls, 0, deadline) == ETIMEDOUT)
 			return;
 		calls = atomic_exchange(&thread_calls, 0);
@@ -162,7 +169,7 @@ thread_sleep_tick(void)
 static void *
 thread_main(void *arg)
 {
-	for (;;) {
+	while (thread_here()) {
 		thread_sleep_tick();
 		if (!round_by_thread())
 			continue;
