@@ -24,7 +24,7 @@ struct percpu_front *percpu__front[PERCPU_CPUS];
 const uintptr_t percpu__null[2] QR_ALIGNED(16) = {1, 1};
 bool percpu__restartable;
 
-static const struct percpu_slot slot_null = {PERCPU_NULL, 1};
+static const struct percpu_slot slot_null = {PERCPU_NULL, 0};
 static struct percpu_front stub = {.f_lock = QR_MUTEX_INIT(QR_RANK_CPU)};
 static const char *form = "lock";
 static unsigned cpu_limit;
@@ -185,7 +185,7 @@ percpu_enter(unsigned *cpup)
 uintptr_t
 percpu_pop_any(struct percpu_front *front, size_t off)
 {
-	return (percpu__restartable ? percpu__rseq_pop_exact(off)
+	return (percpu__restartable ? percpu__rseq_pop(off)
 				    : percpu__lock_pop(front, off));
 }
 
@@ -214,12 +214,6 @@ slot_at(struct percpu_front *front, size_t off)
 	return ((void *)((char *)front->f_slot + off));
 }
 
-static uintptr_t *
-prev_word(struct percpu_front *front, size_t off)
-{
-	return (&front->f_prev[off / sizeof(struct percpu_slot)]);
-}
-
 static uintptr_t
 word_read(struct percpu_front *front, const uintptr_t *word)
 {
@@ -233,6 +227,15 @@ word_read(struct percpu_front *front, const uintptr_t *word)
 	return (value);
 }
 
+static bool
+word_cas(unsigned cpu, struct percpu_front *front, uintptr_t *word,
+    uintptr_t old, uintptr_t new)
+{
+	return (percpu__restartable
+		? percpu__rseq_cas(cpu, front, word, old, new)
+		: percpu__lock_cas(front, word, old, new));
+}
+
 uintptr_t
 percpu_top(struct percpu_front *front, size_t off)
 {
@@ -242,35 +245,21 @@ percpu_top(struct percpu_front *front, size_t off)
 uintptr_t
 percpu_prev(struct percpu_front *front, size_t off)
 {
-	return (word_read(front, prev_word(front, off)));
+	return (word_read(front, &slot_at(front, off)->s_prev));
 }
 
 bool
 percpu_cas_top(unsigned cpu, struct percpu_front *front, size_t off,
     uintptr_t old, uintptr_t new)
 {
-	struct percpu_slot *s = slot_at(front, off);
-
-	if (!percpu__restartable)
-		return (percpu__lock_cas(front, &s->s_top, old, new));
-	if (!percpu__rseq_cas(cpu, front, &s->s_top, old, new))
-		return (false);
-	/* We may have left the CPU by now; a wrong hint is found out. */
-	__atomic_store_n(&s->s_tos,
-	    __atomic_load_n((uintptr_t *)new - 1, __ATOMIC_RELAXED),
-	    __ATOMIC_RELAXED);
-	return (true);
+	return (word_cas(cpu, front, &slot_at(front, off)->s_top, old, new));
 }
 
 bool
 percpu_cas_prev(unsigned cpu, struct percpu_front *front, size_t off,
     uintptr_t old, uintptr_t new)
 {
-	uintptr_t *prev = prev_word(front, off);
-
-	return (percpu__restartable
-		? percpu__rseq_cas(cpu, front, prev, old, new)
-		: percpu__lock_cas(front, prev, old, new));
+	return (word_cas(cpu, front, &slot_at(front, off)->s_prev, old, new));
 }
 
 /* Take the blocks of `slot` from one front that is ours alone. */
@@ -282,10 +271,9 @@ front_take(struct percpu_front *front, unsigned slot,
 
 	if (s->s_top != PERCPU_NULL)
 		take(arg, s->s_top);
-	if (front->f_prev[slot] != 0)
-		take(arg, front->f_prev[slot]);
+	if (s->s_prev != 0)
+		take(arg, s->s_prev);
 	*s = slot_null;
-	front->f_prev[slot] = 0;
 }
 
 /* Hide every front behind the stub, or bring it back. */
@@ -331,14 +319,15 @@ percpu_peek(unsigned slot, void (*look)(void *arg, uintptr_t top), void *arg)
 	qr_mutex_enter(&fronts_lock);
 	for (unsigned i = 0; i < cpu_limit; i++) {
 		struct percpu_front *front = percpu__front[i];
+		struct percpu_slot *s;
 		uintptr_t top, prev;
 
 		if (front == NULL)
 			continue;
+		s = &front->f_slot[slot];
 		qr_mutex_enter(&front->f_lock);
-		top = __atomic_load_n(
-		    &front->f_slot[slot].s_top, __ATOMIC_RELAXED);
-		prev = __atomic_load_n(&front->f_prev[slot], __ATOMIC_RELAXED);
+		top = __atomic_load_n(&s->s_top, __ATOMIC_RELAXED);
+		prev = __atomic_load_n(&s->s_prev, __ATOMIC_RELAXED);
 		if (top != PERCPU_NULL)
 			look(arg, top);
 		if (prev != 0)

@@ -47,15 +47,9 @@ enum {
 	PERCPU_CPUS = 8192,
 };
 
-/*
- * s_top is the truth.  s_tos is a hint: a pop that finds it equal to the word
- * below top may use it before that word has arrived, which takes a load out of
- * the chain from one operation to the next.  It is wrong only after a sequence
- * was interrupted, or an exchange; the miss then pops exactly.
- */
 struct percpu_slot {
-	uintptr_t s_top; /* into the loaded block */
-	uintptr_t s_tos; /* the word below top, perhaps */
+	uintptr_t s_top;  /* into the loaded block */
+	uintptr_t s_prev; /* top of a second block, or 0 */
 } QR_ALIGNED(16);
 
 /*
@@ -64,7 +58,6 @@ struct percpu_slot {
  */
 struct percpu_front {
 	struct percpu_slot f_slot[PERCPU_SLOTS]; /* (p) */
-	uintptr_t f_prev[PERCPU_SLOTS];          /* (p) top of a second block */
 	struct qr_mutex f_lock;                  /* rank QR_RANK_CPU */
 };
 

@@ -132,12 +132,6 @@ miss:
 }
 /* clang-format on */
 
-QR_INLINE uintptr_t
-percpu__rseq_pop_exact(size_t off)
-{
-	return (percpu__rseq_pop(off));
-}
-
 /* The index the kernel last reported; negative when it does not. */
 QR_INLINE int
 percpu__rseq_cpu(void)

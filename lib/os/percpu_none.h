@@ -13,12 +13,6 @@ percpu__rseq_pop(size_t off)
 	return (0);
 }
 
-QR_INLINE uintptr_t
-percpu__rseq_pop_exact(size_t off)
-{
-	return (percpu__rseq_pop(off));
-}
-
 QR_INLINE bool
 percpu__rseq_push(size_t off, uintptr_t word)
 {

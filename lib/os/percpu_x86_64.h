@@ -39,42 +39,7 @@
 QR_INLINE uintptr_t
 percpu__rseq_pop(size_t off)
 {
-	uintptr_t t, top, word, below;
-
-	__asm__ volatile goto(
-	    PERCPU_ENTER
-	    "movq (%[base], %[t], 8), %[t]\n\t"
-	    "movq 8(%[t], %[off]), %[word]\n\t"
-	    "movq (%[t], %[off]), %[top]\n\t"
-	    "testb $1, %b[word]\n\t"
-	    "jnz %l[miss]\n\t"
-	    "cmpq %[word], -8(%[top])\n\t"
-	    "jne %l[miss]\n\t"
-	    "movq -16(%[top]), %[below]\n\t"
-	    "subq $8, %[top]\n\t"
-	    "movq %[below], 8(%[t], %[off])\n\t"
-	    "movq %[top], (%[t], %[off])\n"
-	    "2:\n\t"
-	    : [t] "=&r"(t), [top] "=&r"(top), [word] "=&r"(word),
-	      [below] "=&r"(below)
-	    : [area] "r"(percpu__hot.h_area), [idx] "r"(percpu__hot.h_cpu),
-	      [base] "r"(&percpu__base[2]), [off] "r"(off)
-	    : "memory", "cc"
-	    : miss);
-	PERCPU_SETTLE;
-	if (word == 0)
-		__builtin_unreachable();
-	return (word);
-miss:
-	PERCPU_SETTLE;
-	return (0);
-}
-
-/* As percpu__rseq_pop, whatever s_tos says; it says right afterwards. */
-QR_INLINE uintptr_t
-percpu__rseq_pop_exact(size_t off)
-{
-	uintptr_t t, top, word, below;
+	uintptr_t t, top, word;
 
 	__asm__ volatile goto(
 	    PERCPU_ENTER
@@ -83,18 +48,17 @@ percpu__rseq_pop_exact(size_t off)
 	    "movq -8(%[top]), %[word]\n\t"
 	    "testb $1, %b[word]\n\t"
 	    "jnz %l[miss]\n\t"
-	    "movq -16(%[top]), %[below]\n\t"
 	    "subq $8, %[top]\n\t"
-	    "movq %[below], 8(%[t], %[off])\n\t"
 	    "movq %[top], (%[t], %[off])\n"
 	    "2:\n\t"
-	    : [t] "=&r"(t), [top] "=&r"(top), [word] "=&r"(word),
-	      [below] "=&r"(below)
+	    : [t] "=&r"(t), [top] "=&r"(top), [word] "=&r"(word)
 	    : [area] "r"(percpu__hot.h_area), [idx] "r"(percpu__hot.h_cpu),
 	      [base] "r"(&percpu__base[2]), [off] "r"(off)
 	    : "memory", "cc"
 	    : miss);
 	PERCPU_SETTLE;
+	if (word == 0)
+		__builtin_unreachable();
 	return (word);
 miss:
 	PERCPU_SETTLE;
@@ -112,10 +76,9 @@ percpu__rseq_push(size_t off, uintptr_t word)
 	    "movq (%[t], %[off]), %[top]\n\t"
 	    "testb $1, (%[top])\n\t"
 	    "jnz %l[miss]\n\t"
-	    "cmpq %[word], 8(%[t], %[off])\n\t"
+	    "cmpq %[word], -8(%[top])\n\t"
 	    "je %l[miss]\n\t"
 	    "movq %[word], (%[top])\n\t"
-	    "movq %[word], 8(%[t], %[off])\n\t"
 	    "addq $8, %[top]\n\t"
 	    "movq %[top], (%[t], %[off])\n"
 	    "2:\n\t"
