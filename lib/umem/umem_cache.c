@@ -19,7 +19,6 @@
 enum {
 	MAG_BYTES = 32 << 10,  /* objects in one magazine, at most; or one */
 	MAG_LARGE_CHUNK = 256, /* magazines of 126 and 254 rounds up to this */
-	ROUNDS_MAX = 254,
 };
 
 /* What a caller of umem_cache_create() may ask for. */
@@ -40,7 +39,7 @@ static void
 magazine_setup(struct umem_cache *cp)
 {
 	size_t rounds = qr_max(MAG_BYTES / cp->cache_chunk, 1);
-	size_t most = cp->cache_chunk <= MAG_LARGE_CHUNK ? ROUNDS_MAX : 62;
+	size_t most = cp->cache_chunk <= MAG_LARGE_CHUNK ? UMEM_MAG_ROUNDS : 62;
 
 	rounds = qr_min(rounds, most);
 	cp->cache_rounds = (uint32_t)rounds;

@@ -103,33 +103,21 @@ umem__mag_flush(struct umem_cache *cp, uintptr_t top)
 	umem__mag_put(mag);
 }
 
-/* ---- magazines that left a CPU ---- */
-
+/*
+ * A magazine that left this CPU, or was meant for it: behind the loaded one if
+ * there is none, else to the depot, which wants them full or empty.
+ */
 static void
-dispose_empty(struct umem_cache *cp, unsigned cpu, struct percpu_front *front,
+put_aside(struct umem_cache *cp, unsigned cpu, struct percpu_front *front,
     uintptr_t top)
 {
 	if (top == PERCPU_NULL ||
 	    percpu_cas_prev(cpu, front, cp->cache_slot_off, 0, top))
 		return;
-	umem__depot_put_empty(cp, umem__mag_of(top));
-}
-
-static void
-depot_or_slabs(struct umem_cache *cp, uintptr_t top)
-{
-	if (!top_full(top) || !umem__depot_put_full(cp, umem__mag_of(top)))
+	if (top_empty(top))
+		umem__depot_put_empty(cp, umem__mag_of(top));
+	else if (!top_full(top) || !umem__depot_put_full(cp, umem__mag_of(top)))
 		umem__mag_flush(cp, top);
-}
-
-static void
-dispose_full(struct umem_cache *cp, unsigned cpu, struct percpu_front *front,
-    uintptr_t top)
-{
-	if (top == PERCPU_NULL ||
-	    percpu_cas_prev(cpu, front, cp->cache_slot_off, 0, top))
-		return;
-	depot_or_slabs(cp, top);
 }
 
 /* ---- the two misses ---- */
@@ -177,6 +165,40 @@ fill(struct umem_cache *cp)
 	return ((uintptr_t)&mag->mag_round[n]);
 }
 
+/*
+ * Rounds on their way from a full magazine to the empty one that it replaces.
+ * If all stayed, a few frees would find it full again, and a few allocations
+ * the other one empty; with half of them each, both are half a magazine away.
+ */
+struct half {
+	size_t ha_n;
+	uintptr_t ha_word[UMEM_MAG_ROUNDS / 2];
+};
+
+/* Keep what was freed last, and at least what the block at `empty` cannot hold. */
+static uintptr_t
+half_take(const struct umem_cache *cp, struct half *ha, uintptr_t top,
+    uintptr_t empty)
+{
+	uintptr_t *round = umem__mag_of(top)->mag_round;
+	size_t n = umem__mag_rounds(top);
+	size_t room = umem__mag_capacity(cp, umem__mag_of(empty));
+
+	ha->ha_n = qr_min(n / 2, room);
+	memcpy(ha->ha_word, round, ha->ha_n * sizeof(*round));
+	memmove(round, round + ha->ha_n, (n - ha->ha_n) * sizeof(*round));
+	return (top - ha->ha_n * sizeof(*round));
+}
+
+static uintptr_t
+half_put(const struct half *ha, uintptr_t top)
+{
+	size_t bytes = ha->ha_n * sizeof(ha->ha_word[0]);
+
+	memcpy((void *)top, ha->ha_word, bytes);
+	return (top + bytes);
+}
+
 /* The top of a magazine with rounds that is ours, or 0. */
 static uintptr_t
 find_rounds(struct umem_cache *cp, unsigned cpu, struct percpu_front *front)
@@ -194,6 +216,24 @@ find_rounds(struct umem_cache *cp, unsigned cpu, struct percpu_front *front)
 	return (cp->cache_ctor == NULL ? fill(cp) : 0);
 }
 
+/* Put a magazine with rounds in the place of an empty one. */
+static void
+load_rounds(struct umem_cache *cp, unsigned cpu, struct percpu_front *front,
+    uintptr_t top)
+{
+	size_t off = cp->cache_slot_off;
+	uintptr_t old = percpu_top(front, off);
+	struct half ha;
+
+	ha.ha_n = 0;
+	if (old != PERCPU_NULL && top_full(top) && percpu_prev(front, off) == 0)
+		top = half_take(cp, &ha, top, old);
+	if (top_empty(old) && percpu_cas_top(cpu, front, off, old, top))
+		put_aside(cp, cpu, front, half_put(&ha, old));
+	else
+		put_aside(cp, cpu, front, half_put(&ha, top));
+}
+
 uintptr_t
 umem__cpu_take(struct umem_cache *cp)
 {
@@ -204,7 +244,7 @@ umem__cpu_take(struct umem_cache *cp)
 	for (int i = 0; i < ATTEMPTS && off != 0; i++) {
 		unsigned cpu;
 		struct percpu_front *front = percpu_enter(&cpu);
-		uintptr_t word, top, old;
+		uintptr_t word, top;
 
 		if (front == NULL)
 			break;
@@ -214,23 +254,19 @@ umem__cpu_take(struct umem_cache *cp)
 		top = find_rounds(cp, cpu, front);
 		if (top == 0)
 			break;
-		old = percpu_top(front, off);
-		if (top_empty(old) && percpu_cas_top(cpu, front, off, old, top))
-			dispose_empty(cp, cpu, front, old);
-		else
-			depot_or_slabs(cp, top);
+		load_rounds(cp, cpu, front, top);
 	}
 	return (raw_alloc(cp));
 }
 
-/* The bottom of an empty magazine that is ours, or 0. */
+/* The top of a magazine with room that is ours, or 0. */
 static uintptr_t
 find_room(struct umem_cache *cp, unsigned cpu, struct percpu_front *front)
 {
 	uintptr_t prev = percpu_prev(front, cp->cache_slot_off);
 	struct umem_mag *mag;
 
-	if (prev != 0 && top_empty(prev) &&
+	if (prev != 0 && !top_full(prev) &&
 	    percpu_cas_prev(cpu, front, cp->cache_slot_off, prev, 0))
 		return (prev);
 	mag = umem__depot_get_empty(cp);
@@ -268,9 +304,9 @@ umem__cpu_put(struct umem_cache *cp, uintptr_t word)
 			break;
 		old = percpu_top(front, off);
 		if (top_full(old) && percpu_cas_top(cpu, front, off, old, top))
-			dispose_full(cp, cpu, front, old);
+			put_aside(cp, cpu, front, old);
 		else
-			umem__depot_put_empty(cp, umem__mag_of(top));
+			put_aside(cp, cpu, front, top);
 	}
 	raw_free(cp, &word, 1);
 }

@@ -45,7 +45,8 @@
 
 enum {
 	UMEM_NAME_MAX = 32,
-	UMEM_MAG_TYPES = 5, /* blocks of 128, 256, ... 2048 bytes */
+	UMEM_MAG_TYPES = 5,    /* blocks of 128, 256, ... 2048 bytes */
+	UMEM_MAG_ROUNDS = 254, /* in the largest of them */
 	UMEM_SLAB_BINS = 4,
 };
 

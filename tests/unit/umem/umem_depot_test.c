@@ -328,6 +328,44 @@ contention_within_an_interval_makes_magazines_grow(void **state)
 	assert_int_equal(cp->cache_mag, before + 1);
 }
 
+/* Allocations and frees that found the magazine empty or full. */
+static size_t
+misses(void)
+{
+	return (cp->cache_misses + cp->cache_free_misses);
+}
+
+/*
+ * The objects in use wander about a level, now one more, now one less; the
+ * level is wherever the magazines happen to be empty or full.
+ */
+static void
+a_level_at_the_edge_of_a_magazine_is_no_dearer_than_another(void **state)
+{
+	enum { LEVELS = 100, STEPS = 100 };
+	void *objs[LEVELS + 3];
+	size_t before;
+	(void)state;
+
+	if (!percpu__restartable)
+		skip(); /* each operation counts as a miss */
+	look_pin();
+	before = misses();
+	for (size_t n = 0; n < LEVELS; n++) {
+		objs[n] = umem_cache_alloc(cp, 0);
+		for (int step = 0; step < STEPS; step++) {
+			for (size_t i = 1; i < 4; i++)
+				objs[n + i] = umem_cache_alloc(cp, 0);
+			for (size_t i = 3; i > 0; i--)
+				umem_cache_free(cp, objs[n + i]);
+		}
+	}
+	look_unpin();
+	assert_in_range(misses() - before, 1, LEVELS);
+	for (size_t n = 0; n < LEVELS; n++)
+		umem_cache_free(cp, objs[n]);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int
@@ -343,6 +381,7 @@ main(void)
 	    TEST(empty_magazines_have_a_working_set_too),
 	    TEST(magazines_grow_with_the_visits_to_the_depot_up_to_a_bound),
 	    TEST(a_busy_cache_comes_to_larger_magazines_by_itself),
+	    TEST(a_level_at_the_edge_of_a_magazine_is_no_dearer_than_another),
 	    TEST(large_objects_have_few_rounds),
 	    TEST(smaller_magazines_are_retired_as_they_come_by_empty),
 	    TEST(contention_within_an_interval_makes_magazines_grow),
