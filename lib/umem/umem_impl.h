@@ -15,10 +15,10 @@
  *   source    an arena; the heap unless the cache was given another.
  *
  * A miss works upwards: an empty loaded magazine is exchanged for the one
- * behind it, then for a full one from the depot, then for an empty one filled
- * from the slabs.  An object in a magazine is constructed; in a slab it is
- * raw.  A cache without magazines uses slot 0, which always misses, so the
- * fast path has no test for it.
+ * behind it, which leaves it half of its rounds if it was full, then for a full
+ * one from the depot, then for an empty one filled from the slabs.  An object
+ * in a magazine is constructed; in a slab it is raw.  A cache without magazines
+ * uses slot 0, which always misses, so the fast path has no test for it.
  *
  * Sizes: magazines grow (14, 30, ... 254 rounds) while the depot's lock is
  * contended.  What a depot keeps is bounded by bytes over all caches and by
