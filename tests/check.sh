@@ -92,7 +92,9 @@ fi
 # What the tests look for themselves they would install while others run.
 (
 	need_toolchain
-	need g++=g++ binutils=readelf pkg-config=pkg-config git=git \
+	# shellcheck disable=SC2046
+	need $(sed -n 's/^# needs //p' tests/programs/*.sh)
+	need g++=g++ binutils=readelf pkg-config=pkg-config \
 		clang=clang clang-format=clang-format clang-tidy=clang-tidy \
 		libclang-rt-14-dev=/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux \
 		libcmocka-dev=/usr/include/cmocka.h \

@@ -1,0 +1,24 @@
+/*
+ * A malloc that is wrong: Quarry's, but now and then two blocks overlap.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+static _Atomic(char *) last;
+static atomic_uint count;
+
+void *
+malloc(size_t size)
+{
+	static void *(*real)(size_t);
+
+	if (real == NULL)
+		real = (void *(*)(size_t))dlsym(RTLD_NEXT, "malloc");
+	if (size < 16 || size > 128)
+		return (real(size));
+	if (atomic_fetch_add(&count, 1) % 500 != 499 || last == NULL)
+		return (last = real(128));
+	return (last);
+}
