@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-static _Atomic(char *) last;
+static _Atomic(void *) last;
 static atomic_uint count;
 
 void *
@@ -19,6 +19,6 @@ malloc(size_t size)
 	if (size < 16 || size > 128)
 		return (real(size));
 	if (atomic_fetch_add(&count, 1) % 500 != 499 || last == NULL)
-		return (last = real(128));
-	return (last);
+		atomic_store(&last, real(128));
+	return (atomic_load(&last));
 }
