@@ -13,12 +13,16 @@ void *
 malloc(size_t size)
 {
 	static void *(*real)(size_t);
+	void *p;
 
 	if (real == NULL)
 		real = (void *(*)(size_t))dlsym(RTLD_NEXT, "malloc");
 	if (size < 16 || size > 128)
 		return (real(size));
-	if (atomic_fetch_add(&count, 1) % 500 != 499 || last == NULL)
-		atomic_store(&last, real(128));
-	return (atomic_load(&last));
+	p = atomic_load(&last);
+	if (atomic_fetch_add(&count, 1) % 500 != 499 || p == NULL) {
+		p = real(128);
+		atomic_store(&last, p);
+	}
+	return (p);
 }
