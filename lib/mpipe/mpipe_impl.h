@@ -50,6 +50,7 @@
 #include <quarry/mpipe.h>
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -75,12 +76,11 @@ enum mpipe_kind { MPIPE_THREAD, MPIPE_ASYNC, MPIPE_CALLBACK };
 
 enum mpipe_helper { MPIPE_NO_HELPER, MPIPE_STARTING, MPIPE_HELPER };
 
-/* States of w_word: a thread sleeps while it is MPIPE_ASLEEP. */
-enum { MPIPE_ASLEEP, MPIPE_POKED, MPIPE_GRANTED };
-
 /*
  * A request that waits: on the stack of its thread, or umem_alloc'ed.  A thread
- * that has w_rec owns it, but has to wait for MPIPE_GRANTED before it leaves.
+ * sleeps in w_wake, which is posted to make it try to grow the pipe, and when
+ * it has w_rec.  It takes all posts before it leaves: whoever makes the last
+ * one does so without the lock.
  */
 struct mpipe_waiter {
 	struct qr_list w_link;   /* (m) mp_queue, mp_granted or mp_ready */
@@ -89,7 +89,10 @@ struct mpipe_waiter {
 	struct mpipe_rec *w_rec; /* (m) what it was given, or NULL */
 	bool w_armed;            /* (m) tries to grow, from time to time */
 	bool w_missed;           /* (m) w_rec was not free at once */
-	_Atomic uint32_t w_word; /* (m,a) MPIPE_GRANTED without the lock */
+	unsigned w_posts;        /* (m) of w_wake, made or owed */
+	unsigned w_taken;        /* (o) of those */
+	_Atomic bool w_granted;  /* (a) there is w_rec, without the lock */
+	sem_t w_wake;            /* (a) */
 	uint64_t w_since;        /* (c) os_now() */
 	uint64_t w_ticket;       /* (c) */
 	void (*w_func)(void *, void *); /* (c) */

@@ -69,8 +69,10 @@ grant(struct mpipe *mp, struct mpipe_waiter *w, struct mpipe_rec *rec)
 	mp->mp_stats.wait_ns += waited;
 	if (waited > mp->mp_stats.wait_ns_max)
 		mp->mp_stats.wait_ns_max = waited;
-	if (w->w_kind == MPIPE_THREAD)
+	if (w->w_kind == MPIPE_THREAD) {
 		mp->mp_misses++;
+		w->w_posts++;
+	}
 	w->w_missed = true;
 	w->w_rec = rec;
 	qr_list_remove(&w->w_link);
@@ -185,30 +187,29 @@ mpipe__take(struct mpipe *mp, int *error)
 /* ---- leaving ---- */
 
 /*
- * The oldest waiter has to be one that tries to grow, if that is possible.
- * Returns what to wake.
+ * The oldest waiter has to be one that tries to grow, if that is possible.  It
+ * is woken under the lock, which keeps it from leaving.
  */
-static _Atomic uint32_t *
+static void
 poke(struct mpipe *mp, bool *helper)
 {
 	struct mpipe_waiter *w = mpipe__oldest(mp);
 
 	if (w == NULL || w->w_armed ||
 	    mp->mp_pipe->total_count >= mp->mp_pipe->max_count)
-		return (NULL);
+		return;
 	w->w_armed = true;
-	if (w->w_kind != MPIPE_THREAD) {
+	if (w->w_kind == MPIPE_THREAD) {
+		w->w_posts++;
+		(void)sem_post(&w->w_wake);
+	} else {
 		*helper = true;
-		return (NULL);
 	}
-	atomic_store(&w->w_word, MPIPE_POKED);
-	return (&w->w_word);
 }
 
 /*
  * Threads were taken off the queue under the lock, so the list is ours.  Each
- * may be gone as soon as its word is written; waking at its address then is
- * a wake-up for nothing.
+ * may be gone as soon as it is woken.
  */
 static void
 wake_all(struct qr_list *granted)
@@ -219,8 +220,8 @@ wake_all(struct qr_list *granted)
 
 		qr_list_remove(&w->w_link);
 		atomic_store_explicit(
-		    &w->w_word, MPIPE_GRANTED, memory_order_release);
-		os_unpark(&w->w_word, 1);
+		    &w->w_granted, true, memory_order_release);
+		(void)sem_post(&w->w_wake);
 	}
 }
 
@@ -240,21 +241,18 @@ void
 mpipe__exit_slow(struct mpipe *mp)
 {
 	struct qr_list granted;
-	_Atomic uint32_t *poked;
 	bool helper, watchers;
 
 	list_move(&granted, &mp->mp_granted);
 	mpipe__event_publish(mp);
 	helper = !qr_list_empty(&mp->mp_ready);
-	poked = poke(mp, &helper);
+	poke(mp, &helper);
 	watchers = mp->mp_watchers > 0 && mp->mp_free != NULL;
 	mp->mp_care = !qr_list_empty(&mp->mp_queue) || helper ||
 	    mp->mp_watchers > 0 || mp->mp_eventfd >= 0 ||
 	    !qr_list_empty(&mp->mp_granted);
 	qr_mutex_exit(&mp->mp_lock);
 	wake_all(&granted);
-	if (poked != NULL)
-		os_unpark(poked, 1);
 	if (helper)
 		qr_cond_signal(&mp->mp_work);
 	if (watchers)

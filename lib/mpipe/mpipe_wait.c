@@ -3,6 +3,8 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
+#define _GNU_SOURCE 1 /* sem_clockwait */
+
 #include "mpipe/mpipe_impl.h"
 
 #include "base/bits.h"
@@ -39,31 +41,16 @@ ns_of(const struct timespec *ts)
 /* ---- sleeping ---- */
 
 /*
- * Sleep until poked, granted, `until`, or a signal handler has run.  There is
- * always a deadline: the kernel then never restarts the call after a handler,
- * whatever SA_RESTART says.
- */
-static int
-doze(struct mpipe_waiter *w, uint64_t until)
-{
-	struct timespec deadline =
-	    mpipe__timespec(qr_min(until, (uint64_t)INT32_MAX * NS_PER_S));
-
-	return (os_park(&w->w_word, MPIPE_ASLEEP, &deadline));
-}
-
-/*
  * It has been given a buffer: wait until who gave it has left.  The lock is
  * not held.
  */
 static struct mpipe_rec *
 receive(struct mpipe_waiter *w)
 {
-	uint32_t word;
-
-	while ((word = atomic_load_explicit(
-		    &w->w_word, memory_order_acquire)) != MPIPE_GRANTED)
-		(void)os_park(&w->w_word, word, NULL);
+	for (; w->w_taken < w->w_posts; w->w_taken++) {
+		while (sem_wait(&w->w_wake) != 0)
+			continue;
+	}
 	return (w->w_rec);
 }
 
@@ -95,18 +82,30 @@ abandon(void *arg)
 		mpipe__unmake(mp, surplus);
 }
 
-/* Nothing but the system call happens while the thread can be cancelled. */
+/*
+ * Sleep until woken, `until`, or a signal handler has run: 0, ETIMEDOUT, EINTR.
+ * `cancel` is the state of cancellation meanwhile.
+ *
+ * In a semaphore, because that is a cancellation point.  A futex is none, and
+ * asynchronous cancellation around it may find a race detector in its part of
+ * pthread_setcanceltype(), with locks held that its other parts wait for.
+ */
 static int
-doze_cancellably(struct mpipe_waiter *w, uint64_t until)
+doze(struct mpipe_waiter *w, uint64_t until, int cancel)
 {
-	int error, type;
+	struct timespec deadline =
+	    mpipe__timespec(qr_min(until, (uint64_t)INT32_MAX * NS_PER_S));
+	int failed, off;
 
 	pthread_cleanup_push(abandon, w);
-	(void)pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
-	error = doze(w, until);
-	(void)pthread_setcanceltype(type, &type);
+	(void)pthread_setcancelstate(cancel, &off);
+	failed = sem_clockwait(&w->w_wake, CLOCK_MONOTONIC, &deadline);
+	(void)pthread_setcancelstate(off, &off);
 	pthread_cleanup_pop(0);
-	return (error);
+	if (failed != 0)
+		return (errno);
+	w->w_taken++;
+	return (0);
 }
 
 /* ---- waiting ---- */
@@ -141,42 +140,61 @@ give_up(struct mpipe_waiter *w, const struct patience *pa, int slept)
 	return (pa->pa_until <= os_now() ? ETIMEDOUT : 0);
 }
 
-/* Stand in line, lock held, until there is a buffer; the lock is released. */
-static struct mpipe_rec *
-stand_in_line(struct mpipe *mp, const struct patience *pa, bool armed)
+/*
+ * In line, lock held, until there is a buffer, 0, or why there is none; the
+ * lock is released.
+ */
+static int
+await(struct mpipe_waiter *w, const struct patience *pa, int cancel)
 {
-	struct mpipe_waiter w = {.w_kind = MPIPE_THREAD};
-	bool cancel = (mp->mp_flags & MPF_CANCEL) != 0;
+	struct mpipe *mp = w->w_mp;
 	uint64_t pause = MPIPE_RETRY_MIN_NS;
 	uint64_t next = os_now() + pause;
-	int error = 0;
+	int error;
 
-	mpipe__enqueue(mp, &w, armed);
 	do {
-		bool may_retry = w.w_armed;
+		bool may_retry = w->w_armed;
 		uint64_t until =
 		    may_retry ? qr_min(next, pa->pa_until) : pa->pa_until;
 		int slept;
 
 		mpipe__exit(mp);
-		slept = cancel ? doze_cancellably(&w, until) : doze(&w, until);
-		if (atomic_load_explicit(&w.w_word, memory_order_acquire) ==
-		    MPIPE_GRANTED)
-			return (w.w_rec);
+		slept = doze(w, until, cancel);
+		if (atomic_load_explicit(&w->w_granted, memory_order_acquire))
+			return (0);
 		mpipe__enter(mp);
-		if (w.w_rec == NULL &&
-		    (atomic_exchange(&w.w_word, MPIPE_ASLEEP) == MPIPE_POKED ||
-			(may_retry && next <= os_now())))
-			retry(mp, &w, &pause, &next);
-		error = give_up(&w, pa, slept);
-	} while (w.w_rec == NULL && error == 0);
-	if (w.w_rec == NULL)
-		qr_list_remove(&w.w_link);
+		if (w->w_rec == NULL &&
+		    (slept == 0 || (may_retry && next <= os_now())))
+			retry(mp, w, &pause, &next);
+		error = give_up(w, pa, slept);
+	} while (w->w_rec == NULL && error == 0);
+	if (w->w_rec == NULL)
+		qr_list_remove(&w->w_link);
 	mpipe__exit(mp);
-	if (w.w_rec != NULL)
-		return (receive(&w));
-	errno = error;
-	return (NULL);
+	return (error);
+}
+
+/*
+ * Stand in line, lock held, until there is a buffer; the lock is released.  The
+ * thread can be cancelled in its sleep only, if at all.
+ */
+static struct mpipe_rec *
+stand_in_line(struct mpipe *mp, const struct patience *pa, bool armed)
+{
+	struct mpipe_waiter w = {.w_kind = MPIPE_THREAD};
+	struct mpipe_rec *rec = NULL;
+	int error, old, saved = errno;
+
+	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
+	(void)sem_init(&w.w_wake, 0, 0);
+	mpipe__enqueue(mp, &w, armed);
+	error = await(&w, pa,
+	    (mp->mp_flags & MPF_CANCEL) != 0 ? old : PTHREAD_CANCEL_DISABLE);
+	if (error == 0)
+		rec = receive(&w);
+	(void)pthread_setcancelstate(old, &old);
+	errno = error == 0 ? saved : error;
+	return (rec);
 }
 
 static void *

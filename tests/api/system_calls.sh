@@ -22,7 +22,7 @@ calls_of()
 	_ITM_* | __cxa_* | __gmon_start__ | _umem_*) ;;
 	__environ | environ | __errno_location | __libc_*) ;;
 	__sigsetjmp | __pthread_* | __register_atfork | __rseq_*) ;;
-	pthread_attr_* | pthread_self | pthread_setcanceltype) ;;
+	pthread_attr_* | pthread_self | pthread_setcancelstate) ;;
 	sigaddset | sigemptyset | sigfillset) ;;
 	syscall) sed -n 's/.*syscall([[:space:]]*SYS_\([a-z0-9_]*\).*/\1/p' "$work/source" ;;
 	pthread_create) printf '%s\n' clone3 rseq set_robust_list mmap mprotect ;;
@@ -35,6 +35,7 @@ calls_of()
 	eventfd_write | fprintf | fwrite | ferror) echo write ;;
 	fstat | fstatat) echo newfstatat ;;
 	getrlimit) echo prlimit64 ;;
+	sem_*) echo futex ;;
 	open) echo openat ;;
 	pread) echo pread64 ;;
 	qsort) echo sysinfo ;;

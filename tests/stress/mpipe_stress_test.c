@@ -7,8 +7,6 @@
 
 #include "unit/mpipe/mpipe_test.h"
 
-#include "support/umem_look.h"
-
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -175,8 +173,6 @@ a_pipe_survives_all_at_once(void **state)
 	struct sigaction sa = {.sa_handler = nothing, .sa_flags = SA_RESTART};
 	int64_t end = now_ns() + RUN_MS * INT64_C(1000000);
 	pthread_t worker[WORKERS], v;
-	/* A race detector does not expect to be left by an asynchronous one. */
-	bool cancel = !look_shadowed();
 	unsigned rounds = 0;
 	(void)state;
 
@@ -188,16 +184,12 @@ a_pipe_survives_all_at_once(void **state)
 		assert_int_equal(
 		    pthread_create(&worker[i], NULL, work, (void *)(i + 1)), 0);
 	while (now_ns() < end) {
-		if (cancel)
-			assert_int_equal(
-			    pthread_create(&v, NULL, victim, &shared), 0);
+		assert_int_equal(pthread_create(&v, NULL, victim, &shared), 0);
 		assert_int_equal(
 		    pthread_kill(worker[rounds % WORKERS], SIGUSR1), 0);
 		(void)usleep(300);
-		if (cancel) {
-			assert_int_equal(pthread_cancel(v), 0);
-			assert_int_equal(pthread_join(v, NULL), 0);
-		}
+		assert_int_equal(pthread_cancel(v), 0);
+		assert_int_equal(pthread_join(v, NULL), 0);
 		if (++rounds % 32 == 0)
 			fork_once();
 	}

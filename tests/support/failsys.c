@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <semaphore.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -47,6 +48,8 @@ int __real_ftruncate(int fd, off_t size);
 int __real_fallocate(int fd, int mode, off_t at, off_t size);
 int __real_mlock(const void *addr, size_t len);
 ssize_t __real_pread(int fd, void *buf, size_t len, off_t at);
+int __real_sem_clockwait(
+    sem_t *sem, clockid_t clock, const struct timespec *deadline);
 
 void *__wrap_mmap(
     void *addr, size_t len, int prot, int flags, int fd, off_t off);
@@ -65,6 +68,8 @@ int __wrap_ftruncate(int fd, off_t size);
 int __wrap_fallocate(int fd, int mode, off_t at, off_t size);
 int __wrap_mlock(const void *addr, size_t len);
 ssize_t __wrap_pread(int fd, void *buf, size_t len, off_t at);
+int __wrap_sem_clockwait(
+    sem_t *sem, clockid_t clock, const struct timespec *deadline);
 
 void
 failsys_reset(void)
@@ -275,4 +280,13 @@ ssize_t
 __wrap_pread(int fd, void *buf, size_t len, off_t at)
 {
 	return (fails(FAILSYS_PREAD) ? -1 : __real_pread(fd, buf, len, at));
+}
+
+int
+__wrap_sem_clockwait(
+    sem_t *sem, clockid_t clock, const struct timespec *deadline)
+{
+	if (fails(FAILSYS_SEMWAIT))
+		return (-1);
+	return (__real_sem_clockwait(sem, clock, deadline));
 }

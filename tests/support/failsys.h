@@ -25,6 +25,7 @@ enum failsys {
 	FAILSYS_WRITE,
 	FAILSYS_FSYNC,
 	FAILSYS_RENAMEAT,
+	FAILSYS_SEMWAIT, /* sem_clockwait(3) */
 	FAILSYS_KINDS
 };
 
