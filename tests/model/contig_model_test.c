@@ -28,9 +28,7 @@ enum { PAGE = 4096, PAGES = 300, LIVE = 200, SHAPES = 24 };
 
 #define NO_LIMIT (~(vm_paddr_t)0)
 
-static size_t steps = 3000;
-static unsigned runs = 48;
-static uint64_t first_seed = 1;
+static struct runs runs = {3000, 48, 1};
 
 /* Pages in order of address in memory; m_pa[i] is where page i is. */
 struct model {
@@ -230,7 +228,7 @@ passes(uint64_t seed, unsigned shape)
 	    NULL, attr.size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (physpool_create(&pool, &attr) != 0)
 		return (false);
-	for (size_t i = 0; i < steps && ok; i++) {
+	for (size_t i = 0; i < runs.r_steps && ok; i++) {
 		struct request r = make_request(&m, &rng);
 		size_t k = random_next(&rng) % (n + 1);
 
@@ -268,10 +266,10 @@ a_pool_answers_random_requests_as_a_bitmap_of_pages_does(void **state)
 {
 	(void)state;
 
-	print_message(
-	    "%u runs of %zu steps, seeds from %lu\n", runs, steps, first_seed);
-	for (unsigned run = 0; run < runs; run++)
-		assert_true(passes(first_seed + run, run % SHAPES));
+	print_message("%u runs of %zu steps, seeds from %lu\n", runs.r_runs,
+	    runs.r_steps, runs.r_first_seed);
+	for (unsigned run = 0; run < runs.r_runs; run++)
+		assert_true(passes(runs.r_first_seed + run, run % SHAPES));
 }
 
 int
@@ -283,7 +281,7 @@ main(int argc, char **argv)
 	};
 
 	if (getenv("QR_TEST_QUICK") != NULL)
-		steps = 500;
-	runs_arguments(argc, argv, &steps, &runs, &first_seed);
+		runs.r_steps = 500;
+	runs_arguments(&runs, argc, argv);
 	return (cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -7,7 +7,6 @@
  */
 #include "support/random.h"
 #include "support/runs.h"
-#include "support/shrink.h"
 #include "support/umem_look.h"
 #include "vmem/vmem_private.h"
 
@@ -21,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -29,7 +27,6 @@
 enum {
 	MOST = 60000, /* identifiers that a model may have */
 	SHAPES = 18,
-	PRINTED = 40, /* last operations of a failing list that are shown */
 	HOUR_MS = 3600000, /* a cooldown that nothing survives */
 };
 
@@ -54,9 +51,7 @@ static struct world {
 	char w_why[256]; /* what was wrong */
 } world;
 
-static size_t steps = 1500;
-static unsigned runs = SHAPES * 2;
-static uint64_t first_seed = 1;
+static struct runs runs = {1500, SHAPES * 2, 1};
 static char file[64];
 static unsigned panics;
 
@@ -403,12 +398,23 @@ begin(struct world *w, unsigned shape)
 	return (w->w_space != NULL);
 }
 
-/* The number of the step that was wrong, or n. */
+static void
+count_panic(const char *message)
+{
+	(void)message;
+	panics++;
+}
+
 static size_t
-run(struct world *w, unsigned shape, const struct op *ops, size_t n)
+run(unsigned shape, const void *list, size_t n, bool known, const char **why)
 {
 	size_t stride = shape % 3 == 0 ? 1 : shape % 3 == 1 ? 10 : 80;
+	struct world *w = &world;
+	const struct op *ops = list;
+	(void)known;
 
+	*why = w->w_why;
+	(void)quarry_set_panic_hook(count_panic);
 	if (!begin(w, shape))
 		abort();
 	for (size_t i = 0; i < n; i++)
@@ -424,50 +430,11 @@ run(struct world *w, unsigned shape, const struct op *ops, size_t n)
 }
 
 static void
-count_panic(const char *message)
+make(uint64_t seed, void *list, size_t n)
 {
-	(void)message;
-	panics++;
-}
-
-/* In a child: it may abort. */
-static bool
-passes(unsigned shape, const struct op *ops, size_t n, bool quiet)
-{
-	int status;
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		size_t at;
-
-		(void)quarry_set_panic_hook(count_panic);
-		if (quiet)
-			(void)!freopen("/dev/null", "w", stderr);
-		at = run(&world, shape, ops, n);
-		if (at < n)
-			(void)fprintf(
-			    stderr, "step %zu: %s\n", at, world.w_why);
-		_exit(at < n);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid)
-		abort();
-	return (status == 0);
-}
-
-static bool
-passes_quietly(const void *ops, size_t n, void *shape)
-{
-	return (passes(*(unsigned *)shape, ops, n, true));
-}
-
-static struct op *
-make_ops(uint64_t seed, size_t n)
-{
-	struct op *ops = calloc(n, sizeof(*ops));
+	struct op *ops = list;
 	unsigned phase = 0;
 
-	if (ops == NULL)
-		abort();
 	for (size_t i = 0; i < n; i++) {
 		uint64_t r = random_next(&seed);
 
@@ -481,41 +448,28 @@ make_ops(uint64_t seed, size_t n)
 		ops[i].o_a = (uint16_t)(r >> 16);
 		ops[i].o_b = (uint32_t)(r >> 32);
 	}
-	return (ops);
 }
 
 static void
-report(uint64_t seed, unsigned shape, struct op *ops, size_t n)
+print(const void *op)
 {
-	n = shrink_list(ops, n, sizeof(*ops), passes_quietly, &shape);
+	const struct op *o = op;
+
 	print_error(
-	    "seed %lu, shape %u: %zu operations fail:\n", seed, shape, n);
-	for (size_t i = n > PRINTED ? n - PRINTED : 0; i < n; i++)
-		print_error("\t{%u, %u, %u, %u},\n", ops[i].o_kind,
-		    ops[i].o_scale, ops[i].o_a, ops[i].o_b);
-	(void)passes(shape, ops, n, false);
+	    "\t{%u, %u, %u, %u},\n", o->o_kind, o->o_scale, o->o_a, o->o_b);
 }
 
 static void
 a_space_answers_random_requests_as_an_array_does(void **state)
 {
-	bool ok = true;
+	static const struct runs_subject space = {
+	    SHAPES, sizeof(struct op), make, run, print};
+	bool ok;
 	(void)state;
 
-	print_message(
-	    "%u runs of %zu steps, seeds from %lu\n", runs, steps, first_seed);
 	(void)snprintf(file, sizeof(file), "%s/id_space_model.%d",
 	    access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", getpid());
-	for (unsigned run = 0; run < runs && ok; run++) {
-		uint64_t seed = first_seed + run;
-		unsigned shape = run % SHAPES;
-		struct op *ops = make_ops(seed, steps);
-
-		ok = passes(shape, ops, steps, false);
-		if (!ok)
-			report(seed, shape, ops, steps);
-		free(ops);
-	}
+	ok = runs_pass(&runs, &space);
 	(void)unlink(file);
 	assert_true(ok);
 }
@@ -528,10 +482,10 @@ main(int argc, char **argv)
 	};
 
 	if (look_quick())
-		steps = 100;
+		runs.r_steps = 100;
 	else if (look_shadowed())
-		steps /= 4;
-	runs_arguments(argc, argv, &steps, &runs, &first_seed);
+		runs.r_steps /= 4;
+	runs_arguments(&runs, argc, argv);
 	return (
 	    cmocka_run_group_tests_name("id_space model", tests, NULL, NULL));
 }

@@ -10,19 +10,16 @@
 
 #include "support/random.h"
 #include "support/runs.h"
-#include "support/shrink.h"
 #include "support/umem_look.h"
 
 #include <quarry/quarry.h>
 
 #include <setjmp.h>
-#include <sys/wait.h>
 
 #include <cmocka.h>
 
 enum {
 	SHAPES = 24,
-	PRINTED = 40, /* last operations of a failing list that are shown */
 	DIRTY = 32,
 	POOL_PAGES = 4096,
 };
@@ -35,9 +32,7 @@ struct op {
 	uint32_t o_b;
 };
 
-static size_t steps = 400;
-static unsigned runs = SHAPES;
-static uint64_t first_seed = 1;
+static struct runs runs = {400, SHAPES, 1};
 
 /* ---- allocating and freeing ---- */
 
@@ -723,10 +718,16 @@ finish(struct world *w)
 	    (w->w_pool == NULL || physpool_destroy(w->w_pool) == 0));
 }
 
-/* The number of the step that was wrong, or n. */
+/* Who knows that it hangs need not wait for long. */
 static size_t
-run(struct world *w, unsigned shape, const struct op *ops, size_t n)
+run(unsigned shape, const void *list, size_t n, bool known, const char **why)
 {
+	struct world *w = &world;
+	const struct op *ops = list;
+
+	*why = w->w_why;
+	if (known)
+		patience_s = 1;
 	if (!begin(w, shape))
 		return (0);
 	for (size_t i = 0; i < n; i++)
@@ -736,47 +737,12 @@ run(struct world *w, unsigned shape, const struct op *ops, size_t n)
 	return (finish(w) ? n : n - 1);
 }
 
-/* In a child: it may abort, or hang. */
-static bool
-passes(unsigned shape, const struct op *ops, size_t n, bool quiet)
+static void
+make(uint64_t seed, void *list, size_t n)
 {
-	int status;
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		size_t at;
-
-		if (quiet) {
-			(void)!freopen("/dev/null", "w", stderr);
-			patience_s = 1;
-		}
-		at = run(&world, shape, ops, n);
-		if (at < n)
-			(void)fprintf(
-			    stderr, "step %zu: %s\n", at, world.w_why);
-		_exit(at < n);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid)
-		abort();
-	if (!quiet && WIFSIGNALED(status))
-		(void)fprintf(stderr, "signal %d\n", WTERMSIG(status));
-	return (status == 0);
-}
-
-static bool
-passes_quietly(const void *ops, size_t n, void *shape)
-{
-	return (passes(*(unsigned *)shape, ops, n, true));
-}
-
-static struct op *
-make_ops(uint64_t seed, size_t n)
-{
-	struct op *ops = calloc(n, sizeof(*ops));
+	struct op *ops = list;
 	unsigned phase = 0;
 
-	if (ops == NULL)
-		abort();
 	for (size_t i = 0; i < n; i++) {
 		uint64_t r = random_next(&seed);
 
@@ -790,40 +756,25 @@ make_ops(uint64_t seed, size_t n)
 		ops[i].o_a = (uint16_t)(r >> 16);
 		ops[i].o_b = (uint32_t)(r >> 32);
 	}
-	return (ops);
 }
 
 static void
-report(uint64_t seed, unsigned shape, struct op *ops, size_t n)
+print(const void *op)
 {
-	print_error("seed %lu, shape %u fails\n", seed, shape);
-	n = shrink_list(ops, n, sizeof(*ops), passes_quietly, &shape);
-	print_error("%zu operations do:\n", n);
-	for (size_t i = n > PRINTED ? n - PRINTED : 0; i < n; i++)
-		print_error("\t{%u, %u, %u, %u},\n", ops[i].o_kind,
-		    ops[i].o_scale, ops[i].o_a, ops[i].o_b);
-	(void)passes(shape, ops, n, false);
+	const struct op *o = op;
+
+	print_error(
+	    "\t{%u, %u, %u, %u},\n", o->o_kind, o->o_scale, o->o_a, o->o_b);
 }
 
 static void
 a_pipe_answers_random_requests_as_the_oracle_does(void **state)
 {
-	bool ok = true;
+	static const struct runs_subject pipe = {
+	    SHAPES, sizeof(struct op), make, run, print};
 	(void)state;
 
-	print_message(
-	    "%u runs of %zu steps, seeds from %lu\n", runs, steps, first_seed);
-	for (unsigned run = 0; run < runs && ok; run++) {
-		uint64_t seed = first_seed + run;
-		unsigned shape = (unsigned)(seed % SHAPES);
-		struct op *ops = make_ops(seed, steps);
-
-		ok = passes(shape, ops, steps, false);
-		if (!ok)
-			report(seed, shape, ops, steps);
-		free(ops);
-	}
-	assert_true(ok);
+	assert_true(runs_pass(&runs, &pipe));
 }
 
 int
@@ -834,9 +785,9 @@ main(int argc, char **argv)
 	};
 
 	if (look_quick())
-		steps = 100;
+		runs.r_steps = 100;
 	else if (look_shadowed())
-		steps /= 4;
-	runs_arguments(argc, argv, &steps, &runs, &first_seed);
+		runs.r_steps /= 4;
+	runs_arguments(&runs, argc, argv);
 	return (cmocka_run_group_tests_name("mpipe model", tests, NULL, NULL));
 }

@@ -7,85 +7,49 @@
 #include "model/vmem_ops.h"
 
 #include "support/runs.h"
-#include "support/shrink.h"
 
 #include <setjmp.h>
 #include <stdint.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
-enum { PRINTED = 40 }; /* last operations of a failing list that are shown */
+static struct runs runs = {4000, 36, 1};
 
-static size_t steps = 4000;
-static unsigned runs = 36;
-static uint64_t first_seed = 1;
-
-/* Does the list run without fault?  In a child: it may abort. */
-static bool
-passes(unsigned shape, const struct op *ops, size_t n, bool quiet)
+static void
+make(uint64_t seed, void *ops, size_t n)
 {
-	static struct world w;
-	int status;
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		size_t at;
-
-		if (quiet)
-			(void)!freopen("/dev/null", "w", stderr);
-		at = oracle_run(&w, shape, ops, n, 1);
-		if (at < n)
-			(void)fprintf(stderr, "step %zu: %s\n", at, w.w_why);
-		_exit(at < n);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid)
-		abort();
-	return (status == 0);
+	make_ops(seed, ops, n);
 }
 
-static bool
-passes_quietly(const void *ops, size_t n, void *shape)
+static size_t
+run(unsigned shape, const void *ops, size_t n, bool known, const char **why)
 {
-	return (passes(*(unsigned *)shape, ops, n, true));
+	static struct world w;
+	(void)known;
+
+	*why = w.w_why;
+	return (oracle_run(&w, shape, ops, n, 1));
 }
 
 static void
-report(uint64_t seed, unsigned shape, struct op *ops, size_t n)
+print(const void *op)
 {
-	n = shrink_list(ops, n, sizeof(*ops), passes_quietly, &shape);
-	print_error(
-	    "seed %lu, shape %u: %zu operations fail:\n", seed, shape, n);
-	for (size_t i = n > PRINTED ? n - PRINTED : 0; i < n; i++)
-		print_error("\t{%u, %u, %u, %u, %u, %u, %u, %u},\n",
-		    ops[i].o_kind, ops[i].o_policy, ops[i].o_shape,
-		    ops[i].o_scale, ops[i].o_a, ops[i].o_b, ops[i].o_c,
-		    ops[i].o_d);
-	(void)passes(shape, ops, n, false);
+	const struct op *o = op;
+
+	print_error("\t{%u, %u, %u, %u, %u, %u, %u, %u},\n", o->o_kind,
+	    o->o_policy, o->o_shape, o->o_scale, o->o_a, o->o_b, o->o_c,
+	    o->o_d);
 }
 
 static void
 an_arena_answers_random_requests_as_the_oracle_does(void **state)
 {
-	bool ok = true;
+	static const struct runs_subject arena = {
+	    ORACLE_SHAPES, sizeof(struct op), make, run, print};
 	(void)state;
 
-	print_message(
-	    "%u runs of %zu steps, seeds from %lu\n", runs, steps, first_seed);
-	for (unsigned run = 0; run < runs && ok; run++) {
-		uint64_t seed = first_seed + run;
-		unsigned shape = run % ORACLE_SHAPES;
-		struct op *ops = calloc(steps, sizeof(*ops));
-
-		assert_non_null(ops);
-		make_ops(seed, ops, steps);
-		ok = passes(shape, ops, steps, false);
-		if (!ok)
-			report(seed, shape, ops, steps);
-		free(ops);
-	}
-	assert_true(ok);
+	assert_true(runs_pass(&runs, &arena));
 }
 
 int
@@ -97,7 +61,7 @@ main(int argc, char **argv)
 	};
 
 	if (getenv("QR_TEST_QUICK") != NULL)
-		steps = 500;
-	runs_arguments(argc, argv, &steps, &runs, &first_seed);
+		runs.r_steps = 500;
+	runs_arguments(&runs, argc, argv);
 	return (cmocka_run_group_tests_name("vmem model", tests, NULL, NULL));
 }
