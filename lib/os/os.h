@@ -67,12 +67,6 @@ unsigned os_cpu_limit(void);
 /* CPUs the caller may be scheduled on: one system call; at least 1. */
 unsigned os_cpu_affinity(void);
 
-/*
- * CPUs this process may use at once: affinity and cgroup quota, rounded up; at
- * least 1.  Reads files below /proc and /sys: not for start-up.
- */
-unsigned os_cpu_usable(void);
-
 /* The CPU the caller runs on, a hint; 0 when the kernel does not tell. */
 unsigned os_cpu_current(void);
 

@@ -11,10 +11,8 @@
 #include "os/os.h"
 
 #include "base/bits.h"
-#include "base/fmt.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
@@ -29,9 +27,6 @@
 
 /* Room for 8192 CPUs, more than any kernel configuration has. */
 enum { CPU_MASK_WORDS = 128, CPU_LIMIT_FALLBACK = 4096 };
-
-/* Longest cgroup path and file we look at; longer ones set no limit. */
-enum { PATH_BYTES = 1024, FILE_BYTES = 4096 };
 
 static void *
 map_anywhere(size_t size, int flags)
@@ -199,169 +194,6 @@ os_cpu_affinity(void)
 	for (size_t i = 0; i < words; i++)
 		cpus += (unsigned)__builtin_popcountl(mask[i]);
 	return (cpus > 0 ? cpus : 1);
-}
-
-/* The file as a string, cut off at size - 1; false when it cannot be read. */
-static bool
-read_file(const char *path, char *buf, size_t size)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	size_t len = 0;
-
-	if (fd < 0)
-		return (false);
-	while (len < size - 1) {
-		ssize_t n = read(fd, buf + len, size - 1 - len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			break;
-		len += (size_t)n;
-	}
-	(void)close(fd);
-	buf[len] = '\0';
-	return (len > 0);
-}
-
-/* The number at *s, which moves past it and the space behind; -1 for none. */
-static long
-next_number(const char **s)
-{
-	long n = -1;
-
-	for (; **s >= '0' && **s <= '9'; (*s)++) {
-		if (n > LONG_MAX / 10 - 1)
-			return (-1);
-		n = (n < 0 ? 0 : n * 10) + (**s - '0');
-	}
-	while (**s == ' ' || **s == '\n')
-		(*s)++;
-	return (n);
-}
-
-static unsigned
-quota_to_cpus(long quota, long period)
-{
-	long cpus;
-
-	if (quota <= 0 || period <= 0)
-		return (UINT_MAX);
-	cpus = quota / period + (quota % period != 0);
-	return (cpus < UINT_MAX ? (unsigned)cpus : UINT_MAX);
-}
-
-/* "QUOTA PERIOD", or "max PERIOD". */
-static unsigned
-quota_v2(const char *dir)
-{
-	char path[PATH_BYTES], text[64];
-	const char *s = text;
-	long quota;
-
-	if (qr_snprintf(path, sizeof(path), "/sys/fs/cgroup%s/cpu.max", dir) >=
-		sizeof(path) ||
-	    !read_file(path, text, sizeof(text)))
-		return (UINT_MAX);
-	quota = next_number(&s);
-	return (quota_to_cpus(quota, next_number(&s)));
-}
-
-static long
-number_v1(const char *dir, const char *file)
-{
-	char path[PATH_BYTES], text[64];
-	const char *s = text;
-
-	if (qr_snprintf(path, sizeof(path), "/sys/fs/cgroup/cpu%s/%s", dir,
-		file) >= sizeof(path) ||
-	    !read_file(path, text, sizeof(text)))
-		return (-1);
-	return (next_number(&s));
-}
-
-static unsigned
-quota_v1(const char *dir)
-{
-	return (quota_to_cpus(number_v1(dir, "cpu.cfs_quota_us"),
-	    number_v1(dir, "cpu.cfs_period_us")));
-}
-
-/*
- * The lowest quota of the group `dir` and all above it; in a container the
- * path may name groups that are not visible, the top is then the container's.
- */
-static unsigned
-lowest_quota(char *dir, unsigned (*quota)(const char *))
-{
-	unsigned cpus = UINT_MAX;
-
-	for (;;) {
-		char *slash = strrchr(dir, '/');
-
-		cpus = (unsigned)qr_min(cpus, quota(dir));
-		if (slash == NULL)
-			return (cpus);
-		*slash = '\0';
-	}
-}
-
-/* Is `word` one of the words of a list separated by commas? */
-static bool
-list_has(const char *list, const char *word)
-{
-	size_t len = strlen(word);
-
-	while (list != NULL) {
-		if (strncmp(list, word, len) == 0 &&
-		    (list[len] == ',' || list[len] == '\0'))
-			return (true);
-		list = strchr(list, ',');
-		if (list != NULL)
-			list++;
-	}
-	return (false);
-}
-
-/* Each line of /proc/self/cgroup is ID:CONTROLLERS:PATH; version 2 has none. */
-static unsigned
-cgroup_quota(void)
-{
-	char text[FILE_BYTES];
-	unsigned cpus = UINT_MAX;
-	char *line = text;
-
-	if (!read_file("/proc/self/cgroup", text, sizeof(text)))
-		return (UINT_MAX);
-	while (line != NULL && *line != '\0') {
-		char *end = strchr(line, '\n');
-		char *list = strchr(line, ':');
-		char *dir = list != NULL ? strchr(list + 1, ':') : NULL;
-
-		if (end == NULL || dir == NULL || dir > end)
-			break;
-		*end = '\0';
-		*list++ = '\0';
-		*dir++ = '\0';
-		if (*list == '\0')
-			cpus =
-			    (unsigned)qr_min(cpus, lowest_quota(dir, quota_v2));
-		else if (list_has(list, "cpu"))
-			cpus =
-			    (unsigned)qr_min(cpus, lowest_quota(dir, quota_v1));
-		line = end + 1;
-	}
-	return (cpus);
-}
-
-unsigned
-os_cpu_usable(void)
-{
-	int saved = errno;
-	unsigned cpus = (unsigned)qr_min(os_cpu_affinity(), cgroup_quota());
-
-	errno = saved;
-	return (cpus);
 }
 
 unsigned

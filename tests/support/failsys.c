@@ -10,8 +10,6 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/auxv.h>
 #include <sys/types.h>
 
@@ -29,7 +27,6 @@ static __thread bool inside;
 static struct fault faults[FAILSYS_KINDS];
 static _Atomic long only_number = -1;
 static _Atomic bool looks_secure;
-static const char *_Atomic fake_root;
 
 void *__real_mmap(
     void *addr, size_t len, int prot, int flags, int fd, off_t off);
@@ -82,7 +79,6 @@ failsys_reset(void)
 	}
 	only_number = -1;
 	looks_secure = false;
-	fake_root = NULL;
 }
 
 static void
@@ -124,12 +120,6 @@ void
 failsys_only(long number)
 {
 	only_number = number;
-}
-
-void
-failsys_root(const char *dir)
-{
-	fake_root = dir;
 }
 
 void
@@ -201,8 +191,6 @@ __wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
 int
 __wrap_open(const char *path, int flags, ...)
 {
-	const char *root = fake_root;
-	char moved[PATH_MAX];
 	mode_t mode = 0;
 	va_list ap;
 
@@ -213,12 +201,6 @@ __wrap_open(const char *path, int flags, ...)
 	}
 	if (fails(FAILSYS_OPEN))
 		return (-1);
-	if (root != NULL &&
-	    (strncmp(path, "/proc/", 6) == 0 ||
-		strncmp(path, "/sys/", 5) == 0)) {
-		(void)snprintf(moved, sizeof(moved), "%s%s", root, path);
-		path = moved;
-	}
 	return (__real_open(path, flags, mode));
 }
 

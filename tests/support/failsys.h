@@ -50,9 +50,6 @@ unsigned long failsys_calls(enum failsys call);
 /* Count and fail syscall(2) for this number only; -1 for all, the default. */
 void failsys_only(long number);
 
-/* open(2) finds /proc/... and /sys/... below `dir`; NULL, the default: not. */
-void failsys_root(const char *dir);
-
 /* Whether the process looks like a set-id one. */
 void failsys_secure(bool secure);
 

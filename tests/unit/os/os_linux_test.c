@@ -6,7 +6,6 @@
 #include "os/os.h"
 
 #include "base/bits.h"
-#include "base/fmt.h"
 #include "support/child.h"
 #include "support/failsys.h"
 
@@ -24,7 +23,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -344,7 +342,6 @@ without_an_answer_the_limit_is_high_and_the_count_is_one(void **state)
 	failsys_from(FAILSYS_SYSCALL, 1, EPERM);
 	assert_int_equal(os_cpu_limit(), 4096);
 	assert_int_equal(os_cpu_affinity(), 1);
-	assert_int_equal(os_cpu_usable(), 1);
 	assert_int_equal(errno, ODD_ERRNO);
 }
 
@@ -359,7 +356,6 @@ bind_to_one_cpu(void *arg)
 	CPU_SET((size_t)cpu, &set);
 	CHILD_CHECK(sched_setaffinity(0, sizeof(set), &set) == 0);
 	CHILD_CHECK(os_cpu_affinity() == 1);
-	CHILD_CHECK(os_cpu_usable() == 1);
 	CHILD_CHECK(os_cpu_current() == (unsigned)cpu);
 }
 
@@ -371,118 +367,7 @@ the_affinity_mask_counts_the_cpus(void **state)
 
 	assert_int_equal(sched_getaffinity(0, sizeof(set), &set), 0);
 	assert_int_equal(os_cpu_affinity(), CPU_COUNT(&set));
-	assert_true(os_cpu_usable() >= 1);
-	assert_true(os_cpu_usable() <= os_cpu_affinity());
 	child_expect_exit(bind_to_one_cpu, NULL, 0);
-}
-
-/* A directory that stands for the root of /proc and /sys. */
-static char fake_root[64];
-
-static int
-make_root(void **state)
-{
-	(void)reset(state);
-	(void)strcpy(fake_root, "/tmp/quarry-os-XXXXXX");
-	if (mkdtemp(fake_root) == NULL)
-		return (-1);
-	failsys_root(fake_root);
-	return (0);
-}
-
-static int
-remove_root(void **state)
-{
-	char command[128];
-	(void)state;
-
-	failsys_reset();
-	(void)snprintf(command, sizeof(command), "rm -rf %s", fake_root);
-	return (system(command));
-}
-
-static void
-put_file(const char *path, const char *text)
-{
-	char full[256];
-	FILE *f;
-
-	(void)snprintf(full, sizeof(full), "%s%s", fake_root, path);
-	for (char *s = strchr(full + strlen(fake_root) + 1, '/'); s != NULL;
-	     s = strchr(s + 1, '/')) {
-		*s = '\0';
-		(void)mkdir(full, 0700);
-		*s = '/';
-	}
-	f = fopen(full, "w");
-	assert_non_null(f);
-	assert_true(fputs(text, f) >= 0);
-	assert_int_equal(fclose(f), 0);
-}
-
-/* What os_cpu_usable() must say when the quota allows `quota` CPUs. */
-static void
-expect_quota(unsigned quota)
-{
-	unsigned cpus = os_cpu_affinity();
-
-	errno = ODD_ERRNO;
-	assert_int_equal(os_cpu_usable(), quota < cpus ? quota : cpus);
-	assert_int_equal(errno, ODD_ERRNO);
-}
-
-static void
-a_quota_of_cgroup_v2_limits_the_cpus(void **state)
-{
-	(void)state;
-	put_file("/proc/self/cgroup", "0::/user/app\n");
-	expect_quota(UINT32_MAX);
-	put_file("/sys/fs/cgroup/user/app/cpu.max", "max 100000\n");
-	expect_quota(UINT32_MAX);
-	put_file("/sys/fs/cgroup/user/app/cpu.max", "50000 100000\n");
-	expect_quota(1);
-	put_file("/sys/fs/cgroup/user/app/cpu.max", "100001 100000\n");
-	expect_quota(2);
-	put_file("/sys/fs/cgroup/user/app/cpu.max", "nonsense\n");
-	expect_quota(UINT32_MAX);
-}
-
-static void
-a_quota_of_any_group_above_counts(void **state)
-{
-	(void)state;
-	put_file("/proc/self/cgroup", "0::/user/app\n");
-	put_file("/sys/fs/cgroup/user/app/cpu.max", "900000 100000\n");
-	put_file("/sys/fs/cgroup/user/cpu.max", "100000 100000\n");
-	expect_quota(1);
-	put_file("/sys/fs/cgroup/user/cpu.max", "900000 100000\n");
-	expect_quota(9);
-	put_file("/sys/fs/cgroup/cpu.max", "100000 100000\n");
-	expect_quota(1);
-}
-
-static void
-a_quota_of_the_root_group_counts(void **state)
-{
-	(void)state;
-	put_file("/proc/self/cgroup", "0::/\n");
-	put_file("/sys/fs/cgroup/cpu.max", "80000 100000\n");
-	expect_quota(1);
-}
-
-static void
-a_quota_of_cgroup_v1_limits_the_cpus(void **state)
-{
-	(void)state;
-	put_file("/proc/self/cgroup",
-	    "3:cpuset:/other\n2:cpuacct,cpu:/app\n1:memory:/\n0::/\n");
-	put_file("/sys/fs/cgroup/cpu/app/cpu.cfs_period_us", "100000\n");
-	put_file("/sys/fs/cgroup/cpu/app/cpu.cfs_quota_us", "-1\n");
-	expect_quota(UINT32_MAX);
-	put_file("/sys/fs/cgroup/cpu/app/cpu.cfs_quota_us", "100000\n");
-	expect_quota(1);
-	put_file("/proc/self/cgroup", "2:cpuset,cpuacct:/app\n");
-	expect_quota(UINT32_MAX);
 }
 
 static void
@@ -733,7 +618,6 @@ a_kernel_without_fence_is_told(void **state)
 }
 
 #define TEST(f) cmocka_unit_test_setup(f, reset)
-#define TEST_ROOT(f) cmocka_unit_test_setup_teardown(f, make_root, remove_root)
 
 int
 main(void)
@@ -754,10 +638,6 @@ main(void)
 	    TEST(every_possible_cpu_id_is_below_the_limit),
 	    TEST(without_an_answer_the_limit_is_high_and_the_count_is_one),
 	    TEST(the_affinity_mask_counts_the_cpus),
-	    TEST_ROOT(a_quota_of_cgroup_v2_limits_the_cpus),
-	    TEST_ROOT(a_quota_of_any_group_above_counts),
-	    TEST_ROOT(a_quota_of_the_root_group_counts),
-	    TEST_ROOT(a_quota_of_cgroup_v1_limits_the_cpus),
 	    TEST(clocks_agree_and_do_not_go_back),
 	    TEST(a_variable_is_found_by_its_whole_name),
 	    TEST(a_set_id_program_sees_no_variable),
