@@ -4,8 +4,6 @@
  * Arguments: number of steps per run, number of runs, first seed.  The seed of
  * a failing run and its shortest failing list of operations are printed.
  */
-#define _GNU_SOURCE 1 /* sched_setaffinity */
-
 #include "model/mpipe_world.h"
 
 #include "support/random.h"

@@ -6,12 +6,12 @@
 #define QR_MPIPE_WORLD_H
 
 #include "model/mpipe_oracle.h"
+#include "support/cpus.h"
 
 #include <quarry/contigmalloc.h>
 
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <semaphore.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -55,7 +55,6 @@ enum job { ALLOC, ALLOC_PAST, GIVE, WAIT, LET_DONE_BEGIN };
 
 struct worker {
 	pthread_t k_thread;
-	int k_cpu;
 	sem_t k_go, k_done;
 	enum job k_job;
 	bool k_waits;
@@ -182,16 +181,6 @@ called(void *arg1, void *arg2)
 
 /* ---- threads ---- */
 
-static void
-pin(int cpu)
-{
-	cpu_set_t one;
-
-	CPU_ZERO(&one);
-	CPU_SET(cpu, &one);
-	(void)sched_setaffinity(0, sizeof(one), &one);
-}
-
 static void *
 worker_main(void *arg)
 {
@@ -199,7 +188,7 @@ worker_main(void *arg)
 	malloc_pipe_t pipe = &world.w_pipe;
 	struct timespec past = {0, 0};
 
-	pin(k->k_cpu);
+	cpus_move(1 + (unsigned)(k - world.w_worker));
 	for (;;) {
 		while (sem_wait(&k->k_go) != 0)
 			continue;
@@ -233,20 +222,9 @@ worker_main(void *arg)
 static void
 workers_start(struct world *w)
 {
-	cpu_set_t all;
-	int cpu = -1;
-
-	(void)sched_getaffinity(0, sizeof(all), &all);
+	cpus_move(0);
 	(void)sem_init(&w->w_let_go, 0, 0);
-	for (int i = -1; i < WORKERS; i++) {
-		do
-			cpu = (cpu + 1) % CPU_SETSIZE;
-		while (!CPU_ISSET(cpu, &all));
-		if (i < 0) {
-			pin(cpu);
-			continue;
-		}
-		w->w_worker[i].k_cpu = cpu;
+	for (int i = 0; i < WORKERS; i++) {
 		(void)sem_init(&w->w_worker[i].k_go, 0, 0);
 		(void)sem_init(&w->w_worker[i].k_done, 0, 0);
 		if (pthread_create(&w->w_worker[i].k_thread, NULL, worker_main,

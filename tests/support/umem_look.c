@@ -1,8 +1,6 @@
 /*
  * umem_look.c - what the caches and the heap hold, for tests.
  */
-#define _GNU_SOURCE 1 /* CPU_SET, sched_getcpu */
-
 #include "support/umem_look.h"
 
 #include "os/os.h"
@@ -11,8 +9,6 @@
 #include "vmem/vmem_private.h"
 
 #include <fcntl.h>
-#include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,28 +80,6 @@ bool
 look_shadowed(void)
 {
 	return (look_mapped() >> 40 != 0);
-}
-
-static cpu_set_t before_pin;
-
-void
-look_pin(void)
-{
-	int cpu = sched_getcpu();
-	cpu_set_t one;
-
-	(void)pthread_getaffinity_np(
-	    pthread_self(), sizeof(before_pin), &before_pin);
-	CPU_ZERO(&one);
-	CPU_SET(cpu < 0 ? 0 : cpu, &one);
-	(void)pthread_setaffinity_np(pthread_self(), sizeof(one), &one);
-}
-
-void
-look_unpin(void)
-{
-	(void)pthread_setaffinity_np(
-	    pthread_self(), sizeof(before_pin), &before_pin);
 }
 
 bool

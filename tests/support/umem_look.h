@@ -25,13 +25,6 @@ size_t look_mapped(void);
 /* A sanitizer has memory of its own beside ours, and makes all slow. */
 bool look_shadowed(void);
 
-/*
- * Keep the calling thread on the CPU it is on, so that it sees the magazines
- * of that one only; and let it go again.
- */
-void look_pin(void);
-void look_unpin(void);
-
 /* Tests are to be short: QR_TEST_QUICK is set. */
 bool look_quick(void);
 

@@ -1,41 +1,13 @@
 /*
  * mpipe_front_test.c - what CPUs keep at hand is never out of reach.
  */
-#define _GNU_SOURCE 1 /* sched_setaffinity */
-
 #include "unit/mpipe/mpipe_test.h"
 
 #include "mpipe/mpipe_impl.h"
 #include "os/percpu.h"
+#include "support/cpus.h"
 
 enum { NNOM = 64, WARM = 1000 };
-
-/* The CPUs that the process began with. */
-static cpu_set_t all;
-
-/* A thread on a CPU of its own; with one CPU, on that one. */
-static void
-pin(int nth)
-{
-	cpu_set_t one;
-	int cpu = -1;
-
-	for (int i = 0, n = 0; i < CPU_SETSIZE && n <= nth; i++) {
-		if (CPU_ISSET(i, &all)) {
-			cpu = i;
-			n++;
-		}
-	}
-	CPU_ZERO(&one);
-	CPU_SET(cpu, &one);
-	(void)sched_setaffinity(0, sizeof(one), &one);
-}
-
-static void
-unpin(void)
-{
-	(void)sched_setaffinity(0, sizeof(all), &all);
-}
 
 static bool
 is_open(struct malloc_pipe *p)
@@ -82,8 +54,7 @@ setup(void **state)
 	pthread_t thread;
 	(void)state;
 
-	return (sched_getaffinity(0, sizeof(all), &all) != 0 ||
-	    pthread_create(&thread, NULL, nothing, NULL) != 0 ||
+	return (pthread_create(&thread, NULL, nothing, NULL) != 0 ||
 	    pthread_join(thread, NULL) != 0);
 }
 
@@ -121,7 +92,7 @@ hoard_main(void *arg)
 	struct hoard *h = arg;
 	int64_t end = now_ns() + PATIENCE_S * NS_PER_S;
 
-	pin(1);
+	cpus_move(1);
 	heat(h->pipe);
 	take_and_free(h->pipe, NNOM);
 	do {
@@ -138,7 +109,7 @@ static void
 hoard_start(struct hoard *h, struct malloc_pipe *p)
 {
 	*h = (struct hoard){.pipe = p};
-	pin(0);
+	cpus_move(0);
 	assert_int_equal(
 	    mpipe_tryinit(p, M_PIPE, 64, NNOM, 0, 0, NULL, NULL, NULL), 0);
 	assert_int_equal(pthread_create(&h->thread, NULL, hoard_main, h), 0);
@@ -151,7 +122,7 @@ hoard_stop(struct hoard *h)
 	h->leave = true;
 	assert_int_equal(pthread_join(h->thread, NULL), 0);
 	mpipe_done(h->pipe);
-	unpin();
+	cpus_roam();
 }
 
 static void
@@ -190,7 +161,7 @@ t33_what_a_thread_that_exited_had_at_hand_is_found(void **state)
 	for (int i = 0; i < NNOM; i++)
 		mpipe_free(&p, b[i]);
 	mpipe_done(&p);
-	unpin();
+	cpus_roam();
 }
 
 static void
@@ -238,7 +209,7 @@ a_free_on_another_cpu_serves_a_waiter(void **state)
 		assert_non_null(b[i] = mpipe_alloc_nowait(&p));
 	w.pipe = &p;
 	waiter_start(&w);
-	pin(1);
+	cpus_move(1);
 	mpipe_free(&p, b[0]);
 	b[0] = waiter_join(&w);
 	for (int i = 0; i < NNOM; i++)

@@ -2,12 +2,11 @@
  * percpu_test.c - stacks of words, one for each CPU: no word is ever lost or
  * handed out twice, whatever happens to the threads.
  */
-#define _GNU_SOURCE 1 /* CPU_SET, sched_setaffinity */
-
 #include "os/percpu.h"
 
 #include "support/again.h"
 #include "support/child.h"
+#include "support/cpus.h"
 #include "support/failsys.h"
 
 #include <errno.h>
@@ -124,25 +123,20 @@ exchange(size_t off, uintptr_t top)
 static int
 stay_on_one_cpu(void **state)
 {
-	static cpu_set_t before;
-	cpu_set_t one;
-	int cpu = sched_getcpu();
+	(void)state;
 
-	assert_int_equal(
-	    pthread_getaffinity_np(pthread_self(), sizeof(before), &before), 0);
-	CPU_ZERO(&one);
-	CPU_SET(cpu < 0 ? 0 : cpu, &one);
-	(void)pthread_setaffinity_np(pthread_self(), sizeof(one), &one);
+	cpus_stay();
 	failsys_reset();
-	*state = &before;
 	return (0);
 }
 
 static int
 go_anywhere(void **state)
 {
+	(void)state;
+
 	failsys_reset();
-	(void)pthread_setaffinity_np(pthread_self(), sizeof(cpu_set_t), *state);
+	cpus_roam();
 	return (0);
 }
 
@@ -888,17 +882,6 @@ shake_start(timer_t *timer)
 		atomic_fetch_add(&storm.s_errors, 1);
 }
 
-static void
-move(unsigned random)
-{
-	long cpus = sysconf(_SC_NPROCESSORS_CONF);
-	cpu_set_t one;
-
-	CPU_ZERO(&one);
-	CPU_SET(random % (unsigned long)cpus, &one);
-	(void)pthread_setaffinity_np(pthread_self(), sizeof(one), &one);
-}
-
 static void *
 worker(void *arg)
 {
@@ -915,7 +898,7 @@ worker(void *arg)
 		random = random * 1664525 + 1013904223;
 		storm_step(&mine, storm.s_stop ? 0 : random >> 16);
 		if (storm.s_moved && i % 512 == 0)
-			move(random >> 20);
+			cpus_move(random >> 20);
 	}
 	if (storm.s_signalled) {
 		(void)timer_delete(timer);
@@ -1070,7 +1053,7 @@ stacks_work(void)
 	uintptr_t tops[8] = {0};
 
 	CHILD_CHECK(slot != 0 && percpu_enter(&cpu) != NULL);
-	(void)stay_on_one_cpu(&(void *){NULL});
+	cpus_stay();
 	block_init(&b);
 	CHILD_CHECK(exchange(off_of(slot), block_top(&b, 0)) == PERCPU_NULL);
 	CHILD_CHECK(push(off_of(slot), 8) == PERCPU_DONE);

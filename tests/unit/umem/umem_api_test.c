@@ -3,6 +3,7 @@
  */
 #include "support/again.h"
 #include "support/child.h"
+#include "support/cpus.h"
 #include "support/failsys.h"
 #include "support/umem_look.h"
 
@@ -153,7 +154,7 @@ t67_zalloc_zeroes_the_size_and_not_a_byte_more(void **state)
 	    1, 7, 8, 9, 15, 100, 129, 1000, 4096, 100000, 131073, 1000000};
 	(void)state;
 
-	look_pin();
+	cpus_stay();
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		size_t size = sizes[i];
 		unsigned char *p = umem_alloc(size, 0), *q;
@@ -177,7 +178,7 @@ t67_zalloc_zeroes_the_size_and_not_a_byte_more(void **state)
 		assert_int_equal(q[100], 0xa5);
 		umem_free(q, 100);
 	}
-	look_unpin();
+	cpus_roam();
 }
 
 static void

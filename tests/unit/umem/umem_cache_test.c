@@ -5,6 +5,7 @@
 
 #include "os/os.h"
 #include "support/child.h"
+#include "support/cpus.h"
 #include "support/failsys.h"
 #include "support/umem_look.h"
 
@@ -34,7 +35,7 @@ begin(void **state)
 {
 	(void)state;
 	failsys_reset();
-	look_pin();
+	cpus_stay();
 	heap_before = look_heap();
 	may_leak = false;
 	return (0);
@@ -46,7 +47,7 @@ end(void **state)
 	(void)state;
 	failsys_reset();
 	look_check();
-	look_unpin();
+	cpus_roam();
 	assert_true(may_leak || look_heap() == heap_before);
 	return (0);
 }
@@ -707,7 +708,7 @@ free_passes_a_cache_by_whatever_cpu_it_happens_on(void **state)
 	(void)state;
 
 	/* Objects go round in a queue: every free is of the oldest. */
-	look_unpin();
+	cpus_roam();
 	take(cp, MANY);
 	for (size_t i = 0; i < 200 * (size_t)MANY; i++) {
 		umem_cache_free(cp, objs[i % MANY]);
@@ -719,7 +720,7 @@ free_passes_a_cache_by_whatever_cpu_it_happens_on(void **state)
 	assert_in_range(us.us_memory, MANY * 64, 8 * MANY * 64);
 	give(cp, MANY);
 	umem_cache_destroy(cp);
-	look_pin();
+	cpus_stay();
 }
 
 #define TEST(test) cmocka_unit_test_setup_teardown(test, begin, end)

@@ -9,6 +9,7 @@
 
 #include "support/again.h"
 #include "support/child.h"
+#include "support/cpus.h"
 #include "support/failsys.h"
 #include "support/umem_look.h"
 
@@ -346,7 +347,7 @@ static void
 write_after(void *arg)
 {
 	(void)arg;
-	look_pin();
+	cpus_stay();
 	umem_cache_free(victim, block);
 	block[where] ^= 1;
 	(void)write(STDERR_FILENO, "written\n", 8);

@@ -3,6 +3,7 @@
  */
 #include "umem/umem_impl.h"
 
+#include "support/cpus.h"
 #include "support/umem_look.h"
 
 #include <quarry/umem.h>
@@ -349,7 +350,7 @@ a_level_at_the_edge_of_a_magazine_is_no_dearer_than_another(void **state)
 
 	if (!percpu__restartable)
 		skip(); /* each operation counts as a miss */
-	look_pin();
+	cpus_stay();
 	before = misses();
 	for (size_t n = 0; n < LEVELS; n++) {
 		objs[n] = umem_cache_alloc(cp, 0);
@@ -360,7 +361,7 @@ a_level_at_the_edge_of_a_magazine_is_no_dearer_than_another(void **state)
 				umem_cache_free(cp, objs[n + i]);
 		}
 	}
-	look_unpin();
+	cpus_roam();
 	assert_in_range(misses() - before, 1, LEVELS);
 	for (size_t n = 0; n < LEVELS; n++)
 		umem_cache_free(cp, objs[n]);

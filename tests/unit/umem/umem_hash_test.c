@@ -5,6 +5,7 @@
 #include "umem/umem_impl.h"
 
 #include "support/child.h"
+#include "support/cpus.h"
 #include "support/failsys.h"
 #include "support/umem_look.h"
 
@@ -116,9 +117,9 @@ serves_either_way(
 	size_t align = object & -object;
 
 	align = align < quantum ? align : quantum;
-	look_pin();
+	cpus_stay();
 	serves_all_of(base, size, quantum, object, align, least, 0);
-	look_unpin();
+	cpus_roam();
 	serves_all_of(
 	    base, size, quantum, object, align, least, UMC_NOMAGAZINE);
 }

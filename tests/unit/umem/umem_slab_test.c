@@ -7,6 +7,7 @@
 #include "os/os.h"
 #include "support/again.h"
 #include "support/child.h"
+#include "support/cpus.h"
 #include "support/failsys.h"
 #include "support/umem_look.h"
 #include "vmem/vmem_heap.h"
@@ -289,7 +290,7 @@ free_the_topmost_again(void *arg)
 	void *p = umem_cache_alloc(magazines, 0);
 
 	(void)arg;
-	look_pin();
+	cpus_stay();
 	umem_cache_free(magazines, p);
 	umem_cache_free(magazines, p);
 }
