@@ -7,7 +7,8 @@
 set -eu
 nm -A -g "$@" | awk '
 BEGIN {
-	n = split("base os meta vmem umem clients malloc", floors, " ")
+	n = split("base os meta vmem umem mtype contig kmalloc mpipe files malloc",
+	    floors, " ")
 	for (i = 1; i <= n; i++)
 		rank[floors[i]] = i
 }
@@ -15,7 +16,7 @@ BEGIN {
 	file = $1
 	sub(/:.*/, "", file)
 	n = split(file, parts, "/")
-	floor = (parts[n - 1] in rank) ? parts[n - 1] : "clients"
+	floor = (parts[n - 1] in rank) ? parts[n - 1] : "files"
 	symbol = $NF
 }
 $(NF - 1) == "U" {

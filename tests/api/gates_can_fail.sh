@@ -47,9 +47,11 @@ refuses 'client.c includes "umem/umem_impl.h, a private header' layers
 echo '#include "vmem/vmem_impl.h"' | tree lib/mpipe/room.c
 refuses 'room.c includes "vmem/vmem_impl.h, a private header' layers
 echo '#include "mpipe/mpipe_impl.h"' | tree lib/umem/low.c
-refuses 'low.c (umem) includes "mpipe/mpipe_impl.h, floor clients' layers
+refuses 'low.c (umem) includes "mpipe/mpipe_impl.h, floor mpipe' layers
+echo '#include "contig/physpool_impl.h"' | tree lib/mtype/room.c
+refuses 'room.c (mtype) includes "contig/physpool_impl.h, floor contig' layers
 echo '#include "malloc/malloc.h"' | tree lib/client.c
-refuses 'client.c (clients) includes "malloc/malloc.h, floor malloc' layers
+refuses 'client.c (files) includes "malloc/malloc.h, floor malloc' layers
 
 echo 'int  x ;' | tree lib/base/ugly.c
 cp "$source/.clang-format" tree

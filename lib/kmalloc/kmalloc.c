@@ -3,10 +3,9 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "mtype/malloc_type_impl.h"
-
 #include "base/panic.h"
 #include "contig/physpool_impl.h"
+#include "mtype/malloc_type_impl.h"
 #include "os/os.h"
 
 #include <quarry/umem.h>
