@@ -14,7 +14,7 @@ function median(list,    v, n, i, j, x) {
 }
 
 function show(x) {
-	return x >= 1e6 ? sprintf("%.2fM", x / 1e6) : \
+	return x == "" ? "-" : x >= 1e6 ? sprintf("%.2fM", x / 1e6) : \
 	    x >= 1e4 ? sprintf("%.1fk", x / 1e3) : \
 	    x >= 100 ? sprintf("%.0f", x) : sprintf("%.1f", x)
 }
