@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""mutate.py - do the tests notice a small change of the code?
+
+    mutate.py [--sample N] [--seed N] [--only REGEX] [--list] [FILE...]
+
+Makes mutants of the files below (comparisons and signs exchanged, conditions
+negated, numbers off by one, statements removed), builds each in a copy of the
+tree with the library's own checks on, and runs the tests of that file until
+one fails.  A mutant that no test sees is printed as SURVIVED: either a test is
+missing or the change makes no difference.  --only picks mutants whose
+"FILE:LINE:" or text matches.  Exit status: 0, 1 when one survived.
+"""
+import argparse
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+VMEM = ["unit/vmem/vmem_alloc", "unit/vmem/vmem_span", "unit/vmem/vmem_oom",
+        "unit/vmem/vmem_walk", "unit/vmem/vmem_index", "model/vmem_model"]
+MPIPE = ["unit/mpipe/mpipe", "unit/mpipe/mpipe_wait", "unit/mpipe/mpipe_front",
+         "unit/mpipe/mpipe_async", "model/mpipe_model"]
+TESTS = {
+    "lib/vmem/vmem_fit.c": ["unit/vmem/vmem_fit"] + VMEM,
+    "lib/vmem/vmem_tag.c": VMEM,
+    "lib/vmem/vmem_tag.h": VMEM,
+    "lib/mpipe/mpipe_wait.c": MPIPE,
+    "lib/mpipe/mpipe_queue.c": MPIPE,
+}
+SECONDS = 120  # for what hangs
+
+EXCHANGES = [
+    (r" < ", " <= "), (r" <= ", " < "), (r" > ", " >= "), (r" >= ", " > "),
+    (r" == ", " != "), (r" != ", " == "), (r" && ", " || "), (r" \|\| ", " && "),
+    (r" \+ ", " - "), (r" - ", " + "), (r" \+= ", " -= "), (r" -= ", " += "),
+    (r"\+\+", "--"), (r"(?<=\w)--", "++"), (r"qr_min\(", "qr_max("),
+    (r"qr_max\(", "qr_min("), (r"\btrue\b", "false"), (r"\bfalse\b", "true"),
+    (r"(?<![\w.])[0-9]+(?![\w.])", lambda m: str(int(m.group()) + 1)),
+]
+
+
+def mutants_of_line(line):
+    for pattern, other in EXCHANGES:
+        for m in re.finditer(pattern, line):
+            yield line[:m.start()] + m.expand(other) + line[m.end():] \
+                if isinstance(other, str) \
+                else line[:m.start()] + other(m) + line[m.end():]
+    m = re.match(r"(\t+(?:\} else )?(?:if|while) \()(.*)(\)(?: \{)?)$", line)
+    if m and "QR_" not in line:
+        yield m.expand(r"\1!(\2)\3")
+    # A statement on a line of its own; declarations begin with a type.
+    if re.match(r"\t+(\*?\w[\w>\[\].-]*( [|&+-]?= .*|\(.*\)|\+\+|--)|"
+                r"\(void\).*|(break|continue));$", line):
+        yield re.match(r"\t+", line).group() + ";"
+
+
+def mutants(name):
+    """Pairs of a description and the text of the file."""
+    lines = open(os.path.join(ROOT, name)).read().split("\n")
+    comment = False
+    for n, line in enumerate(lines):
+        begins = line.lstrip().startswith("/*")
+        skip = comment or begins or line.startswith("#") or "QR_ASSERT" in line
+        if begins or comment:
+            comment = "*/" not in line
+        if skip or not line.startswith((" ", "\t")):
+            continue
+        for other in mutants_of_line(line):
+            yield ("%s:%d: %s  ->  %s" % (name, n + 1, line.strip(),
+                                          other.strip()),
+                   "\n".join(lines[:n] + [other] + lines[n + 1:]))
+
+
+def quietly(command, **more):
+    return subprocess.run(command, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL, **more).returncode
+
+
+class Copy:
+    """A tree of its own, so that nobody meets a mutant by chance."""
+
+    def __init__(self, directory):
+        self.tree = os.path.join(directory, "tree")
+        shutil.copytree(ROOT, self.tree,
+                        ignore=shutil.ignore_patterns("build", ".git"))
+        self.build = os.path.join(self.tree, "build", "debug")
+        if quietly(["cmake", "--preset", "debug"], cwd=self.tree) != 0:
+            sys.exit("cmake failed")
+
+    def make(self, tests):
+        targets = [re.sub(r"\W", "_", t) for t in tests]
+        return quietly(["cmake", "--build", self.build, "-j2", "--target"]
+                       + targets) == 0
+
+    def noticed_by(self, tests):
+        """The test that fails, None when none does."""
+        for test in tests:
+            program = os.path.join(self.build, "tests", re.sub(r"\W", "_", test))
+            try:
+                if quietly([program], timeout=SECONDS) != 0:
+                    return test
+            except subprocess.TimeoutExpired:
+                return test + ", which hangs"
+        return None
+
+    def judge(self, name, text):
+        path = os.path.join(self.tree, name)
+        was = open(path).read()
+        with open(path, "w") as f:
+            f.write(text)
+        try:
+            if not self.make(TESTS[name]):
+                return "the compiler"
+            return self.noticed_by(TESTS[name])
+        finally:
+            with open(path, "w") as f:
+                f.write(was)
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--sample", type=int, help="so many, taken by chance")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("files", nargs="*", metavar="FILE",
+                        help="of " + " ".join(TESTS))
+    args = parser.parse_args()
+    todo = [(name, what, text) for name in args.files or TESTS
+            for what, text in mutants(name) if re.search(args.only, what)]
+    if args.sample and args.sample < len(todo):
+        todo = random.Random(args.seed).sample(todo, args.sample)
+    if args.list:
+        print("\n".join(what for _, what, _ in todo))
+        return
+    survived = 0
+    with tempfile.TemporaryDirectory(prefix="quarry.") as directory:
+        copy = Copy(directory)
+        for name in sorted({name for name, _, _ in todo}):
+            if not copy.make(TESTS[name]) or copy.noticed_by(TESTS[name]):
+                sys.exit("%s: its tests fail as it is" % name)
+        for n, (name, what, text) in enumerate(todo):
+            by = copy.judge(name, text)
+            survived += by is None
+            print("%d/%d %s %s%s" % (n + 1, len(todo),
+                                     "killed  " if by else "SURVIVED", what,
+                                     "  by " + by if by else ""), flush=True)
+    print("%d of %d survived" % (survived, len(todo)))
+    sys.exit(1 if survived else 0)
+
+
+if __name__ == "__main__":
+    main()
