@@ -169,13 +169,13 @@ note_enter(struct qr_mutex *m)
 void
 qr_mutex_init(struct qr_mutex *m, enum qr_rank rank)
 {
-	bool held = qr_mutex__forking();
+	bool forking = qr_mutex__forking();
 
-	atomic_store_explicit(&m->m_word, held ? QR_MUTEX_HELD : QR_MUTEX_FREE,
+	atomic_store_explicit(&m->m_word, forking ? QR_MUTEX_HELD : QR_MUTEX_FREE,
 	    memory_order_relaxed);
 	atomic_store_explicit(&m->m_owner, 0, memory_order_relaxed);
 	m->m_rank = rank;
-	if (held)
+	if (forking)
 		note_owner(m);
 }
 
