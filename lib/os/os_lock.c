@@ -144,6 +144,22 @@ qr_mutex_exit(struct qr_mutex *m)
 	qr_mutex__unlock(m);
 }
 
+bool
+qr_mutex_tryenter(struct qr_mutex *m)
+{
+	if (!qr_mutex__try(m))
+		return (false);
+	note_enter(m);
+	return (true);
+}
+
+bool
+qr_mutex_tryexit(struct qr_mutex *m)
+{
+	qr_mutex_exit(m);
+	return (true);
+}
+
 #else
 
 static inline void
@@ -154,12 +170,6 @@ check_not_mine(struct qr_mutex *m)
 
 static inline void
 note_owner(struct qr_mutex *m)
-{
-	(void)m;
-}
-
-static inline void
-note_enter(struct qr_mutex *m)
 {
 	(void)m;
 }
@@ -258,15 +268,6 @@ void
 qr_fork_end(void)
 {
 	atomic_store_explicit(&qr_fork__thread, 0, memory_order_relaxed);
-}
-
-bool
-qr_mutex_tryenter(struct qr_mutex *m)
-{
-	if (!qr_mutex__try(m))
-		return (false);
-	note_enter(m);
-	return (true);
 }
 
 void

@@ -64,9 +64,6 @@ void qr_mutex_init(struct qr_mutex *m, enum qr_rank rank);
  * fork owns what the forking thread held and may exit it.
  */
 void qr_mutex_enter_nested(struct qr_mutex *m);
-/* True when taken; never waits, so it may be out of order. */
-bool qr_mutex_tryenter(struct qr_mutex *m);
-
 /*
  * From begin to end the calling thread holds every mutex, by
  * qr_mutex_enter_nested(), and those it makes meanwhile: it enters and exits
@@ -78,7 +75,7 @@ void qr_fork_end(void);
 /* Is the calling thread between the two? */
 bool qr_fork_here(void);
 /* The thread that is between them, or 0. */
-extern _Atomic uintptr_t qr_fork__thread;
+extern QR_HIDDEN _Atomic uintptr_t qr_fork__thread;
 
 /* At start-up: how many CPUs there are for holders and waiters to run on. */
 void qr_mutex_tune(unsigned cpus);
@@ -127,6 +124,21 @@ qr_mutex__unlock(struct qr_mutex *m)
 		qr_mutex__wake(m);
 }
 
+/* Unless there is somebody to wake. */
+static inline bool
+qr_mutex__tryunlock(struct qr_mutex *m)
+{
+	uint32_t expected = QR_MUTEX_HELD;
+
+	if (__libc_single_threaded) {
+		atomic_store_explicit(
+		    &m->m_word, QR_MUTEX_FREE, memory_order_release);
+		return (true);
+	}
+	return (atomic_compare_exchange_strong_explicit(&m->m_word, &expected,
+	    QR_MUTEX_FREE, memory_order_release, memory_order_relaxed));
+}
+
 static inline bool
 qr_mutex__forking(void)
 {
@@ -135,10 +147,16 @@ qr_mutex__forking(void)
 	    qr_fork_here());
 }
 
-/* Debug builds verify the order, and that who exits m holds it. */
+/*
+ * Debug builds verify the order, and that who exits m holds it.  Those that try
+ * make no call: true when m was taken, or left; else the caller does as if it
+ * had not tried.  To try to enter may be out of order, for it never waits.
+ */
 #ifdef QR_DEBUG
 void qr_mutex_enter(struct qr_mutex *m);
 void qr_mutex_exit(struct qr_mutex *m);
+bool qr_mutex_tryenter(struct qr_mutex *m);
+bool qr_mutex_tryexit(struct qr_mutex *m);
 /* Verify that the caller holds m. */
 void qr_mutex_assert_held(struct qr_mutex *m);
 #else
@@ -154,6 +172,20 @@ qr_mutex_exit(struct qr_mutex *m)
 {
 	if (!qr_mutex__forking())
 		qr_mutex__unlock(m);
+}
+
+static inline bool
+qr_mutex_tryenter(struct qr_mutex *m)
+{
+	return (QR_LIKELY(qr_mutex__try(m)));
+}
+
+static inline bool
+qr_mutex_tryexit(struct qr_mutex *m)
+{
+	return (QR_LIKELY(
+	    atomic_load_explicit(&qr_fork__thread, memory_order_relaxed) == 0 &&
+	    qr_mutex__tryunlock(m)));
 }
 
 static inline void

@@ -63,7 +63,7 @@ in_ms(unsigned ms)
 	    (time_t)(at / 1000000000), (long)(at % 1000000000)});
 }
 
-/* Every other round by tryenter, and yielding now and then while inside. */
+/* Rounds by trying and without, and yielding now and then while inside. */
 static void *
 count_up(void *arg)
 {
@@ -75,7 +75,8 @@ count_up(void *arg)
 		s->s_count++;
 		if (i % 1000 == 0)
 			(void)usleep(1);
-		qr_mutex_exit(&s->s_lock);
+		if (i % 3 == 0 || !qr_mutex_tryexit(&s->s_lock))
+			qr_mutex_exit(&s->s_lock);
 	}
 	return (NULL);
 }
@@ -190,6 +191,26 @@ a_mutex_taken_while_alone_keeps_the_first_thread_out(void **state)
 	qr_mutex_exit(&s.s_lock);
 	join(&thread, 1);
 	assert_int_equal(s.s_awake, 1);
+}
+
+/* Debug builds do it all at once. */
+static void
+a_mutex_somebody_waits_for_is_not_left_without_waking(void **state)
+{
+	struct shared s = SHARED_INIT;
+	(void)state;
+
+	qr_mutex_enter(&s.s_lock);
+	s.s_lock.m_word = 2;
+	failsys_reset();
+	failsys_only(SYS_futex);
+	if (!qr_mutex_tryexit(&s.s_lock)) {
+		assert_int_equal(s.s_lock.m_word, 2);
+		qr_mutex_exit(&s.s_lock);
+	}
+	assert_int_equal(failsys_calls(FAILSYS_SYSCALL), 1);
+	failsys_reset();
+	assert_int_equal(s.s_lock.m_word, 0);
 }
 
 static void *
@@ -611,6 +632,8 @@ main(void)
 		a_mutex_taken_while_alone_keeps_the_first_thread_out),
 	    cmocka_unit_test(four_threads_exclude_one_another),
 	    cmocka_unit_test(tryenter_takes_a_free_mutex_and_no_other),
+	    cmocka_unit_test(
+		a_mutex_somebody_waits_for_is_not_left_without_waking),
 	    cmocka_unit_test(an_uncontended_mutex_makes_no_system_call),
 	    cmocka_unit_test(all_who_wait_for_a_mutex_sleep_until_they_get_it),
 	    cmocka_unit_test(a_sleep_the_kernel_refuses_is_only_a_detour),
