@@ -129,6 +129,8 @@ check_slot(struct vmem_idnode *n, unsigned i)
 			QR_VERIFY(n->n_slot[i].w_node == NULL);
 		else
 			QR_VERIFY(n->n_slot[i].w_word == vmem__id_avail(n, i));
+		if (n->n_kind == (VMEM_ID_ROOMY | VMEM_ID_LEAF | VMEM_ID_RESTS))
+			QR_VERIFY(*vmem__id_rest(n, i) == 0);
 		return ((n->n_avail & vmem__id_bit(i)) != 0);
 	}
 	QR_VERIFY(at < vmem__id_room(n));
@@ -168,8 +170,8 @@ vmem__idset_check(const struct vmem_idset *s)
 	if (s->s_root == NULL)
 		return;
 	QR_VERIFY(s->s_root->n_up == NULL && s->s_root->n_level == s->s_level);
+	QR_VERIFY((s->s_root->n_kind & VMEM_ID_ROOMY) != 0);
 	check_below(s, s->s_root, 0);
 	if (s->s_near != NULL)
-		QR_VERIFY(s->s_near ==
-		    vmem__id_lowest(s, s->s_near_key << vmem__id_shift(1)));
+		QR_VERIFY(s->s_near == vmem__id_lowest(s, s->s_next - 1));
 }

@@ -61,7 +61,7 @@ struct vmem_idnode *
 vmem__idnode_new(
     struct vmem_idset *s, struct vmem_idnode *up, unsigned level, bool avail)
 {
-	struct vmem_idnode *n = node_get(s, level, false);
+	struct vmem_idnode *n = node_get(s, level, up == NULL);
 
 	if (n == NULL)
 		return (NULL);
@@ -183,7 +183,8 @@ vmem__idnode_unmake(struct vmem_idset *s, struct vmem_idnode *n, uint32_t id)
 	if (n->n_level != 0)
 		n->n_slot[at].w_node = NULL;
 	at_set(n, at, VMEM_ID_FAN);
-	if ((n->n_kind & VMEM_ID_ROOMY) != 0 && are_few(n->n_made))
+	if (n->n_up != NULL && (n->n_kind & VMEM_ID_ROOMY) != 0 &&
+	    are_few(n->n_made))
 		small = vmem__idnode_replace(s, n, id, false);
 	return (small != NULL ? small : n);
 }

@@ -38,7 +38,8 @@ union vmem_idslot {
  *   I2  an identifier in use or at rest has its word made.
  *   I3  a node of little room has its made slots, and only those, in n_at.
  *   I4  in a roomy one a slot that is not made is NULL or, in a leaf, the word
- *       that its bit in n_avail says.
+ *       that its bit in n_avail says, nothing of which is at rest.  The root is
+ *       roomy.
  *   I5  a made word is not all ones.  Only the root and the leaf of s_idle may
  *       stand for identifiers that are all alike.
  *   I6  what is at rest is not available.
@@ -198,7 +199,7 @@ vmem__id_lowest(const struct vmem_idset *s, uint32_t id)
 	return (n);
 }
 
-/* Without slots; what it stands for is all available, or not.  Or NULL. */
+/* Without slots, unless it is the root; what it stands for is all available, or not.  Or NULL. */
 struct vmem_idnode *vmem__idnode_new(
     struct vmem_idset *s, struct vmem_idnode *up, unsigned level, bool avail);
 /* Let all nodes at and below n go. */
@@ -226,5 +227,9 @@ struct vmem_idnode *vmem__idnode_unmake(
  */
 struct vmem_idnode *vmem__idpath_make(struct vmem_idset *s, uint32_t id);
 void vmem__idpath_prune(struct vmem_idset *s, uint32_t id);
+
+/* The word of id, which is in the leaf n, has become all ones. */
+void vmem__idpath_whole(
+    struct vmem_idset *s, struct vmem_idnode *n, uint32_t id);
 
 #endif /* QR_VMEM_IDNODE_H */

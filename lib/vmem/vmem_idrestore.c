@@ -115,7 +115,7 @@ read_head(struct reader *r, struct vmem *vmp)
 		return (false);
 	if (line.l_a > INT_MAX)
 		return (wrong(r, EBADMSG, "there are no such identifiers"));
-	vmp->vm_rotor = line.l_a;
+	vmp->vm_ids->i_set.s_next = line.l_a;
 	return (true);
 }
 

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "vmem/vmem_ids.h"
+#include "vmem/vmem_idfast.h"
 
 #include "os/os.h"
 
@@ -119,28 +120,28 @@ vmem__ids_add(struct vmem *vmp, uintptr_t start, size_t size)
 	    (uint32_t)(start + (size - 1))));
 }
 
-static QR_NOINLINE bool
-has_elsewhere(struct vmem *vmp, uint32_t id)
+/* Is it of the span that was looked up last? */
+static inline bool
+has_lately(const struct vmem_ids *ids, uint32_t id)
+{
+	return (QR_LIKELY(id - ids->i_start < ids->i_size));
+}
+
+/* Is it of a span? */
+static bool
+has(struct vmem *vmp, uint32_t id)
 {
 	struct vmem_ids *ids = vmp->vm_ids;
 	struct vmem_pos pos;
 
+	if (has_lately(ids, id))
+		return (true);
 	pos = vmem__tree_floor(&vmp->vm_spans, id, UINTPTR_MAX);
 	if (pos.p_leaf == NULL)
 		return (false);
 	ids->i_start = (uint32_t)vmem__pos_tag(pos)->g_start;
 	ids->i_size = (uint32_t)vmem__pos_tag(pos)->g_size;
-	return (id - ids->i_start < ids->i_size);
-}
-
-/* Is it of a span? */
-static inline bool
-has(struct vmem *vmp, uint32_t id)
-{
-	const struct vmem_ids *ids = vmp->vm_ids;
-
-	return (QR_LIKELY(id - ids->i_start < ids->i_size) ||
-	    has_elsewhere(vmp, id));
+	return (has_lately(ids, id));
 }
 
 /* ---- taking and waiting ---- */
@@ -152,28 +153,26 @@ count_alloc(struct vmem *vmp)
 	vmp->vm_nalloc++;
 }
 
-/* By one policy or the other: 0, ENOSPC or ENOMEM. */
-static inline int
+static inline void
+count_free(struct vmem *vmp)
+{
+	vmem__count(&vmp->vm_inuse, (size_t)-1);
+	vmp->vm_nfree++;
+}
+
+/* By one policy or the other. */
+static bool
 take(struct vmem *vmp, bool least, id_t *idp)
 {
 	struct vmem_idset *set = &vmp->vm_ids->i_set;
-	uint32_t id = 0;
-	int error;
+	uint32_t id;
 
-	if (least) {
-		error = vmem__idset_take_least(set, &id);
-	} else {
-		error = vmem__idset_take(set, (uint32_t)vmp->vm_rotor, &id);
-		if (QR_UNLIKELY(error == ENOSPC))
-			error = vmem__idset_take_least(set, &id);
-	}
-	if (QR_UNLIKELY(error != 0))
-		return (error);
-	if (!least)
-		vmp->vm_rotor = id + 1;
+	if ((least ? vmem__idset_take_least(set, &id)
+		   : vmem__idset_take_next(set, &id)) != 0)
+		return (false);
 	count_alloc(vmp);
 	*idp = (id_t)id;
-	return (0);
+	return (true);
 }
 
 static struct waiter *
@@ -183,9 +182,9 @@ front(struct vmem *vmp)
 }
 
 static bool
-anybody_waits(const struct vmem *vmp)
+anybody_waits(const struct vmem_ids *ids)
 {
-	return (!qr_list_empty(&vmp->vm_ids->i_waiters));
+	return (!qr_list_empty(&ids->i_waiters));
 }
 
 /*
@@ -195,10 +194,10 @@ anybody_waits(const struct vmem *vmp)
 void
 vmem__ids_serve(struct vmem *vmp)
 {
-	while (anybody_waits(vmp)) {
+	while (anybody_waits(vmp->vm_ids)) {
 		struct waiter *w = front(vmp);
 
-		if (take(vmp, w->w_least, &w->w_id) == 0)
+		if (take(vmp, w->w_least, &w->w_id))
 			qr_list_remove(&w->w_link);
 		qr_cond_signal(&w->w_cond);
 		if (w->w_id == none)
@@ -226,10 +225,9 @@ settle(struct vmem *vmp)
 }
 
 static inline bool
-unsettled(const struct vmem *vmp)
+unsettled(const struct vmem_ids *ids)
 {
-	return (QR_UNLIKELY(
-	    vmp->vm_ids->i_rest.r_count != 0 || anybody_waits(vmp)));
+	return (ids->i_rest.r_count != 0 || anybody_waits(ids));
 }
 
 /* Sleep on c until it is signalled, `until` or, if that is 0, for ever. */
@@ -277,32 +275,49 @@ wait_for_one(struct vmem *vmp, bool least)
 
 /* ---- allocating ---- */
 
-/* Somebody is to be woken or waits, or nothing is available. */
+/* The same in all cases; vm_lock may be held, and is left. */
 static QR_NOINLINE id_t
-alloc_slowly(struct vmem *vmp, bool least, bool sleeps)
+alloc_slowly(struct vmem *vmp, bool least, bool sleeps, bool held)
 {
 	id_t id = none;
 
-	if (unsettled(vmp))
+	if (!held)
+		qr_mutex_enter(&vmp->vm_lock);
+	if (unsettled(vmp->vm_ids))
 		settle(vmp);
-	if (!anybody_waits(vmp) && take(vmp, least, &id) == 0)
-		return (id);
-	if (sleeps)
-		return (wait_for_one(vmp, least));
-	vmp->vm_nfail++;
-	return (none);
+	if (anybody_waits(vmp->vm_ids) || !take(vmp, least, &id)) {
+		if (sleeps)
+			id = wait_for_one(vmp, least);
+		else
+			vmp->vm_nfail++;
+	}
+	qr_mutex_exit(&vmp->vm_lock);
+	return (id);
 }
 
+static QR_NOINLINE id_t
+alloc_exit(struct vmem *vmp, id_t id)
+{
+	qr_mutex_exit(&vmp->vm_lock);
+	return (id);
+}
+
+/* All calls are at an end, so that nothing need be saved for what follows. */
 QR_INLINE id_t
 alloc(struct vmem *vmp, bool least, bool sleeps)
 {
-	id_t id = none;
+	struct vmem_ids *ids = vmp->vm_ids;
+	bool held = qr_mutex_tryenter(&vmp->vm_lock);
+	uint32_t id;
 
-	qr_mutex_enter(&vmp->vm_lock);
-	if (unsettled(vmp) || QR_UNLIKELY(take(vmp, least, &id) != 0))
-		id = alloc_slowly(vmp, least, sleeps);
-	qr_mutex_exit(&vmp->vm_lock);
-	return (id);
+	if (QR_UNLIKELY(!held || unsettled(ids) ||
+		!(least ? vmem__id_take_lowest(&ids->i_set, &id)
+			: vmem__id_take_near(&ids->i_set, &id))))
+		return (alloc_slowly(vmp, least, sleeps, held));
+	count_alloc(vmp);
+	if (QR_UNLIKELY(!qr_mutex_tryexit(&vmp->vm_lock)))
+		return (alloc_exit(vmp, (id_t)id));
+	return ((id_t)id);
 }
 
 id_t
@@ -336,7 +351,7 @@ id_alloc_specific_nosleep(id_space_t *vmp, id_t id)
 	bool taken = false;
 
 	qr_mutex_enter(&vmp->vm_lock);
-	if (unsettled(vmp))
+	if (unsettled(vmp->vm_ids))
 		settle(vmp);
 	taken = vmem__idset_take_some(&ids->i_set, id, id) == 0;
 	if (QR_LIKELY(taken))
@@ -366,7 +381,7 @@ vmem__ids_lay(struct vmem *vmp, uint32_t id)
 	if (!vmem__idset_lay(&ids->i_set, id))
 		return (ENOENT);
 	vmem__idrest_put(&ids->i_rest, id, os_now());
-	if (anybody_waits(vmp))
+	if (anybody_waits(vmp->vm_ids))
 		qr_cond_signal(&front(vmp)->w_cond);
 	return (0);
 }
@@ -405,32 +420,61 @@ free_error(struct vmem *vmp, id_t id)
 	return ("not allocated");
 }
 
-void
-id_free(id_space_t *vmp, id_t id)
+/* The same in all cases; vm_lock may be held, and is left. */
+static QR_NOINLINE void
+free_slowly(struct vmem *vmp, id_t id, bool held)
 {
 	struct vmem_ids *ids = vmp->vm_ids;
 	const char *what = NULL;
 	bool done = false;
 
-	qr_mutex_enter(&vmp->vm_lock);
-	if (QR_LIKELY(has(vmp, id))) {
-		if (QR_UNLIKELY(ids->i_cooldown != 0))
+	if (!held)
+		qr_mutex_enter(&vmp->vm_lock);
+	if (has(vmp, id)) {
+		if (ids->i_cooldown != 0)
 			done = lay_patiently(vmp, id) == 0;
 		else
 			done = vmem__idset_give(&ids->i_set, id);
 	}
-	if (QR_LIKELY(done)) {
-		vmem__count(&vmp->vm_inuse, (size_t)-1);
-		vmp->vm_nfree++;
-		if (unsettled(vmp))
+	if (done) {
+		count_free(vmp);
+		if (unsettled(ids))
 			settle(vmp);
 	} else {
 		what = free_error(vmp, id);
 	}
 	qr_mutex_exit(&vmp->vm_lock);
-	if (QR_UNLIKELY(what != NULL))
+	if (what != NULL)
 		qr_panic("id_free('%s', %d): bad free: %s", vmp->vm_name,
 		    (int)id, what);
+}
+
+/* It was the last one in use of a word, which is in the leaf n. */
+static QR_NOINLINE void
+free_last(struct vmem *vmp, struct vmem_idnode *n, uint32_t id)
+{
+	vmem__idpath_whole(&vmp->vm_ids->i_set, n, id);
+	qr_mutex_exit(&vmp->vm_lock);
+}
+
+void
+id_free(id_space_t *vmp, id_t id)
+{
+	struct vmem_ids *ids = vmp->vm_ids;
+	bool held = qr_mutex_tryenter(&vmp->vm_lock);
+	struct vmem_idnode *n;
+
+	if (QR_UNLIKELY(!held || ids->i_set.s_rests || anybody_waits(ids) ||
+		!has_lately(ids, id) ||
+		(n = vmem__id_give(&ids->i_set, id)) == NULL)) {
+		free_slowly(vmp, id, held);
+		return;
+	}
+	count_free(vmp);
+	if (QR_UNLIKELY(vmem__id_whole(n, id)))
+		free_last(vmp, n, id);
+	else if (QR_UNLIKELY(!qr_mutex_tryexit(&vmp->vm_lock)))
+		qr_mutex_exit(&vmp->vm_lock);
 }
 
 int
@@ -446,7 +490,7 @@ id_space_set_cooldown(id_space_t *vmp, unsigned int milliseconds)
 	if (done) {
 		ids->i_cooldown = (uint64_t)milliseconds * VMEM_NS_PER_MS;
 		settle(vmp);
-		if (anybody_waits(vmp))
+		if (anybody_waits(vmp->vm_ids))
 			qr_cond_signal(&front(vmp)->w_cond);
 	}
 	qr_mutex_exit(&vmp->vm_lock);

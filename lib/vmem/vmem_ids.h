@@ -6,8 +6,6 @@
  * its spans and who overlaps them, its counters, its place in the list; so
  * walks, pictures, statistics and fork know one kind of thing.
  *
- * Next fit goes on at vm_rotor.  First fit asks for the lowest.
- *
  * Who waits is in a queue, and is given an identifier there by whoever brings
  * one; so nobody overtakes.  While anybody waits, nothing is available to
  * others but for want of memory to take it; then the one in front looks again

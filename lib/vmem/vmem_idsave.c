@@ -72,7 +72,7 @@ note_all(struct snapshot *s, struct vmem *vmp)
 	s->s_count = 0;
 	note(s, VMEM_IDW_COOLDOWN, (uint32_t)(ids->i_cooldown / VMEM_NS_PER_MS),
 	    0);
-	note(s, VMEM_IDW_NEXT, (uint32_t)vmp->vm_rotor, 0);
+	note(s, VMEM_IDW_NEXT, ids->i_set.s_next, 0);
 	for (pos = first_span(vmp); pos.p_leaf != NULL;
 	     pos = vmem__pos_next(pos))
 		note(s, VMEM_IDW_RANGE, (uint32_t)vmem__pos_tag(pos)->g_start,

@@ -1,13 +1,9 @@
 /*
  * vmem_idset.c - sets of identifiers: adding, taking, giving back.
  *
- * What a program does all day is done in a roomy leaf, without a branch that
- * depends on which identifiers happen to be available: in random use nobody
- * could predict it, and each wrong guess costs as much as all the rest.
- *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "vmem/vmem_idnode.h"
+#include "vmem/vmem_idfast.h"
 
 #include "base/panic.h"
 
@@ -18,39 +14,6 @@ static inline uint64_t
 some_bits(uint32_t first, uint32_t last)
 {
 	return (vmem__id_from(first) & ~vmem__id_above(last));
-}
-
-/* ---- what nodes above a leaf know ---- */
-
-static void
-tell_some(struct vmem_idnode *n, uint32_t id)
-{
-	uint64_t before = 0;
-
-	while (before == 0 && (n = n->n_up) != NULL) {
-		before = n->n_avail;
-		n->n_avail =
-		    before | vmem__id_bit(vmem__id_slot(id, n->n_level));
-	}
-}
-
-static QR_NOINLINE void
-tell_none(struct vmem_idnode *n, uint32_t id)
-{
-	while (n->n_avail == 0 && (n = n->n_up) != NULL)
-		n->n_avail &= ~vmem__id_bit(vmem__id_slot(id, n->n_level));
-}
-
-/* The word of id, at index `at` of the leaf n, loses bits. */
-static inline void
-word_take(struct vmem_idnode *n, unsigned at, uint32_t id, uint64_t bits)
-{
-	uint64_t word = n->n_slot[at].w_word & ~bits;
-
-	n->n_slot[at].w_word = word;
-	n->n_avail &= ~((uint64_t)(word == 0) << vmem__id_slot(id, 0));
-	if (QR_UNLIKELY(n->n_avail == 0))
-		tell_none(n, id);
 }
 
 bool
@@ -205,114 +168,61 @@ find_from(struct vmem_idnode *n, uint32_t from, uint32_t *idp)
  * Take some available ones of a word, n being the lowest node made on the way
  * to it.  The leaf, or NULL: no memory.
  */
-static inline struct vmem_idnode *
+static struct vmem_idnode *
 take_found(
     struct vmem_idset *s, struct vmem_idnode *n, uint32_t id, uint64_t bits)
 {
-	unsigned i = vmem__id_slot(id, 0);
+	unsigned i = vmem__id_slot(id, 0), at;
 
-	if (QR_UNLIKELY(n->n_level != 0 || !vmem__id_made(n, i)))
+	if (n->n_level != 0 || !vmem__id_made(n, i))
 		n = vmem__idpath_make(s, id);
-	if (QR_LIKELY(n != NULL))
-		word_take(n, vmem__id_index(n, i), id, bits);
+	if (n != NULL) {
+		at = vmem__id_index(n, i);
+		vmem__id_word_taken(n, at, i, id, n->n_slot[at].w_word & ~bits);
+	}
 	return (n);
 }
 
-/* Take one of those that are left of word k by a mask, in a roomy leaf. */
-static inline uint32_t
-take_roomy(struct vmem_idnode *n, unsigned k, uint64_t mask, uint32_t base)
+/* The lowest of all; NULL when there is none. */
+static struct vmem_idnode *
+find_lowest(struct vmem_idset *s, uint32_t *idp)
 {
-	uint32_t id =
-	    base | k << VMEM_ID_SHIFT | qr_ctz(n->n_slot[k].w_word & mask);
-
-	word_take(n, k, id, vmem__id_bit(id));
-	return (id);
+	if (!vmem__idset_any(s))
+		return (NULL);
+	return (find_least(s->s_root, s->s_level, s->s_root->n_avail, 0, idp));
 }
 
 int
 vmem__idset_take_least(struct vmem_idset *s, uint32_t *idp)
 {
-	struct vmem_idnode *n = s->s_root;
-	unsigned level, i;
-	uint32_t base = 0;
+	struct vmem_idnode *n = find_lowest(s, idp);
 
-	if (QR_UNLIKELY(n == NULL || n->n_avail == 0))
+	if (n == NULL)
 		return (ENOSPC);
-	for (level = s->s_level; level != 0; level--) {
-		struct vmem_idnode *below;
-
-		i = qr_ctz(n->n_avail);
-		below = vmem__id_child(n, i);
-		if (QR_UNLIKELY(below == NULL))
-			break;
-		base |= (uint32_t)i << vmem__id_shift(level);
-		n = below;
-	}
-	i = qr_ctz(n->n_avail);
-	if (QR_LIKELY(n->n_kind == (VMEM_ID_LEAF | VMEM_ID_ROOMY) &&
-		n->n_slot[i].w_word != VMEM_ID_ALL)) {
-		*idp = take_roomy(n, i, VMEM_ID_ALL, base);
-		return (0);
-	}
-	n = find_least(n, level, n->n_avail, base, idp);
 	n = take_found(s, n, *idp, vmem__id_bit(*idp));
 	return (n != NULL ? 0 : ENOMEM);
 }
 
-/*
- * Take the lowest from `from` on that is in the leaf n, all in one go: from the
- * word of `from` if that has one, else from the next that has.  False when
- * there is none, or its word is not made.
- */
-static inline bool
-take_near(struct vmem_idnode *n, uint32_t from, uint32_t *idp)
+int
+vmem__idset_take_next(struct vmem_idset *s, uint32_t *idp)
 {
-	unsigned i = vmem__id_slot(from, 0);
-	uint64_t here = n->n_slot[i].w_word & vmem__id_from(from);
-	uint64_t next = n->n_avail & vmem__id_above(i);
-	uint64_t is_here = -(uint64_t)(here != 0);
-	unsigned k = (i & (unsigned)is_here) |
-	    (qr_ctz(next | (uint64_t)1 << 63) & ~(unsigned)is_here);
+	struct vmem_idnode *n = s->s_near;
+	uint32_t from = s->s_next;
 
-	if (QR_UNLIKELY(
-		(here | next) == 0 || n->n_slot[k].w_word == VMEM_ID_ALL))
-		return (false);
-	*idp = take_roomy(
-	    n, k, vmem__id_from(from) | ~is_here, from & ~(uint32_t)4095);
-	return (true);
-}
-
-/* Take the lowest from `from` on, wherever it is, and be near that. */
-static QR_NOINLINE int
-take_far(struct vmem_idset *s, uint32_t from, uint32_t *idp)
-{
-	struct vmem_idnode *n;
-
-	if (!vmem__id_covers(s, from))
-		return (ENOSPC);
-	n = s->s_near;
-	if (n == NULL || s->s_near_key != from >> vmem__id_shift(1))
-		n = vmem__id_lowest(s, from);
-	n = find_from(n, from, idp);
+	if (n == NULL || vmem__id_slot(from, 0) == 0)
+		n = vmem__id_covers(s, from) ? vmem__id_lowest(s, from) : NULL;
+	if (n != NULL)
+		n = find_from(n, from, idp);
+	if (n == NULL)
+		n = find_lowest(s, idp);
 	if (n == NULL)
 		return (ENOSPC);
 	n = take_found(s, n, *idp, vmem__id_bit(*idp));
 	if (n == NULL)
 		return (ENOMEM);
 	s->s_near = (n->n_kind & VMEM_ID_ROOMY) != 0 ? n : NULL;
-	s->s_near_key = *idp >> vmem__id_shift(1);
+	s->s_next = *idp + 1;
 	return (0);
-}
-
-int
-vmem__idset_take(struct vmem_idset *s, uint32_t from, uint32_t *idp)
-{
-	struct vmem_idnode *n = s->s_near;
-
-	if (QR_LIKELY(n != NULL && s->s_near_key == from >> vmem__id_shift(1) &&
-		take_near(n, from, idp)))
-		return (0);
-	return (take_far(s, from, idp));
 }
 
 int
@@ -333,12 +243,9 @@ vmem__idset_take_some(struct vmem_idset *s, uint32_t first, uint32_t last)
 
 /* ---- giving ---- */
 
-/*
- * A word has become all ones.  Of leaves that are all alike one is kept; the one
- * before goes, if it still is.
- */
-static void
-give_last(struct vmem_idset *s, struct vmem_idnode *n, uint32_t id)
+/* Of leaves that are all alike one is kept; the one before goes, if it is. */
+void
+vmem__idpath_whole(struct vmem_idset *s, struct vmem_idnode *n, uint32_t id)
 {
 	uint32_t before = s->s_idle;
 	bool had = s->s_has_idle;
@@ -351,30 +258,20 @@ give_last(struct vmem_idset *s, struct vmem_idnode *n, uint32_t id)
 		vmem__idpath_prune(s, before);
 }
 
-/* What a leaf gained matters elsewhere: it had nothing, or the word has all. */
-static QR_NOINLINE void
-give_more(struct vmem_idset *s, struct vmem_idnode *n, uint32_t id, bool first)
+/* Make one available that is not, n being its leaf. */
+static void
+give(struct vmem_idset *s, struct vmem_idnode *n, uint32_t id)
 {
-	if (first)
-		tell_some(n, id);
-	if (*vmem__id_word(n, vmem__id_slot(id, 0)) == VMEM_ID_ALL)
-		give_last(s, n, id);
+	uint64_t *word = vmem__id_word(n, vmem__id_slot(id, 0));
+
+	*word |= vmem__id_bit(id);
+	for (struct vmem_idnode *up = n; up != NULL; up = up->n_up)
+		up->n_avail |= vmem__id_bit(vmem__id_slot(id, up->n_level));
+	if (*word == VMEM_ID_ALL)
+		vmem__idpath_whole(s, n, id);
 }
 
-/* Make one available whose word is at index `at` of the leaf n. */
-static inline void
-give(struct vmem_idset *s, struct vmem_idnode *n, unsigned at, uint32_t id)
-{
-	uint64_t word = n->n_slot[at].w_word | vmem__id_bit(id);
-	uint64_t before = n->n_avail;
-
-	n->n_slot[at].w_word = word;
-	n->n_avail = before | vmem__id_bit(vmem__id_slot(id, 0));
-	if (QR_UNLIKELY(before == 0 || word == VMEM_ID_ALL))
-		give_more(s, n, id, before == 0);
-}
-
-/* Is id, the path to which ends in n, in use?  The long answer. */
+/* Is id, the path to which ends in n, in use? */
 static bool
 is_used(struct vmem_idnode *n, uint32_t id)
 {
@@ -389,28 +286,15 @@ is_used(struct vmem_idnode *n, uint32_t id)
 	return ((word & vmem__id_bit(id)) == 0);
 }
 
-static QR_NOINLINE bool
-give_anywhere(struct vmem_idset *s, struct vmem_idnode *n, uint32_t id)
-{
-	bool used = is_used(n, id);
-
-	if (used)
-		give(s, n, vmem__id_index(n, vmem__id_slot(id, 0)), id);
-	return (used);
-}
-
 bool
 vmem__idset_give(struct vmem_idset *s, uint32_t id)
 {
 	struct vmem_idnode *n = vmem__id_lowest(s, id);
-	unsigned i = vmem__id_slot(id, 0);
+	bool used = is_used(n, id);
 
-	if (QR_UNLIKELY(n->n_kind != (VMEM_ID_LEAF | VMEM_ID_ROOMY)))
-		return (give_anywhere(s, n, id));
-	if (QR_UNLIKELY((n->n_slot[i].w_word & vmem__id_bit(id)) != 0))
-		return (false);
-	give(s, n, i, id);
-	return (true);
+	if (used)
+		give(s, n, id);
+	return (used);
 }
 
 bool
@@ -428,8 +312,7 @@ void
 vmem__idset_wake(struct vmem_idset *s, uint32_t id)
 {
 	struct vmem_idnode *n = vmem__id_lowest(s, id);
-	unsigned i = vmem__id_slot(id, 0);
 
-	*vmem__id_rest(n, i) &= ~vmem__id_bit(id);
-	give(s, n, vmem__id_index(n, i), id);
+	*vmem__id_rest(n, vmem__id_slot(id, 0)) &= ~vmem__id_bit(id);
+	give(s, n, id);
 }

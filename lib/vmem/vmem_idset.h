@@ -26,7 +26,8 @@
  * 64 with the fifth: identifiers far apart cost a few lines each, about as much
  * as boundary tags would; many close together cost one bit and some
  * hundredths.  It shrinks when three are left, and is dropped when it is all
- * alike; so memory follows what is in use, and nobody chooses.
+ * alike; so memory follows what is in use, and nobody chooses.  The root, which
+ * everybody passes, has room from the beginning and keeps it.
  *
  * What is in use is always made.  Therefore giving back needs no memory - a word
  * is there for the bit - and cannot fail.  (A full part could be left out as
@@ -59,8 +60,8 @@ struct vmem_idnode;
 struct vmem_idset {
 	struct vmem_idnode *s_root;
 	unsigned s_level;           /* of the root */
-	struct vmem_idnode *s_near; /* roomy leaf of the last search, or NULL */
-	uint32_t s_near_key;        /* its identifiers over 4096 */
+	uint32_t s_next;            /* next fit goes on here */
+	struct vmem_idnode *s_near; /* roomy leaf of the one before, or NULL */
 	bool s_rests;               /* leaves have room for what is at rest */
 	bool s_has_idle;            /* s_idle counts */
 	uint32_t s_idle;            /* is in the leaf kept though all alike */
@@ -72,9 +73,8 @@ enum vmem_idstate { VMEM_ID_IS_FREE, VMEM_ID_IS_USED, VMEM_ID_IS_RESTING };
 /* Make [first, last], of which nothing was, available.  False: no memory. */
 bool vmem__idset_add(struct vmem_idset *s, uint32_t first, uint32_t last);
 
-/* Take the lowest available one from `from` on: 0, ENOSPC or ENOMEM. */
-int vmem__idset_take(struct vmem_idset *s, uint32_t from, uint32_t *idp);
-/* Take the lowest of all. */
+/* Take the next available one, or the lowest of all: 0, ENOSPC or ENOMEM. */
+int vmem__idset_take_next(struct vmem_idset *s, uint32_t *idp);
 int vmem__idset_take_least(struct vmem_idset *s, uint32_t *idp);
 /* Take all of [first, last], which are in one aligned 64. */
 int vmem__idset_take_some(struct vmem_idset *s, uint32_t first, uint32_t last);
