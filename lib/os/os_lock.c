@@ -181,8 +181,8 @@ qr_mutex_init(struct qr_mutex *m, enum qr_rank rank)
 {
 	bool forking = qr_mutex__forking();
 
-	atomic_store_explicit(&m->m_word, forking ? QR_MUTEX_HELD : QR_MUTEX_FREE,
-	    memory_order_relaxed);
+	atomic_store_explicit(&m->m_word,
+	    forking ? QR_MUTEX_HELD : QR_MUTEX_FREE, memory_order_relaxed);
 	atomic_store_explicit(&m->m_owner, 0, memory_order_relaxed);
 	m->m_rank = rank;
 	if (forking)
