@@ -34,15 +34,19 @@ mpipe__event_publish(struct mpipe *mp)
 	mp->mp_publishing = true;
 	while (readable(mp) != mp->mp_published) {
 		eventfd_t value = 1;
+		int cancel;
 		bool write;
 
 		mp->mp_published = !mp->mp_published;
 		write = mp->mp_published;
 		qr_mutex_exit(&mp->mp_lock);
+		/* Both are cancellation points, and mpipe_free() is none. */
+		(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 		if (write)
 			(void)eventfd_write(fd, value);
 		else
 			(void)eventfd_read(fd, &value);
+		(void)pthread_setcancelstate(cancel, &cancel);
 		qr_mutex_enter(&mp->mp_lock);
 	}
 	mp->mp_publishing = false;

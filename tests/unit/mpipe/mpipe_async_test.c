@@ -410,6 +410,43 @@ t37_the_eventfd_is_readable_while_a_nowait_would_succeed(void **state)
 	assert_int_equal(fcntl(fd, F_GETFD), -1);
 }
 
+static void *
+free_while_cancelled(void *arg)
+{
+	struct waiter *w = arg;
+
+	(void)pthread_cancel(pthread_self());
+	mpipe_free(w->pipe, w->got);
+	w->got = mpipe_alloc_nowait(w->pipe);
+	mpipe_free(w->pipe, w->got);
+	w->got = NULL;
+	pthread_testcancel();
+	return (NULL);
+}
+
+static void
+who_tells_the_eventfd_is_not_cancelled_in_the_middle(void **state)
+{
+	struct malloc_pipe p;
+	struct waiter w = {.pipe = &p};
+	pthread_t thread;
+	void *end;
+	int fd;
+	(void)state;
+
+	pipe_make(&p, 1, 1);
+	fd = mpipe_eventfd(&p);
+	w.got = mpipe_alloc_nowait(&p);
+	assert_false(readable(fd));
+	assert_int_equal(
+	    pthread_create(&thread, NULL, free_while_cancelled, &w), 0);
+	assert_int_equal(pthread_join(thread, &end), 0);
+	assert_ptr_equal(end, PTHREAD_CANCELED);
+	assert_null(w.got);
+	assert_true(readable(fd));
+	mpipe_done(&p);
+}
+
 /* Room to grow but no memory: an event loop must not spin. */
 static void
 t37_the_eventfd_is_not_readable_when_memory_is_short(void **state)
@@ -544,6 +581,8 @@ main(void)
 		t37_the_eventfd_is_readable_while_a_nowait_would_succeed),
 	    cmocka_unit_test(
 		t37_the_eventfd_is_not_readable_when_memory_is_short),
+	    cmocka_unit_test(
+		who_tells_the_eventfd_is_not_cancelled_in_the_middle),
 	    cmocka_unit_test(t37_event_loops_share_a_pipe),
 	    cmocka_unit_test(
 		the_child_of_fork_has_the_pipe_and_not_the_requests),
