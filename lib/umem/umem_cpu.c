@@ -175,28 +175,43 @@ struct half {
 	uintptr_t ha_word[UMEM_MAG_ROUNDS / 2];
 };
 
-/* Keep what was freed last, and at least what the block at `empty` cannot hold. */
+/* Keep what was freed last. */
 static uintptr_t
-half_take(const struct umem_cache *cp, struct half *ha, uintptr_t top,
-    uintptr_t empty)
+half_take(struct half *ha, uintptr_t top)
 {
 	uintptr_t *round = umem__mag_of(top)->mag_round;
 	size_t n = umem__mag_rounds(top);
-	size_t room = umem__mag_capacity(cp, umem__mag_of(empty));
 
-	ha->ha_n = qr_min(n / 2, room);
+	ha->ha_n = n / 2;
 	memcpy(ha->ha_word, round, ha->ha_n * sizeof(*round));
 	memmove(round, round + ha->ha_n, (n - ha->ha_n) * sizeof(*round));
 	return (top - ha->ha_n * sizeof(*round));
 }
 
+/* Into a magazine that is ours; what it cannot hold goes to the slabs. */
 static uintptr_t
-half_put(const struct half *ha, uintptr_t top)
+half_put(struct umem_cache *cp, struct half *ha, uintptr_t top)
 {
-	size_t bytes = ha->ha_n * sizeof(ha->ha_word[0]);
+	size_t room, n;
 
-	memcpy((void *)top, ha->ha_word, bytes);
-	return (top + bytes);
+	if (ha->ha_n == 0)
+		return (top);
+	room =
+	    umem__mag_capacity(cp, umem__mag_of(top)) - umem__mag_rounds(top);
+	n = qr_min(ha->ha_n, room);
+	memcpy((void *)top, ha->ha_word, n * sizeof(ha->ha_word[0]));
+	if (n < ha->ha_n)
+		raw_free(cp, ha->ha_word + n, ha->ha_n - n);
+	return (top + n * sizeof(ha->ha_word[0]));
+}
+
+/* The top of a larger magazine for an empty one that is ours, if it is time. */
+static uintptr_t
+renewed(struct umem_cache *cp, uintptr_t top)
+{
+	return (top == PERCPU_NULL
+		? top
+		: mag_bottom(umem__mag_renew(cp, umem__mag_of(top))));
 }
 
 /* The top of a magazine with rounds that is ours, or 0. */
@@ -207,8 +222,10 @@ find_rounds(struct umem_cache *cp, unsigned cpu, struct percpu_front *front)
 	struct umem_mag *mag;
 
 	if (prev != 0 && !top_empty(prev) &&
-	    percpu_cas_prev(cpu, front, cp->cache_slot_off, prev, 0))
+	    percpu_cas_prev(cpu, front, cp->cache_slot_off, prev, 0)) {
+		umem__depot_spared(cp);
 		return (prev);
+	}
 	mag = umem__depot_get_full(cp);
 	if (mag != NULL)
 		return (mag_full_top(cp, mag));
@@ -227,11 +244,10 @@ load_rounds(struct umem_cache *cp, unsigned cpu, struct percpu_front *front,
 
 	ha.ha_n = 0;
 	if (old != PERCPU_NULL && top_full(top) && percpu_prev(front, off) == 0)
-		top = half_take(cp, &ha, top, old);
+		top = half_take(&ha, top);
 	if (top_empty(old) && percpu_cas_top(cpu, front, off, old, top))
-		put_aside(cp, cpu, front, half_put(&ha, old));
-	else
-		put_aside(cp, cpu, front, half_put(&ha, top));
+		top = renewed(cp, old);
+	put_aside(cp, cpu, front, half_put(cp, &ha, top));
 }
 
 uintptr_t
@@ -267,8 +283,10 @@ find_room(struct umem_cache *cp, unsigned cpu, struct percpu_front *front)
 	struct umem_mag *mag;
 
 	if (prev != 0 && !top_full(prev) &&
-	    percpu_cas_prev(cpu, front, cp->cache_slot_off, prev, 0))
-		return (prev);
+	    percpu_cas_prev(cpu, front, cp->cache_slot_off, prev, 0)) {
+		umem__depot_spared(cp);
+		return (top_empty(prev) ? renewed(cp, prev) : prev);
+	}
 	mag = umem__depot_get_empty(cp);
 	if (mag == NULL)
 		mag = umem__mag_get(cp);

@@ -12,6 +12,8 @@ enum {
 	/* Visits to the depot before magazines grow; each step takes four times
 	   as many as the one before. */
 	VISITS_FIRST = 8,
+	/* Exchanges on a CPU that count as one. */
+	SPARED = 64,
 	MAG_PAGE = 4096,     /* at least the largest magazine */
 	DEPOT_MAX = 8 << 20, /* default cap on bytes in all depots */
 };
@@ -87,6 +89,18 @@ umem__mag_put(struct umem_mag *mag)
 	meta_put(&mag_pools[mag_type(mag)], mag);
 }
 
+struct umem_mag *
+umem__mag_renew(struct umem_cache *cp, struct umem_mag *mag)
+{
+	struct umem_mag *larger =
+	    mag_type(mag) < cp->cache_mag ? umem__mag_get(cp) : NULL;
+
+	if (larger == NULL)
+		return (mag);
+	umem__mag_put(mag);
+	return (larger);
+}
+
 /*
  * Another CPU may be at work on the block when statistics are taken, and even
  * make another magazine of it, so words are read one by one, and no further
@@ -145,6 +159,21 @@ depot_enter(struct umem_depot *dp)
 		qr_mutex_enter(&dp->dp_lock);
 		dp->dp_contention++;
 	}
+}
+
+void
+umem__depot_spared(struct umem_cache *cp)
+{
+	struct umem_depot *dp = &cp->cache_depot;
+	unsigned n = atomic_load_explicit(&dp->dp_spared, memory_order_relaxed);
+
+	/* That some are lost does no harm. */
+	atomic_store_explicit(&dp->dp_spared, n + 1, memory_order_relaxed);
+	if (QR_LIKELY(n % SPARED != SPARED - 1))
+		return;
+	qr_mutex_enter(&dp->dp_lock);
+	depot_visit(cp);
+	qr_mutex_exit(&dp->dp_lock);
 }
 
 void

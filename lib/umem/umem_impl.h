@@ -20,7 +20,8 @@
  * in a magazine is constructed; in a slab it is raw.  A cache without magazines
  * uses slot 0, which always misses, so the fast path has no test for it.
  *
- * Sizes: magazines grow (14, 30, ... 254 rounds) while the depot's lock is
+ * Sizes: magazines grow (14, 30, ... 254 rounds) with the visits to the depot,
+ * those that the second magazine spares too, and while the depot's lock is
  * contended.  What a depot keeps is bounded by bytes over all caches and by
  * its working set: magazines that went unused for a whole interval are given
  * back to the slabs.
@@ -110,14 +111,15 @@ struct umem_mags {
  */
 struct umem_depot {
 	struct qr_mutex dp_lock;
-	struct umem_mags dp_full;  /* (d) */
-	struct umem_mags dp_empty; /* (d) */
-	size_t dp_rounds;          /* (d) objects in the full ones */
-	uint32_t dp_visits;        /* (d) while magazines are small */
-	uint32_t dp_contention;    /* (d) times the lock was found taken */
-	uint32_t dp_contention_at; /* (d) value at the last update */
-	uint64_t dp_allocs;        /* (d) full magazines taken */
-	uint64_t dp_frees;         /* (d) full magazines returned */
+	struct umem_mags dp_full;   /* (d) */
+	struct umem_mags dp_empty;  /* (d) */
+	size_t dp_rounds;           /* (d) objects in the full ones */
+	uint32_t dp_visits;         /* (d) while magazines are small */
+	_Atomic unsigned dp_spared; /* (a) visits that took no lock, about */
+	uint32_t dp_contention;     /* (d) times the lock was found taken */
+	uint32_t dp_contention_at;  /* (d) value at the last update */
+	uint64_t dp_allocs;         /* (d) full magazines taken */
+	uint64_t dp_frees;          /* (d) full magazines returned */
 };
 
 /*
@@ -136,8 +138,7 @@ struct umem_cache {
 	size_t cache_slot_off; /* (c) what the miss pops from */
 	size_t cache_bufsize;  /* (c) bytes asked for */
 	uint8_t cache_shift;   /* (c) words are addresses turned left, 0 or 1 */
-	uint8_t cache_mag;     /* (d) type of the next magazine */
-	uint8_t cache_mag_max; /* (c) largest type it may grow to */
+	uint8_t cache_mag_max; /* (c) largest type magazines may grow to */
 	unsigned cache_slot;   /* (c) */
 	uint32_t cache_flags;  /* (c) UMC_* and UMF_* */
 
@@ -169,6 +170,7 @@ struct umem_cache {
 	size_t cache_nslabs;                      /* (s) */
 	size_t cache_total;                       /* (s) objects on slabs */
 	size_t cache_inuse;            /* (s) given to magazines or callers */
+	_Atomic uint8_t cache_mag;     /* (a) type of the next magazine */
 	_Atomic uint64_t cache_misses; /* allocations that took the miss */
 	_Atomic uint64_t cache_free_misses;
 	uint64_t cache_misses_at; /* (u) both, at the last round */
@@ -253,6 +255,8 @@ struct umem_mag {
 /* An empty magazine for cp, NULL when memory is short. */
 struct umem_mag *umem__mag_get(struct umem_cache *cp);
 void umem__mag_put(struct umem_mag *mag);
+/* The empty magazine, or a larger one for it if the cache came to need those. */
+struct umem_mag *umem__mag_renew(struct umem_cache *cp, struct umem_mag *mag);
 /* The magazine whose stack has this top; how many rounds are below it. */
 struct umem_mag *umem__mag_of(uintptr_t top);
 size_t umem__mag_rounds(uintptr_t top);
@@ -264,6 +268,8 @@ size_t umem__mag_capacity(
 void umem__depot_init(struct umem_cache *cp);
 struct umem_mag *umem__depot_get_full(struct umem_cache *cp);
 struct umem_mag *umem__depot_get_empty(struct umem_cache *cp);
+/* Two magazines of a CPU were exchanged, where the depot was not needed. */
+void umem__depot_spared(struct umem_cache *cp);
 /* False when the depots hold enough: the caller gives it to the slabs. */
 bool umem__depot_put_full(struct umem_cache *cp, struct umem_mag *mag);
 void umem__depot_put_empty(struct umem_cache *cp, struct umem_mag *mag);
