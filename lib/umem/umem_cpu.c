@@ -179,8 +179,8 @@ struct half {
 static uintptr_t
 half_take(struct half *ha, uintptr_t top)
 {
-	uintptr_t *round = umem__mag_of(top)->mag_round;
 	size_t n = umem__mag_rounds(top);
+	uintptr_t *round = (uintptr_t *)top - n;
 
 	ha->ha_n = n / 2;
 	memcpy(ha->ha_word, round, ha->ha_n * sizeof(*round));
@@ -196,9 +196,8 @@ half_put(struct umem_cache *cp, struct half *ha, uintptr_t top)
 
 	if (ha->ha_n == 0)
 		return (top);
-	room =
-	    umem__mag_capacity(cp, umem__mag_of(top)) - umem__mag_rounds(top);
-	n = qr_min(ha->ha_n, room);
+	room = mag_full_top(cp, umem__mag_of(top)) - top;
+	n = qr_min(ha->ha_n, room / sizeof(ha->ha_word[0]));
 	memcpy((void *)top, ha->ha_word, n * sizeof(ha->ha_word[0]));
 	if (n < ha->ha_n)
 		raw_free(cp, ha->ha_word + n, ha->ha_n - n);
