@@ -23,8 +23,7 @@ while [ $# -gt 0 ]; do
 	--list) list=1 ;;
 	--help) say "$usage" && exit 0 ;;
 	--rounds | --only | --ms)
-		[ $# -ge 2 ] || die "$1 needs a value"
-		printf -v "${1#--}" %s "$2"
+		take_value "$@"
 		shift
 		;;
 	*) die "unknown argument $1 (see --help)" ;;

@@ -19,6 +19,12 @@ die() {
 	exit 2
 }
 
+# take_value --NAME VALUE... - the variable NAME is VALUE.
+take_value() {
+	[ $# -ge 2 ] || die "$1 needs a value"
+	printf -v "${1#--}" %s "$2"
+}
+
 as_root() {
 	if [ "$(id -u)" -eq 0 ]; then
 		"$@"
@@ -125,8 +131,7 @@ bench_parse() {
 		--list) list=1 ;;
 		--help) say "$usage" && say "$bench_options" && exit 0 ;;
 		--only | --peers | --rounds | --threads | --ms | --json | --svg)
-			[ $# -ge 2 ] || die "$1 needs a value"
-			printf -v "${1#--}" %s "$2"
+			take_value "$@"
 			shift
 			;;
 		*) die "unknown argument $1 (see --help)" ;;

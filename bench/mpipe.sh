@@ -25,8 +25,7 @@ while [ $# -gt 0 ]; do
 	--quick) rounds=1 quick=quick ;;
 	--help) say "$usage" && exit 0 ;;
 	--rounds)
-		[ $# -ge 2 ] || die "$1 needs a value"
-		rounds=$2
+		take_value "$@"
 		shift
 		;;
 	*) die "unknown argument $1 (see --help)" ;;

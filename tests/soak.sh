@@ -18,8 +18,7 @@ while [ $# -gt 0 ]; do
 	case $1 in
 	--help) say "$usage" && exit 0 ;;
 	--seconds | --seed)
-		[ $# -ge 2 ] || die "$1 needs a value"
-		printf -v "${1#--}" %s "$2"
+		take_value "$@"
 		shift
 		;;
 	*) die "unknown argument $1 (see --help)" ;;
