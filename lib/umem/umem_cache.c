@@ -18,7 +18,7 @@
 
 enum {
 	MAG_BYTES = 32 << 10,  /* objects in one magazine, at most; or one */
-	MAG_LARGE_CHUNK = 256, /* magazines of 126 and 254 rounds up to this */
+	MAG_LARGE_CHUNK = 256, /* those of more than 62 rounds up to this */
 };
 
 /* What a caller of umem_cache_create() may ask for. */

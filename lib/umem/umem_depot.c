@@ -27,6 +27,7 @@ static struct meta_pool mag_pools[UMEM_MAG_TYPES] = {
     META_POOL_INIT("magazine_62", 512),
     META_POOL_INIT("magazine_126", 1024),
     META_POOL_INIT("magazine_254", 2048),
+    META_POOL_INIT("magazine_510", 4096),
 };
 
 /* Bytes of objects in all depots; exact when no depot is in use. */

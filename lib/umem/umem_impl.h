@@ -20,7 +20,7 @@
  * in a magazine is constructed; in a slab it is raw.  A cache without magazines
  * uses slot 0, which always misses, so the fast path has no test for it.
  *
- * Sizes: magazines grow (14, 30, ... 254 rounds) with the visits to the depot,
+ * Sizes: magazines grow (14, 30, ... 510 rounds) with the visits to the depot,
  * those that the second magazine spares too, and while the depot's lock is
  * contended.  What a depot keeps is bounded by bytes over all caches and by
  * its working set: magazines that went unused for a whole interval are given
@@ -46,8 +46,8 @@
 
 enum {
 	UMEM_NAME_MAX = 32,
-	UMEM_MAG_TYPES = 5,    /* blocks of 128, 256, ... 2048 bytes */
-	UMEM_MAG_ROUNDS = 254, /* in the largest of them */
+	UMEM_MAG_TYPES = 6,    /* blocks of 128, 256, ... 4096 bytes */
+	UMEM_MAG_ROUNDS = 510, /* in the largest of them */
 	UMEM_SLAB_BINS = 4,
 };
 

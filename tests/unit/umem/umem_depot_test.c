@@ -66,7 +66,7 @@ a_magazine_is_found_from_any_top_of_it(void **state)
 	size_t n = umem__mag_capacity(cp, mag);
 	(void)state;
 
-	assert_in_range(n, 10, 254);
+	assert_in_range(n, 10, UMEM_MAG_ROUNDS);
 	for (size_t i = 0; i <= n; i++) {
 		assert_ptr_equal(umem__mag_of(top_of(mag, i)), mag);
 		assert_int_equal(umem__mag_rounds(top_of(mag, i)), i);
@@ -125,7 +125,7 @@ depots_hold_so_many_bytes_and_no_more(void **state)
 		kept += umem__mag_capacity(cp, mags[n]) * cp->cache_chunk;
 	}
 	assert_in_range(n, 1, 99);
-	assert_in_range(kept, 20000 - 254 * 64, 20000);
+	assert_in_range(kept, 20000 - UMEM_MAG_ROUNDS * 64, 20000);
 	assert_int_equal(umem__depot_bytes(), kept);
 	umem__mag_flush(cp, top_of(mags[n], umem__mag_capacity(cp, mags[n])));
 	umem__depot_reap(cp, true);
@@ -225,7 +225,8 @@ magazines_grow_with_the_visits_to_the_depot_up_to_a_bound(void **state)
 	assert_int_equal(cp->cache_mag, cp->cache_mag_max);
 	assert_int_equal(steps, cp->cache_mag_max);
 	umem__depot_reap(cp, true);
-	assert_int_equal(umem__mag_capacity(cp, umem__mag_get(cp)), 254);
+	assert_int_equal(umem__mag_capacity(cp, umem__mag_get(cp)),
+	    UMEM_MAG_ROUNDS);
 }
 
 static void
@@ -243,7 +244,7 @@ a_busy_cache_comes_to_larger_magazines_by_itself(void **state)
 		umem_cache_free_batch(cp, objs, N);
 	}
 	assert_true(look_cache("depot", &after));
-	assert_in_range(after.us_magazine, 62, 254);
+	assert_in_range(after.us_magazine, 62, UMEM_MAG_ROUNDS);
 	assert_true(after.us_depot > before.us_depot);
 }
 
