@@ -7,6 +7,7 @@
 #include "os/os.h"
 #include "os/percpu_lock.h"
 
+#include <stdatomic.h>
 #include <sys/auxv.h>
 #include <sys/rseq.h>
 #include <sys/single_threaded.h>
@@ -97,8 +98,13 @@ percpu_slot_open(void)
 		slot_limit = slot + 1;
 	stub.f_slot[slot] = slot_null;
 	for (unsigned i = 0; i < cpu_limit && nfronts > 0; i++) {
-		if (percpu__front[i] != NULL)
-			percpu__front[i]->f_slot[slot] = slot_null;
+		struct percpu_front *front = percpu__front[i];
+
+		if (front == NULL)
+			continue;
+		front->f_slot[slot] = slot_null;
+		for (unsigned op = 0; op < PERCPU_OPS; op++)
+			front->f_missed[slot][op] = 0;
 	}
 	qr_mutex_exit(&fronts_lock);
 	return (slot);
@@ -260,6 +266,31 @@ percpu_cas_prev(unsigned cpu, struct percpu_front *front, size_t off,
     uintptr_t old, uintptr_t new)
 {
 	return (word_cas(cpu, front, &slot_at(front, off)->s_prev, old, new));
+}
+
+uint64_t
+percpu_missed(struct percpu_front *front, size_t off, enum percpu_op op)
+{
+	size_t slot = off / sizeof(struct percpu_slot);
+
+	return (atomic_fetch_add_explicit(
+	    &front->f_missed[slot][op], 1, memory_order_relaxed));
+}
+
+uint64_t
+percpu_misses(unsigned slot, enum percpu_op op)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < cpu_limit; i++) {
+		struct percpu_front *front =
+		    __atomic_load_n(&percpu__front[i], __ATOMIC_ACQUIRE);
+
+		if (front != NULL)
+			n += atomic_load_explicit(
+			    &front->f_missed[slot][op], memory_order_relaxed);
+	}
+	return (n);
 }
 
 /* Take the blocks of `slot` from one front that is ours alone. */

@@ -52,13 +52,18 @@ struct percpu_slot {
 	uintptr_t s_prev; /* top of a second block, or 0 */
 } QR_ALIGNED(16);
 
+enum percpu_op { PERCPU_POP, PERCPU_PUSH, PERCPU_OPS };
+
 /*
  * What one CPU owns.
- * Locking: (p) restartable sequences on this CPU, or f_lock in the locked form.
+ * Locking: (p) restartable sequences on this CPU, or f_lock in the locked form;
+ * (a) atomic.
  */
 struct percpu_front {
 	struct percpu_slot f_slot[PERCPU_SLOTS]; /* (p) */
 	struct qr_mutex f_lock;                  /* rank QR_RANK_CPU */
+	/* (a) operations that missed */
+	_Atomic uint64_t f_missed[PERCPU_SLOTS][PERCPU_OPS];
 };
 
 /* Read by every operation; written once, by percpu_init(). */
@@ -147,6 +152,14 @@ enum percpu_result percpu_push_any(
 /* The top of the block in `slot`, or of the one behind it. */
 uintptr_t percpu_top(struct percpu_front *front, size_t off);
 uintptr_t percpu_prev(struct percpu_front *front, size_t off);
+
+/*
+ * Count an operation that missed where no other CPU writes; how many there were
+ * on this one before.  And how many there were on all, since `slot` was opened.
+ */
+uint64_t percpu_missed(
+    struct percpu_front *front, size_t off, enum percpu_op op);
+uint64_t percpu_misses(unsigned slot, enum percpu_op op);
 
 /*
  * Replace the top of the block in `slot`, or of the one behind it, if we are

@@ -386,7 +386,7 @@ umem__cache_lock_all(void)
 {
 	qr_mutex_enter_nested(&umem__list_lock);
 	QR_LIST_FOREACH (cp, &umem__caches, struct umem_cache, cache_link)
-		qr_mutex_enter_nested(&cp->cache_depot.dp_lock);
+		umem__depot_lock(cp);
 	QR_LIST_FOREACH (cp, &umem__caches, struct umem_cache, cache_link)
 		qr_mutex_enter_nested(&cp->cache_slab_lock);
 }
@@ -403,6 +403,6 @@ umem__cache_unlock_all(bool child)
 	QR_LIST_FOREACH (cp, &umem__caches, struct umem_cache, cache_link)
 		qr_mutex_exit(&cp->cache_slab_lock);
 	QR_LIST_FOREACH (cp, &umem__caches, struct umem_cache, cache_link)
-		qr_mutex_exit(&cp->cache_depot.dp_lock);
+		umem__depot_unlock(cp);
 	qr_mutex_exit(&umem__list_lock);
 }

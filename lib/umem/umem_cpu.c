@@ -20,6 +20,18 @@
  */
 enum { ATTEMPTS = 8 };
 
+/* Misses of a cache on a CPU after which maintenance may be due ... */
+enum { MISSES_PER_TICK = 16 };
+/* ... and after which an exchange counts as a visit to the depot. */
+enum { MISSES_PER_VISIT = 128 };
+
+/* A miss at work, on the CPU where it was last. */
+struct miss {
+	struct percpu_front *m_front; /* NULL: do without magazines */
+	unsigned m_cpu;
+	uint64_t m_before; /* as many were there before it */
+};
+
 /*
  * Where in its block a top stands.  The block need not be ours: whoever acts on
  * the answer exchanges this very top for another.
@@ -51,11 +63,11 @@ mag_full_top(const struct umem_cache *cp, struct umem_mag *mag)
 /* ---- one object past the magazines ---- */
 
 static uintptr_t
-raw_alloc(struct umem_cache *cp)
+raw_alloc(struct umem_cache *cp, unsigned cpu)
 {
 	uintptr_t obj;
 
-	if (umem__slab_fill(cp, &obj, 1) == 0)
+	if (umem__slab_fill(cp, cpu, &obj, 1) == 0)
 		return (0);
 	if (cp->cache_ctor != NULL &&
 	    cp->cache_ctor((void *)obj, cp->cache_priv, UMEM_DEFAULT) != 0) {
@@ -108,19 +120,36 @@ umem__mag_flush(struct umem_cache *cp, uintptr_t top)
  * there is none, else to the depot, which wants them full or empty.
  */
 static void
-put_aside(struct umem_cache *cp, unsigned cpu, struct percpu_front *front,
-    uintptr_t top)
+put_aside(struct umem_cache *cp, const struct miss *m, uintptr_t top)
 {
 	if (top == PERCPU_NULL ||
-	    percpu_cas_prev(cpu, front, cp->cache_slot_off, 0, top))
+	    percpu_cas_prev(m->m_cpu, m->m_front, cp->cache_slot_off, 0, top))
 		return;
 	if (top_empty(top))
-		umem__depot_put_empty(cp, umem__mag_of(top));
-	else if (!top_full(top) || !umem__depot_put_full(cp, umem__mag_of(top)))
+		umem__depot_put_empty(cp, m->m_cpu, umem__mag_of(top));
+	else if (!top_full(top) ||
+	    !umem__depot_put_full(cp, m->m_cpu, umem__mag_of(top)))
 		umem__mag_flush(cp, top);
 }
 
 /* ---- the two misses ---- */
+
+/* Count it, where no other CPU writes if we can; now and then look around. */
+static struct miss
+miss_begin(struct umem_cache *cp, size_t off, enum percpu_op op)
+{
+	struct miss m = {0};
+
+	m.m_front = off == 0 ? NULL : percpu_enter(&m.m_cpu);
+	m.m_before = m.m_front != NULL
+	    ? percpu_missed(m.m_front, off, op)
+	    : atomic_fetch_add_explicit(
+		  &cp->cache_missed[op], 1, memory_order_relaxed);
+	/* Even the coarse clock costs something. */
+	if (m.m_before % MISSES_PER_TICK == 0)
+		umem__tick(op == PERCPU_POP);
+	return (m);
+}
 
 /* Can all n objects be in a magazine? */
 static bool
@@ -135,14 +164,15 @@ have_words(const struct umem_cache *cp, const uintptr_t *objs, size_t n)
 
 /* An empty magazine, filled from the slabs with raw objects. */
 static uintptr_t
-fill(struct umem_cache *cp)
+fill(struct umem_cache *cp, unsigned cpu)
 {
-	struct umem_mag *mag = umem__depot_get_empty(cp);
+	struct umem_mag *mag = umem__depot_get_empty(cp, cpu);
 	size_t n, i;
 
 	if (mag == NULL && (mag = umem__mag_get(cp)) == NULL)
 		return (0);
-	n = umem__slab_fill(cp, mag->mag_round, umem__mag_capacity(cp, mag));
+	n = umem__slab_fill(
+	    cp, cpu, mag->mag_round, umem__mag_capacity(cp, mag));
 	if (QR_UNLIKELY(!have_words(cp, mag->mag_round, n))) {
 		umem__slab_drain(cp, mag->mag_round, n);
 		/* Odd words left above the bottom would be end marks. */
@@ -150,7 +180,7 @@ fill(struct umem_cache *cp)
 		n = 0;
 	}
 	if (n == 0) {
-		umem__depot_put_empty(cp, mag);
+		umem__depot_put_empty(cp, cpu, mag);
 		return (0);
 	}
 	/* Pops go from the top down: the lowest address comes first. */
@@ -213,80 +243,84 @@ renewed(struct umem_cache *cp, uintptr_t top)
 		: mag_bottom(umem__mag_renew(cp, umem__mag_of(top))));
 }
 
+/*
+ * Take the magazine behind the loaded one, which has this top; false when it is
+ * there no more.  What a CPU does on its own counts for little.
+ */
+static bool
+take_prev(struct umem_cache *cp, const struct miss *m, uintptr_t prev)
+{
+	if (!percpu_cas_prev(m->m_cpu, m->m_front, cp->cache_slot_off, prev, 0))
+		return (false);
+	if (m->m_before % MISSES_PER_VISIT == 0)
+		umem__depot_visit(cp);
+	return (true);
+}
+
 /* The top of a magazine with rounds that is ours, or 0. */
 static uintptr_t
-find_rounds(struct umem_cache *cp, unsigned cpu, struct percpu_front *front)
+find_rounds(struct umem_cache *cp, const struct miss *m)
 {
-	uintptr_t prev = percpu_prev(front, cp->cache_slot_off);
+	uintptr_t prev = percpu_prev(m->m_front, cp->cache_slot_off);
 	struct umem_mag *mag;
 
-	if (prev != 0 && !top_empty(prev) &&
-	    percpu_cas_prev(cpu, front, cp->cache_slot_off, prev, 0)) {
-		umem__depot_spared(cp);
+	if (prev != 0 && !top_empty(prev) && take_prev(cp, m, prev))
 		return (prev);
-	}
-	mag = umem__depot_get_full(cp);
+	mag = umem__depot_get_full(cp, m->m_cpu);
 	if (mag != NULL)
 		return (mag_full_top(cp, mag));
 	/* Constructors run for objects that somebody asked for only. */
-	return (cp->cache_ctor == NULL ? fill(cp) : 0);
+	return (cp->cache_ctor == NULL ? fill(cp, m->m_cpu) : 0);
 }
 
 /* Put a magazine with rounds in the place of an empty one. */
 static void
-load_rounds(struct umem_cache *cp, unsigned cpu, struct percpu_front *front,
-    uintptr_t top)
+load_rounds(struct umem_cache *cp, const struct miss *m, uintptr_t top)
 {
 	size_t off = cp->cache_slot_off;
-	uintptr_t old = percpu_top(front, off);
+	uintptr_t old = percpu_top(m->m_front, off);
 	struct half ha;
 
 	ha.ha_n = 0;
-	if (old != PERCPU_NULL && top_full(top) && percpu_prev(front, off) == 0)
+	if (old != PERCPU_NULL && top_full(top) &&
+	    percpu_prev(m->m_front, off) == 0)
 		top = half_take(&ha, top);
-	if (top_empty(old) && percpu_cas_top(cpu, front, off, old, top))
+	if (top_empty(old) &&
+	    percpu_cas_top(m->m_cpu, m->m_front, off, old, top))
 		top = renewed(cp, old);
-	put_aside(cp, cpu, front, half_put(cp, &ha, top));
+	put_aside(cp, m, half_put(cp, &ha, top));
 }
 
 uintptr_t
 umem__cpu_take(struct umem_cache *cp)
 {
 	size_t off = cp->cache_slot_off;
+	struct miss m = miss_begin(cp, off, PERCPU_POP);
 
-	umem__tick(true);
-	atomic_fetch_add_explicit(&cp->cache_misses, 1, memory_order_relaxed);
-	for (int i = 0; i < ATTEMPTS && off != 0; i++) {
-		unsigned cpu;
-		struct percpu_front *front = percpu_enter(&cpu);
-		uintptr_t word, top;
+	for (int i = 0; i < ATTEMPTS && m.m_front != NULL; i++) {
+		uintptr_t word = percpu_pop_any(m.m_front, off), top;
 
-		if (front == NULL)
-			break;
-		word = percpu_pop_any(front, off);
 		if (word != 0)
 			return (word);
-		top = find_rounds(cp, cpu, front);
+		top = find_rounds(cp, &m);
 		if (top == 0)
 			break;
-		load_rounds(cp, cpu, front, top);
+		load_rounds(cp, &m, top);
+		m.m_front = percpu_enter(&m.m_cpu);
 	}
-	return (raw_alloc(cp));
+	return (raw_alloc(cp, m.m_cpu));
 }
 
 /* The top of a magazine with room that is ours, or 0. */
 static uintptr_t
-find_room(struct umem_cache *cp, unsigned cpu, struct percpu_front *front)
+find_room(struct umem_cache *cp, const struct miss *m)
 {
-	uintptr_t prev = percpu_prev(front, cp->cache_slot_off);
+	uintptr_t prev = percpu_prev(m->m_front, cp->cache_slot_off);
 	struct umem_mag *mag;
 
-	if (prev != 0 && !top_full(prev) &&
-	    percpu_cas_prev(cpu, front, cp->cache_slot_off, prev, 0)) {
-		umem__depot_spared(cp);
+	if (prev != 0 && !top_full(prev) && take_prev(cp, m, prev))
 		return (top_empty(prev) ? renewed(cp, prev) : prev);
-	}
-	mag = umem__depot_get_empty(cp);
+	mag = umem__depot_get_empty(cp, m->m_cpu);
 	if (mag == NULL)
 		mag = umem__mag_get(cp);
 	return (mag == NULL ? 0 : mag_bottom(mag));
@@ -296,19 +330,13 @@ void
 umem__cpu_put(struct umem_cache *cp, uintptr_t word)
 {
 	size_t off = (word & 1) != 0 ? 0 : cp->cache_slot_off;
+	struct miss m = miss_begin(cp, off, PERCPU_PUSH);
 
-	umem__tick(false);
-	atomic_fetch_add_explicit(
-	    &cp->cache_free_misses, 1, memory_order_relaxed);
-	for (int i = 0; i < ATTEMPTS && off != 0; i++) {
-		unsigned cpu;
-		struct percpu_front *front = percpu_enter(&cpu);
-		enum percpu_result result;
+	for (int i = 0; i < ATTEMPTS && m.m_front != NULL; i++) {
+		enum percpu_result result =
+		    percpu_push_any(m.m_front, off, word);
 		uintptr_t top, old;
 
-		if (front == NULL)
-			break;
-		result = percpu_push_any(front, off, word);
 		if (result == PERCPU_DONE)
 			return;
 		if (result == PERCPU_TWICE) {
@@ -316,16 +344,28 @@ umem__cpu_put(struct umem_cache *cp, uintptr_t word)
 			    cp, umem__word_addr(cp, word), UMEM_BAD_TWICE);
 			return;
 		}
-		top = find_room(cp, cpu, front);
+		top = find_room(cp, &m);
 		if (top == 0)
 			break;
-		old = percpu_top(front, off);
-		if (top_full(old) && percpu_cas_top(cpu, front, off, old, top))
-			put_aside(cp, cpu, front, old);
+		old = percpu_top(m.m_front, off);
+		if (top_full(old) &&
+		    percpu_cas_top(m.m_cpu, m.m_front, off, old, top))
+			put_aside(cp, &m, old);
 		else
-			put_aside(cp, cpu, front, top);
+			put_aside(cp, &m, top);
+		m.m_front = percpu_enter(&m.m_cpu);
 	}
 	raw_free(cp, &word, 1);
+}
+
+uint64_t
+umem__cpu_misses(struct umem_cache *cp, enum percpu_op op)
+{
+	uint64_t n =
+	    atomic_load_explicit(&cp->cache_missed[op], memory_order_relaxed);
+
+	return (
+	    cp->cache_slot == 0 ? n : n + percpu_misses(cp->cache_slot, op));
 }
 
 /* ---- with debugging ---- */

@@ -12,8 +12,6 @@ enum {
 	/* Visits to the depot before magazines grow; each step takes four times
 	   as many as the one before. */
 	VISITS_FIRST = 8,
-	/* Exchanges on a CPU that count as one. */
-	SPARED = 64,
 	MAG_PAGE = 4096,     /* at least the largest magazine */
 	DEPOT_MAX = 8 << 20, /* default cap on bytes in all depots */
 };
@@ -31,7 +29,7 @@ static struct meta_pool mag_pools[UMEM_MAG_TYPES] = {
 };
 
 /* Bytes of objects in all depots; exact when no depot is in use. */
-static _Atomic size_t depot_bytes;
+static QR_ALIGNED(QR_CACHE_LINE) _Atomic size_t depot_bytes;
 static _Atomic size_t depot_max = DEPOT_MAX;
 
 static uintptr_t
@@ -54,16 +52,28 @@ umem__mag_capacity(const struct umem_cache *cp, const struct umem_mag *mag)
 	return (qr_min(words - 2, cp->cache_rounds));
 }
 
-/* Larger magazines as the cache proves busy; the depot's lock is held. */
+/* From now on magazines are larger than those of this type. */
 static void
-depot_visit(struct umem_cache *cp)
+mag_grow(struct umem_cache *cp, uint8_t type)
 {
-	struct umem_depot *dp = &cp->cache_depot;
+	(void)atomic_compare_exchange_strong(
+	    &cp->cache_mag, &type, (uint8_t)(type + 1));
+}
 
-	if (QR_LIKELY(cp->cache_mag >= cp->cache_mag_max))
+/* That some visits are lost between threads does no harm. */
+void
+umem__depot_visit(struct umem_cache *cp)
+{
+	_Atomic uint32_t *visits = &cp->cache_depot.dp_visits;
+	uint8_t type = cp->cache_mag;
+	uint32_t n;
+
+	if (QR_LIKELY(type >= cp->cache_mag_max))
 		return;
-	if (++dp->dp_visits >= (uint32_t)VISITS_FIRST << 2 * cp->cache_mag)
-		cp->cache_mag++;
+	n = atomic_load_explicit(visits, memory_order_relaxed) + 1;
+	atomic_store_explicit(visits, n, memory_order_relaxed);
+	if (n >= (uint32_t)VISITS_FIRST << 2 * type)
+		mag_grow(cp, type);
 }
 
 struct umem_mag *
@@ -72,10 +82,8 @@ umem__mag_get(struct umem_cache *cp)
 	struct umem_mag *mag;
 	unsigned type;
 
-	qr_mutex_enter(&cp->cache_depot.dp_lock);
-	depot_visit(cp);
+	umem__depot_visit(cp);
 	type = cp->cache_mag;
-	qr_mutex_exit(&cp->cache_depot.dp_lock);
 	mag = meta_get(&mag_pools[type]);
 	if (mag == NULL)
 		return (NULL);
@@ -127,14 +135,20 @@ umem__mag_of(uintptr_t top)
 	return ((struct umem_mag *)begin);
 }
 
-/* ---- lists; the depot's lock is held, but ms_head is looked at without ---- */
+/* ---- lists; the shelf's lock is held, but ms_count is looked at without ---- */
+
+static uint32_t
+mags_count(const struct umem_mags *ms)
+{
+	return (__atomic_load_n(&ms->ms_count, __ATOMIC_RELAXED));
+}
 
 static void
 mags_push(struct umem_mags *ms, struct umem_mag *mag)
 {
 	mag->mag_begin = (uintptr_t)ms->ms_head | mark(mag_type(mag));
-	__atomic_store_n(&ms->ms_head, mag, __ATOMIC_RELAXED);
-	ms->ms_count++;
+	ms->ms_head = mag;
+	__atomic_store_n(&ms->ms_count, ms->ms_count + 1, __ATOMIC_RELAXED);
 }
 
 static struct umem_mag *
@@ -144,72 +158,150 @@ mags_pop(struct umem_mags *ms)
 
 	if (mag == NULL)
 		return (NULL);
-	__atomic_store_n(&ms->ms_head,
-	    (struct umem_mag *)(mag->mag_begin & ~MARK_BITS), __ATOMIC_RELAXED);
+	ms->ms_head = (struct umem_mag *)(mag->mag_begin & ~MARK_BITS);
 	mag->mag_begin = mark(mag_type(mag));
-	ms->ms_count--;
+	__atomic_store_n(&ms->ms_count, ms->ms_count - 1, __ATOMIC_RELAXED);
 	if (ms->ms_count < ms->ms_min)
 		ms->ms_min = ms->ms_count;
 	return (mag);
 }
 
-static void
-depot_enter(struct umem_depot *dp)
+/* How many went unused since the last call, or all. */
+static size_t
+mags_unused(struct umem_mags *ms, bool everything)
 {
-	if (!qr_mutex_tryenter(&dp->dp_lock)) {
-		qr_mutex_enter(&dp->dp_lock);
-		dp->dp_contention++;
+	size_t n = everything ? ms->ms_count : ms->ms_min;
+
+	ms->ms_min = ms->ms_count;
+	return (n);
+}
+
+/* ---- shelves ---- */
+
+static struct umem_shelf *
+shelf_of(struct umem_cache *cp, unsigned cpu)
+{
+	return (&cp->cache_depot.dp_shelf[cpu & (UMEM_SHELVES - 1)]);
+}
+
+static void
+shelf_enter(struct umem_cache *cp, struct umem_shelf *sh)
+{
+	if (!qr_mutex_tryenter(&sh->sh_lock)) {
+		qr_mutex_enter(&sh->sh_lock);
+		atomic_fetch_add(&cp->cache_depot.dp_contention, 1);
 	}
 }
 
-void
-umem__depot_spared(struct umem_cache *cp)
+/*
+ * The last magazine is left to the CPUs that put it down: while each of two can
+ * do with its own, objects that are neighbours are not torn apart.
+ */
+static uint32_t
+least_of(unsigned distance)
 {
-	struct umem_depot *dp = &cp->cache_depot;
-	unsigned n = atomic_load_explicit(&dp->dp_spared, memory_order_relaxed);
-
-	/* That some are lost does no harm. */
-	atomic_store_explicit(&dp->dp_spared, n + 1, memory_order_relaxed);
-	if (QR_LIKELY(n % SPARED != SPARED - 1))
-		return;
-	qr_mutex_enter(&dp->dp_lock);
-	depot_visit(cp);
-	qr_mutex_exit(&dp->dp_lock);
+	return (distance == 0 ? 1 : 2);
 }
+
+/* One of at least so many. */
+static struct umem_mag *
+shelf_get_full(struct umem_cache *cp, struct umem_shelf *sh, uint32_t least)
+{
+	struct umem_mag *mag;
+
+	if (mags_count(&sh->sh_full) < least)
+		return (NULL);
+	shelf_enter(cp, sh);
+	mag = mags_pop(&sh->sh_full);
+	if (mag != NULL) {
+		size_t rounds = umem__mag_capacity(cp, mag);
+
+		sh->sh_rounds -= (uint32_t)rounds;
+		sh->sh_exchanges++;
+		atomic_fetch_sub_explicit(&depot_bytes,
+		    rounds * cp->cache_chunk, memory_order_relaxed);
+	}
+	qr_mutex_exit(&sh->sh_lock);
+	return (mag);
+}
+
+static struct umem_mag *
+shelf_get_empty(struct umem_cache *cp, struct umem_shelf *sh, uint32_t least)
+{
+	struct umem_mag *mag;
+
+	if (mags_count(&sh->sh_empty) < least)
+		return (NULL);
+	shelf_enter(cp, sh);
+	mag = mags_pop(&sh->sh_empty);
+	qr_mutex_exit(&sh->sh_lock);
+	return (mag);
+}
+
+static void
+shelf_reap(struct umem_cache *cp, struct umem_shelf *sh, bool everything)
+{
+	struct umem_mag *mag;
+	size_t full, empty;
+
+	if (mags_count(&sh->sh_full) + mags_count(&sh->sh_empty) == 0)
+		return;
+	qr_mutex_enter(&sh->sh_lock);
+	full = mags_unused(&sh->sh_full, everything);
+	empty = mags_unused(&sh->sh_empty, everything);
+	qr_mutex_exit(&sh->sh_lock);
+	for (; full > 0 && (mag = shelf_get_full(cp, sh, 1)) != NULL; full--)
+		umem__mag_flush(cp,
+		    (uintptr_t)&mag->mag_round[umem__mag_capacity(cp, mag)]);
+	for (; empty > 0 && (mag = shelf_get_empty(cp, sh, 1)) != NULL; empty--)
+		umem__mag_put(mag);
+}
+
+/* ---- the depot ---- */
 
 void
 umem__depot_init(struct umem_cache *cp)
 {
-	qr_mutex_init(&cp->cache_depot.dp_lock, QR_RANK_DEPOT);
+	for (unsigned i = 0; i < UMEM_SHELVES; i++)
+		qr_mutex_init(&shelf_of(cp, i)->sh_lock, QR_RANK_DEPOT);
+}
+
+/* Is the shelf `distance` from that of the CPU worth a look? */
+static bool
+shelf_used(const struct umem_cache *cp, unsigned cpu, unsigned distance)
+{
+	unsigned used = atomic_load_explicit(
+	    &cp->cache_depot.dp_used, memory_order_relaxed);
+
+	return ((used >> ((cpu + distance) & (UMEM_SHELVES - 1)) & 1) != 0);
+}
+
+static void
+shelf_use(struct umem_cache *cp, unsigned cpu)
+{
+	if (QR_UNLIKELY(!shelf_used(cp, cpu, 0)))
+		atomic_fetch_or(&cp->cache_depot.dp_used,
+		    (uint8_t)(1 << (cpu & (UMEM_SHELVES - 1))));
 }
 
 struct umem_mag *
-umem__depot_get_full(struct umem_cache *cp)
+umem__depot_get_full(struct umem_cache *cp, unsigned cpu)
 {
-	struct umem_depot *dp = &cp->cache_depot;
-	struct umem_mag *mag;
+	struct umem_mag *mag = NULL;
 
-	if (__atomic_load_n(&dp->dp_full.ms_head, __ATOMIC_RELAXED) == NULL)
-		return (NULL);
-	depot_enter(dp);
-	mag = mags_pop(&dp->dp_full);
-	if (mag != NULL) {
-		size_t rounds = umem__mag_capacity(cp, mag);
-
-		dp->dp_rounds -= rounds;
-		dp->dp_allocs++;
-		depot_visit(cp);
-		atomic_fetch_sub_explicit(&depot_bytes,
-		    rounds * cp->cache_chunk, memory_order_relaxed);
-	}
-	qr_mutex_exit(&dp->dp_lock);
+	for (unsigned i = 0; i < UMEM_SHELVES && mag == NULL; i++)
+		if (shelf_used(cp, cpu, i))
+			mag = shelf_get_full(
+			    cp, shelf_of(cp, cpu + i), least_of(i));
+	if (mag != NULL)
+		umem__depot_visit(cp);
 	return (mag);
 }
 
 bool
-umem__depot_put_full(struct umem_cache *cp, struct umem_mag *mag)
+umem__depot_put_full(struct umem_cache *cp, unsigned cpu, struct umem_mag *mag)
 {
-	struct umem_depot *dp = &cp->cache_depot;
+	struct umem_shelf *sh = shelf_of(cp, cpu);
 	size_t rounds = umem__mag_capacity(cp, mag);
 	size_t bytes = rounds * cp->cache_chunk;
 	size_t held = atomic_fetch_add_explicit(
@@ -221,99 +313,91 @@ umem__depot_put_full(struct umem_cache *cp, struct umem_mag *mag)
 		    &depot_bytes, bytes, memory_order_relaxed);
 		return (false);
 	}
-	depot_enter(dp);
-	mags_push(&dp->dp_full, mag);
-	dp->dp_rounds += rounds;
-	dp->dp_frees++;
-	depot_visit(cp);
-	qr_mutex_exit(&dp->dp_lock);
+	shelf_use(cp, cpu);
+	shelf_enter(cp, sh);
+	mags_push(&sh->sh_full, mag);
+	sh->sh_rounds += (uint32_t)rounds;
+	sh->sh_exchanges++;
+	qr_mutex_exit(&sh->sh_lock);
+	umem__depot_visit(cp);
 	return (true);
 }
 
 struct umem_mag *
-umem__depot_get_empty(struct umem_cache *cp)
+umem__depot_get_empty(struct umem_cache *cp, unsigned cpu)
 {
-	struct umem_depot *dp = &cp->cache_depot;
-	struct umem_mag *mag;
+	struct umem_mag *mag = NULL;
 
-	if (__atomic_load_n(&dp->dp_empty.ms_head, __ATOMIC_RELAXED) == NULL)
-		return (NULL);
-	depot_enter(dp);
-	mag = mags_pop(&dp->dp_empty);
-	qr_mutex_exit(&dp->dp_lock);
+	for (unsigned i = 0; i < UMEM_SHELVES && mag == NULL; i++)
+		if (shelf_used(cp, cpu, i))
+			mag = shelf_get_empty(
+			    cp, shelf_of(cp, cpu + i), least_of(i));
 	return (mag);
 }
 
 /* Magazines smaller than those made now are retired as they come by empty. */
 void
-umem__depot_put_empty(struct umem_cache *cp, struct umem_mag *mag)
+umem__depot_put_empty(struct umem_cache *cp, unsigned cpu, struct umem_mag *mag)
 {
-	struct umem_depot *dp = &cp->cache_depot;
-	bool keep;
+	struct umem_shelf *sh = shelf_of(cp, cpu);
 
-	depot_enter(dp);
-	keep = mag_type(mag) >= cp->cache_mag;
-	if (keep)
-		mags_push(&dp->dp_empty, mag);
-	qr_mutex_exit(&dp->dp_lock);
-	if (!keep)
+	if (mag_type(mag) < cp->cache_mag) {
 		umem__mag_put(mag);
-}
-
-static void
-mags_update(struct umem_mags *ms)
-{
-	ms->ms_reap = ms->ms_min;
-	ms->ms_min = ms->ms_count;
+		return;
+	}
+	shelf_use(cp, cpu);
+	shelf_enter(cp, sh);
+	mags_push(&sh->sh_empty, mag);
+	qr_mutex_exit(&sh->sh_lock);
 }
 
 void
 umem__depot_update(struct umem_cache *cp)
 {
 	struct umem_depot *dp = &cp->cache_depot;
+	uint32_t contention = dp->dp_contention;
+	uint8_t type = cp->cache_mag;
 
-	qr_mutex_enter(&dp->dp_lock);
-	mags_update(&dp->dp_full);
-	mags_update(&dp->dp_empty);
-	if (dp->dp_contention - dp->dp_contention_at > umem__opt.contention &&
-	    cp->cache_mag < cp->cache_mag_max)
-		cp->cache_mag++;
-	dp->dp_contention_at = dp->dp_contention;
-	qr_mutex_exit(&dp->dp_lock);
-}
-
-static size_t
-reap_count(struct umem_depot *dp, struct umem_mags *ms, bool everything)
-{
-	size_t n;
-
-	qr_mutex_enter(&dp->dp_lock);
-	n = everything ? ms->ms_count : qr_min(ms->ms_reap, ms->ms_min);
-	ms->ms_reap = 0;
-	qr_mutex_exit(&dp->dp_lock);
-	return (n);
+	if (contention - dp->dp_contention_at > umem__opt.contention &&
+	    type < cp->cache_mag_max)
+		mag_grow(cp, type);
+	dp->dp_contention_at = contention;
 }
 
 void
 umem__depot_reap(struct umem_cache *cp, bool everything)
 {
-	struct umem_depot *dp = &cp->cache_depot;
-	struct umem_mag *mag;
-	size_t n;
+	for (unsigned i = 0; i < UMEM_SHELVES; i++)
+		shelf_reap(cp, shelf_of(cp, i), everything);
+}
 
-	for (n = reap_count(dp, &dp->dp_full, everything); n > 0; n--) {
-		mag = umem__depot_get_full(cp);
-		if (mag == NULL)
-			break;
-		umem__mag_flush(cp,
-		    (uintptr_t)&mag->mag_round[umem__mag_capacity(cp, mag)]);
+void
+umem__depot_stat(struct umem_cache *cp, size_t *rounds, uint64_t *exchanges)
+{
+	*rounds = 0;
+	*exchanges = 0;
+	for (unsigned i = 0; i < UMEM_SHELVES; i++) {
+		struct umem_shelf *sh = shelf_of(cp, i);
+
+		qr_mutex_enter(&sh->sh_lock);
+		*rounds += sh->sh_rounds;
+		*exchanges += sh->sh_exchanges;
+		qr_mutex_exit(&sh->sh_lock);
 	}
-	for (n = reap_count(dp, &dp->dp_empty, everything); n > 0; n--) {
-		mag = umem__depot_get_empty(cp);
-		if (mag == NULL)
-			break;
-		umem__mag_put(mag);
-	}
+}
+
+void
+umem__depot_lock(struct umem_cache *cp)
+{
+	for (unsigned i = 0; i < UMEM_SHELVES; i++)
+		qr_mutex_enter_nested(&shelf_of(cp, i)->sh_lock);
+}
+
+void
+umem__depot_unlock(struct umem_cache *cp)
+{
+	for (unsigned i = 0; i < UMEM_SHELVES; i++)
+		qr_mutex_exit(&shelf_of(cp, i)->sh_lock);
 }
 
 void

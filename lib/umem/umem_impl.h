@@ -6,12 +6,16 @@
  *   magazine  a block of pointers to free, constructed objects.  Each CPU has
  *             one loaded and one behind it (os/percpu.h); alloc pops, free
  *             pushes, and neither takes a lock.
- *   depot     full and empty magazines of one cache, under a lock.  Objects
- *             cross CPUs here, a magazine at a time, whoever frees them.
+ *   depot     full and empty magazines of one cache, on shelves with a lock
+ *             each.  A CPU looks on its own shelf first, then on the others:
+ *             objects cross CPUs here, a magazine at a time, whoever frees
+ *             them.
  *   slab      a run of memory cut into objects, with a bitmap of the free ones
  *             kept outside the run, so that an idle page is wholly idle and no
  *             overflow can reach the bitmap.  Refills take the free objects of
- *             the fullest slab in address order.
+ *             the fullest slab in address order; a CPU draws on one slab until
+ *             it is full, and no other CPU does, lest their objects share
+ *             cache lines, or lie where one prefetches what the other writes.
  *   source    an arena; the heap unless the cache was given another.
  *
  * A miss works upwards: an empty loaded magazine is exchanged for the one
@@ -21,7 +25,7 @@
  * uses slot 0, which always misses, so the fast path has no test for it.
  *
  * Sizes: magazines grow (14, 30, ... 510 rounds) with the visits to the depot,
- * those that the second magazine spares too, and while the depot's lock is
+ * those that the second magazine spares too, and while its locks are
  * contended.  What a depot keeps is bounded by bytes over all caches and by
  * its working set: magazines that went unused for a whole interval are given
  * back to the slabs.
@@ -48,6 +52,7 @@ enum {
 	UMEM_NAME_MAX = 32,
 	UMEM_MAG_TYPES = 6,    /* blocks of 128, 256, ... 4096 bytes */
 	UMEM_MAG_ROUNDS = 510, /* in the largest of them */
+	UMEM_SHELVES = 8,      /* of a depot; a power of two */
 	UMEM_SLAB_BINS = 4,
 };
 
@@ -66,7 +71,8 @@ enum {
  *
  * Invariants, whenever the slab lock of the cache is free:
  *   S1  sl_nfree is the number of bits set in sl_free.
- *   S2  0 < sl_nfree: the slab is on the bin of its fullness; 0: on no list.
+ *   S2  0 < sl_nfree: the slab is on the bin of its fullness, or one of the
+ *       cache's cache_drawn and on no list; 0: neither.
  *   S3  the free that empties a slab destroys it: a wholly free one is fresh, or
  *       of a debugged cache without magazines.
  * Locking: (c) constant; (s) slab lock of the cache.
@@ -97,29 +103,33 @@ struct umem_hash {
 struct umem_mags {
 	struct umem_mag *ms_head; /* LIFO */
 	uint32_t ms_count;
-	uint32_t ms_min;  /* least count since the last update */
-	uint32_t ms_reap; /* least count of the interval before: unused */
+	uint32_t ms_min; /* least count since the interval began */
 };
 
 /*
- * Full and empty magazines.
+ * Where some of the CPUs put magazines down.  It fills a cache line, since
+ * between CPUs a line takes longer than a magazine of allocations.
  *
- * Invariants, whenever dp_lock is free:
+ * Invariants, whenever sh_lock is free:
  *   D1  each list has exactly ms_count magazines, and ms_min <= ms_count.
- *   D2  dp_rounds is the number of objects in dp_full.
- * Locking: (d) dp_lock.
+ *   D2  sh_rounds is the number of objects in sh_full.
+ * Locking: (d) sh_lock.
  */
+struct umem_shelf {
+	struct qr_mutex sh_lock;   /* rank QR_RANK_DEPOT */
+	uint32_t sh_rounds;        /* (d) objects in the full ones */
+	struct umem_mags sh_full;  /* (d) */
+	struct umem_mags sh_empty; /* (d) */
+	uint64_t sh_exchanges;     /* (d) of full magazines */
+} QR_ALIGNED(QR_CACHE_LINE);
+
+/* Full and empty magazines.  Locking: (a) atomic; (u) maintenance alone. */
 struct umem_depot {
-	struct qr_mutex dp_lock;
-	struct umem_mags dp_full;   /* (d) */
-	struct umem_mags dp_empty;  /* (d) */
-	size_t dp_rounds;           /* (d) objects in the full ones */
-	uint32_t dp_visits;         /* (d) while magazines are small */
-	_Atomic unsigned dp_spared; /* (a) visits that took no lock, about */
-	uint32_t dp_contention;     /* (d) times the lock was found taken */
-	uint32_t dp_contention_at;  /* (d) value at the last update */
-	uint64_t dp_allocs;         /* (d) full magazines taken */
-	uint64_t dp_frees;          /* (d) full magazines returned */
+	struct umem_shelf dp_shelf[UMEM_SHELVES]; /* by CPU */
+	_Atomic uint8_t dp_used;        /* (a) bit i: shelf i has been used */
+	_Atomic uint32_t dp_visits;     /* (a) while magazines are small */
+	_Atomic uint32_t dp_contention; /* (a) times a lock was found taken */
+	uint32_t dp_contention_at;      /* (u) value at the last interval */
 };
 
 /*
@@ -131,7 +141,7 @@ struct umem_depot {
  *       cache_off is the same, or 0 where every operation is to take the miss.
  *   C3  objects on slabs: cache_inuse allocated + free bits == cache_total.
  * Locking: (c) constant after creation; (s) cache_slab_lock; (l) list lock;
- * (d) depot lock; (u) the maintenance thread alone.
+ * (u) the maintenance thread alone.
  */
 struct umem_cache {
 	size_t cache_off;      /* (c) what the fast path pops from */
@@ -165,15 +175,16 @@ struct umem_cache {
 	struct umem_depot cache_depot;
 
 	struct qr_mutex cache_slab_lock QR_ALIGNED(QR_CACHE_LINE);
-	struct qr_list cache_bin[UMEM_SLAB_BINS]; /* (s) fullest first */
-	struct umem_hash cache_hash;              /* (s) if not from the heap */
-	size_t cache_nslabs;                      /* (s) */
-	size_t cache_total;                       /* (s) objects on slabs */
-	size_t cache_inuse;            /* (s) given to magazines or callers */
-	_Atomic uint8_t cache_mag;     /* (a) type of the next magazine */
-	_Atomic uint64_t cache_misses; /* allocations that took the miss */
-	_Atomic uint64_t cache_free_misses;
-	uint64_t cache_misses_at; /* (u) both, at the last round */
+	struct qr_list cache_bin[UMEM_SLAB_BINS];    /* (s) fullest first */
+	struct umem_slab *cache_drawn[UMEM_SHELVES]; /* (s) by CPU, or NULL */
+	struct umem_hash cache_hash; /* (s) if not from the heap */
+	size_t cache_nslabs;         /* (s) */
+	size_t cache_total;          /* (s) objects on slabs */
+	size_t cache_inuse;          /* (s) given to magazines or callers */
+	_Atomic uint8_t cache_mag;   /* (a) type of the next magazine */
+	/* (a) operations past the magazines where there is no slot for them */
+	_Atomic uint64_t cache_missed[PERCPU_OPS];
+	uint64_t cache_misses_at; /* (u) of both kinds, at the last round */
 	bool cache_drained;       /* (u) nothing happened since it was */
 	uint64_t cache_fails;     /* (s) requests that got nothing */
 
@@ -206,7 +217,8 @@ umem__word_addr(const struct umem_cache *cp, uintptr_t word)
  * Take up to n raw objects, in ascending order of address as far as they come
  * from one slab.  0 when memory is short.
  */
-size_t umem__slab_fill(struct umem_cache *cp, uintptr_t *objs, size_t n);
+size_t umem__slab_fill(
+    struct umem_cache *cp, unsigned cpu, uintptr_t *objs, size_t n);
 /* Give raw objects back; each is checked, a bad one is reported and skipped. */
 void umem__slab_drain(struct umem_cache *cp, const uintptr_t *objs, size_t n);
 /* Geometry from cache_bufsize, cache_align and the source. */
@@ -266,17 +278,25 @@ size_t umem__mag_capacity(
 
 /* Set up; exchange; NULL when there is none. */
 void umem__depot_init(struct umem_cache *cp);
-struct umem_mag *umem__depot_get_full(struct umem_cache *cp);
-struct umem_mag *umem__depot_get_empty(struct umem_cache *cp);
-/* Two magazines of a CPU were exchanged, where the depot was not needed. */
-void umem__depot_spared(struct umem_cache *cp);
+/* From the shelf of this CPU first, or NULL. */
+struct umem_mag *umem__depot_get_full(struct umem_cache *cp, unsigned cpu);
+struct umem_mag *umem__depot_get_empty(struct umem_cache *cp, unsigned cpu);
+/* A cache proves busy without the depot's being asked. */
+void umem__depot_visit(struct umem_cache *cp);
 /* False when the depots hold enough: the caller gives it to the slabs. */
-bool umem__depot_put_full(struct umem_cache *cp, struct umem_mag *mag);
-void umem__depot_put_empty(struct umem_cache *cp, struct umem_mag *mag);
-/* End an interval: note the working set, grow magazines under contention. */
+bool umem__depot_put_full(
+    struct umem_cache *cp, unsigned cpu, struct umem_mag *mag);
+void umem__depot_put_empty(
+    struct umem_cache *cp, unsigned cpu, struct umem_mag *mag);
+/* End an interval: magazines grow if there was contention in it. */
 void umem__depot_update(struct umem_cache *cp);
-/* Give back what was unused for an interval, or everything. */
+/* Give back what was unused since the last reap, or everything. */
 void umem__depot_reap(struct umem_cache *cp, bool everything);
+void umem__depot_stat(
+    struct umem_cache *cp, size_t *rounds, uint64_t *exchanges);
+/* Fork: every lock of the depot. */
+void umem__depot_lock(struct umem_cache *cp);
+void umem__depot_unlock(struct umem_cache *cp);
 /* Cap on the bytes of objects in all depots together. */
 void umem__depot_set_max(size_t bytes);
 size_t umem__depot_bytes(void);
@@ -300,6 +320,8 @@ void umem__mag_flush(struct umem_cache *cp, uintptr_t top);
 bool umem__cpu_drain(struct umem_cache *cp);
 /* Objects in the magazines of all CPUs. */
 size_t umem__cpu_rounds(struct umem_cache *cp);
+/* Operations that found the magazine empty, or full, so far. */
+uint64_t umem__cpu_misses(struct umem_cache *cp, enum percpu_op op);
 
 /* ---- umem_cache.c ---- */
 
@@ -323,7 +345,7 @@ void umem__cache_unlock_all(bool child);
 
 /*
  * Maintenance, if it is due and nobody else is at it: end the interval of
- * every depot, give back what was idle.  Cheap when it is not due.  With
+ * every depot, give back what was idle.  Called now and then; with
  * may_start the caller holds no lock of the C library: a thread may be made.
  */
 void umem__tick(bool may_start);

@@ -25,6 +25,7 @@ enum {
 	SLAB_OBJECTS_MIN = 8,    /* fewer only when that exceeds SLAB_BYTES */
 	SLAB_OBJECTS_MAX = 2048, /* bits in the largest descriptor */
 	SLAB_BYTES = 256 << 10,
+	DRAWN_CHUNK = 1024, /* CPUs need not be kept apart above this */
 };
 
 static size_t
@@ -269,15 +270,58 @@ slab_leave(struct umem_cache *cp, struct umem_slab *sl)
 	cp->cache_total -= cp->cache_nchunks;
 }
 
-static struct umem_slab *
-slab_fullest(struct umem_cache *cp)
+/* Does a CPU draw on it?  Then it is on no bin. */
+static bool
+slab_drawn(const struct umem_slab *sl)
 {
-	for (unsigned i = 0; i < UMEM_SLAB_BINS; i++) {
-		if (!qr_list_empty(&cp->cache_bin[i]))
-			return (QR_LIST_FIRST(
-			    &cp->cache_bin[i], struct umem_slab, sl_link));
+	return (sl->sl_nfree > 0 && qr_list_empty(&sl->sl_link));
+}
+
+static struct umem_slab **
+drawn_by(struct umem_cache *cp, unsigned cpu)
+{
+	return (&cp->cache_drawn[cp->cache_chunk > DRAWN_CHUNK
+		? 0
+		: cpu & (UMEM_SHELVES - 1)]);
+}
+
+/* No CPU draws on the slab any more. */
+static void
+slab_undraw(struct umem_cache *cp, const struct umem_slab *sl)
+{
+	for (unsigned i = 0; i < UMEM_SHELVES; i++) {
+		if (cp->cache_drawn[i] == sl)
+			cp->cache_drawn[i] = NULL;
 	}
-	return (NULL);
+}
+
+/* Put back on their bins the slabs that CPUs draw on. */
+static void
+slabs_undraw(struct umem_cache *cp)
+{
+	for (unsigned i = 0; i < UMEM_SHELVES; i++) {
+		struct umem_slab *sl = cp->cache_drawn[i];
+
+		cp->cache_drawn[i] = NULL;
+		if (sl != NULL)
+			slab_file(cp, sl);
+	}
+}
+
+/* The slab that this CPU draws on; the fullest if it has none. */
+static struct umem_slab *
+slab_draw(struct umem_cache *cp, unsigned cpu)
+{
+	struct umem_slab **drawn = drawn_by(cp, cpu);
+
+	for (unsigned i = 0; *drawn == NULL && i < UMEM_SLAB_BINS; i++) {
+		if (qr_list_empty(&cp->cache_bin[i]))
+			continue;
+		*drawn =
+		    QR_LIST_FIRST(&cp->cache_bin[i], struct umem_slab, sl_link);
+		qr_list_remove(&(*drawn)->sl_link);
+	}
+	return (*drawn);
 }
 
 /* Up to n of the slab's free objects, by address. */
@@ -299,29 +343,43 @@ slab_take(
 	}
 	sl->sl_nfree -= (uint32_t)got;
 	sl->sl_purged = 0;
-	slab_file(cp, sl);
+	if (sl->sl_nfree == 0)
+		slab_undraw(cp, sl);
 	return (got);
 }
 
+/*
+ * A new slab for this CPU; where memory is short, one of another CPU.  NULL when
+ * no object is free.  The lock is dropped meanwhile.
+ */
+static struct umem_slab *
+slab_get(struct umem_cache *cp, unsigned cpu)
+{
+	struct umem_slab *sl;
+
+	qr_mutex_exit(&cp->cache_slab_lock);
+	sl = slab_create(cp);
+	qr_mutex_enter(&cp->cache_slab_lock);
+	if (sl != NULL)
+		slab_join(cp, sl);
+	else
+		slabs_undraw(cp);
+	return (slab_draw(cp, cpu));
+}
+
 size_t
-umem__slab_fill(struct umem_cache *cp, uintptr_t *objs, size_t n)
+umem__slab_fill(struct umem_cache *cp, unsigned cpu, uintptr_t *objs, size_t n)
 {
 	struct umem_slab *sl;
 	size_t got = 0;
 
 	qr_mutex_enter(&cp->cache_slab_lock);
 	while (got < n) {
-		sl = slab_fullest(cp);
-		if (sl == NULL && got > 0)
+		sl = slab_draw(cp, cpu);
+		if (sl == NULL && got == 0)
+			sl = slab_get(cp, cpu);
+		if (sl == NULL)
 			break;
-		if (sl == NULL) {
-			qr_mutex_exit(&cp->cache_slab_lock);
-			sl = slab_create(cp);
-			qr_mutex_enter(&cp->cache_slab_lock);
-			if (sl == NULL)
-				break;
-			slab_join(cp, sl);
-		}
 		got += slab_take(cp, sl, objs + got, n - got);
 	}
 	cp->cache_inuse += got;
@@ -402,17 +460,22 @@ slab_put(struct umem_cache *cp, uintptr_t obj, struct qr_list *empty)
 	struct umem_slab *sl;
 	size_t i;
 	enum umem_bad bad = slab_judge(cp, obj, &sl, &i);
+	bool drawn;
 
 	if (QR_UNLIKELY(bad != UMEM_GOOD))
 		return (bad);
+	drawn = slab_drawn(sl);
 	sl->sl_free[i / 64] |= (uint64_t)1 << (i % 64);
 	sl->sl_nfree++;
 	cp->cache_inuse--;
 	if (sl->sl_nfree == cp->cache_nchunks && empty_goes(cp)) {
+		if (drawn)
+			slab_undraw(cp, sl);
 		slab_leave(cp, sl);
 		qr_list_push_back(empty, &sl->sl_link);
-	} else if (sl->sl_nfree == 1 ||
-	    bin_of(cp, sl->sl_nfree) != bin_of(cp, sl->sl_nfree - 1)) {
+	} else if (!drawn &&
+	    (sl->sl_nfree == 1 ||
+		bin_of(cp, sl->sl_nfree) != bin_of(cp, sl->sl_nfree - 1))) {
 		slab_file(cp, sl);
 	}
 	return (UMEM_GOOD);
@@ -442,10 +505,11 @@ size_t
 umem__slab_trim(struct umem_cache *cp)
 {
 	struct qr_list empty = QR_LIST_INIT(empty);
-	struct qr_list *fresh = &cp->cache_bin[UMEM_SLAB_BINS - 1];
+	struct qr_list *fresh = &cp->cache_bin[bin_of(cp, cp->cache_nchunks)];
 	size_t inuse;
 
 	qr_mutex_enter(&cp->cache_slab_lock);
+	slabs_undraw(cp);
 	QR_LIST_FOREACH_SAFE (sl, fresh, struct umem_slab, sl_link) {
 		if (sl->sl_nfree == cp->cache_nchunks) {
 			slab_leave(cp, sl);
@@ -459,6 +523,19 @@ umem__slab_trim(struct umem_cache *cp)
 	return (inuse);
 }
 
+/* The free objects of a slab that is right. */
+static size_t
+slab_check(const struct umem_cache *cp, const struct umem_slab *sl)
+{
+	size_t bits = 0;
+
+	for (size_t w = 0; w * 64 < cp->cache_nchunks; w++)
+		bits += (size_t)__builtin_popcountl(sl->sl_free[w]);
+	QR_VERIFY(bits > 0 && bits == sl->sl_nfree);
+	QR_VERIFY(sl->sl_cache == cp);
+	return (bits);
+}
+
 void
 umem__slab_check(struct umem_cache *cp)
 {
@@ -468,16 +545,15 @@ umem__slab_check(struct umem_cache *cp)
 	for (unsigned i = 0; i < UMEM_SLAB_BINS; i++) {
 		QR_LIST_FOREACH (
 		    sl, &cp->cache_bin[i], struct umem_slab, sl_link) {
-			size_t bits = 0;
-
-			for (size_t w = 0; w * 64 < cp->cache_nchunks; w++)
-				bits +=
-				    (size_t)__builtin_popcountl(sl->sl_free[w]);
-			QR_VERIFY(bits == sl->sl_nfree);
-			QR_VERIFY(bits > 0 && bin_of(cp, bits) == i);
-			QR_VERIFY(sl->sl_cache == cp);
-			nfree += bits;
+			nfree += slab_check(cp, sl);
+			QR_VERIFY(bin_of(cp, sl->sl_nfree) == i);
 		}
+	}
+	for (unsigned i = 0; i < UMEM_SHELVES; i++) {
+		if (cp->cache_drawn[i] == NULL)
+			continue;
+		nfree += slab_check(cp, cp->cache_drawn[i]);
+		QR_VERIFY(slab_drawn(cp->cache_drawn[i]));
 	}
 	QR_VERIFY(cp->cache_inuse + nfree == cp->cache_total);
 	QR_VERIFY(cp->cache_total == cp->cache_nslabs * cp->cache_nchunks);

@@ -17,23 +17,19 @@ _Static_assert(sizeof(((struct umem_stat *)0)->us_name) == UMEM_NAME_MAX,
 static void
 cache_stat(struct umem_cache *cp, struct umem_stat *us)
 {
-	struct umem_depot *dp = &cp->cache_depot;
-	size_t taken;
+	size_t taken, depot;
 
 	memset(us, 0, sizeof(*us));
 	memcpy(us->us_name, cp->cache_name, sizeof(us->us_name));
 	us->us_id = cp->cache_id;
 	us->us_size = cp->cache_bufsize;
 	us->us_cached = umem__cpu_rounds(cp);
-	us->us_allocs =
-	    atomic_load_explicit(&cp->cache_misses, memory_order_relaxed);
-
-	qr_mutex_enter(&dp->dp_lock);
-	us->us_cached += dp->dp_rounds;
-	us->us_depot = dp->dp_allocs + dp->dp_frees;
+	us->us_allocs = umem__cpu_misses(cp, PERCPU_POP);
 	us->us_magazine =
 	    qr_min(((size_t)16 << cp->cache_mag) - 2, cp->cache_rounds);
-	qr_mutex_exit(&dp->dp_lock);
+
+	umem__depot_stat(cp, &depot, &us->us_depot);
+	us->us_cached += depot;
 
 	qr_mutex_enter(&cp->cache_slab_lock);
 	taken = cp->cache_inuse;

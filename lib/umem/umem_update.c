@@ -23,7 +23,6 @@
 #include <sys/single_threaded.h>
 
 enum {
-	CALLS_PER_LOOK = 16,
 	THREAD_STACK = 256 << 10,
 };
 
@@ -78,13 +77,10 @@ for_each_unlocked(bool (*fn)(struct umem_cache *))
 static bool
 maintain(struct umem_cache *cp)
 {
-	uint64_t misses =
-	    atomic_load_explicit(&cp->cache_misses, memory_order_relaxed);
-	bool idle;
+	uint64_t misses = umem__cpu_misses(cp, PERCPU_POP) +
+	    umem__cpu_misses(cp, PERCPU_PUSH);
+	bool idle = misses == cp->cache_misses_at;
 
-	misses +=
-	    atomic_load_explicit(&cp->cache_free_misses, memory_order_relaxed);
-	idle = misses == cp->cache_misses_at;
 	cp->cache_misses_at = misses;
 	umem__cache_reap(cp, idle && !cp->cache_drained);
 	cp->cache_drained = idle;
@@ -240,14 +236,8 @@ thread_wake(void)
 void
 umem__tick(bool may_start)
 {
-	static _Atomic unsigned calls;
-	unsigned n = atomic_load_explicit(&calls, memory_order_relaxed);
 	uint64_t now, due;
 
-	/* Even the coarse clock costs something: look at it now and then. */
-	atomic_store_explicit(&calls, n + 1, memory_order_relaxed);
-	if (QR_LIKELY(n % CALLS_PER_LOOK != 0))
-		return;
 	if (may_start &&
 	    atomic_load_explicit(&thread_state, memory_order_relaxed) ==
 		THREAD_NONE &&

@@ -192,6 +192,28 @@ slot_0_always_misses(void **state)
 }
 
 static void
+misses_are_counted_by_slot_until_it_is_opened_again(void **state)
+{
+	unsigned slot = percpu_slot_open(), cpu;
+	size_t off = slot * sizeof(struct percpu_slot);
+	struct percpu_front *front = percpu_enter(&cpu);
+	(void)state;
+
+	assert_non_null(front);
+	assert_int_equal(percpu_misses(slot, PERCPU_POP), 0);
+	for (uint64_t i = 0; i < 5; i++)
+		assert_int_equal(percpu_missed(front, off, PERCPU_POP), i);
+	assert_int_equal(percpu_missed(front, off, PERCPU_PUSH), 0);
+	assert_int_equal(percpu_misses(slot, PERCPU_POP), 5);
+	assert_int_equal(percpu_misses(slot, PERCPU_PUSH), 1);
+	percpu_slot_close(slot);
+	assert_int_equal(percpu_slot_open(), slot);
+	assert_int_equal(percpu_misses(slot, PERCPU_POP), 0);
+	assert_int_equal(percpu_misses(slot, PERCPU_PUSH), 0);
+	percpu_slot_close(slot);
+}
+
+static void
 a_new_slot_is_empty_and_full(void **state)
 {
 	unsigned slot = percpu_slot_open();
@@ -1090,6 +1112,7 @@ main(int argc, char **argv)
 	};
 	const struct CMUnitTest tests[] = {
 	    ONE_THREAD(slot_0_always_misses),
+	    ONE_THREAD(misses_are_counted_by_slot_until_it_is_opened_again),
 	    ONE_THREAD(a_new_slot_is_empty_and_full),
 	    ONE_THREAD(no_slot_in_common_use_shares_low_bits_with_struct_rseq),
 	    ONE_THREAD(what_was_pushed_last_is_popped_first),

@@ -19,6 +19,9 @@
 
 static umem_cache_t *cp;
 
+/* That of CPU 0. */
+#define SHELF (cp->cache_depot.dp_shelf[0])
+
 static int
 begin(void **state)
 {
@@ -47,7 +50,7 @@ full_magazine(void)
 	assert_non_null(mag);
 	n = umem__mag_capacity(cp, mag);
 	for (size_t i = 0; i < n; i += more) {
-		more = umem__slab_fill(cp, mag->mag_round + i, n - i);
+		more = umem__slab_fill(cp, 0, mag->mag_round + i, n - i);
 		assert_in_range(more, 1, n - i);
 	}
 	return (mag);
@@ -93,21 +96,55 @@ what_was_put_last_is_got_first(void **state)
 	size_t n = umem__mag_capacity(cp, a) + umem__mag_capacity(cp, b);
 	(void)state;
 
-	assert_null(umem__depot_get_full(cp));
-	assert_true(umem__depot_put_full(cp, a));
-	assert_true(umem__depot_put_full(cp, b));
-	assert_int_equal(cp->cache_depot.dp_full.ms_count, 2);
-	assert_int_equal(cp->cache_depot.dp_rounds, n);
-	assert_ptr_equal(umem__depot_get_full(cp), b);
-	assert_int_equal(cp->cache_depot.dp_rounds, umem__mag_capacity(cp, a));
-	assert_true(umem__depot_put_full(cp, b));
-	assert_ptr_equal(umem__depot_get_full(cp), b);
-	assert_ptr_equal(umem__depot_get_full(cp), a);
-	assert_null(umem__depot_get_full(cp));
-	assert_int_equal(cp->cache_depot.dp_rounds, 0);
+	assert_null(umem__depot_get_full(cp, 0));
+	assert_true(umem__depot_put_full(cp, 0, a));
+	assert_true(umem__depot_put_full(cp, 0, b));
+	assert_int_equal(SHELF.sh_full.ms_count, 2);
+	assert_int_equal(SHELF.sh_rounds, n);
+	assert_ptr_equal(umem__depot_get_full(cp, 0), b);
+	assert_int_equal(SHELF.sh_rounds, umem__mag_capacity(cp, a));
+	assert_true(umem__depot_put_full(cp, 0, b));
+	assert_ptr_equal(umem__depot_get_full(cp, 0), b);
+	assert_ptr_equal(umem__depot_get_full(cp, 0), a);
+	assert_null(umem__depot_get_full(cp, 0));
+	assert_int_equal(SHELF.sh_rounds, 0);
 	assert_int_equal(umem__depot_bytes(), 0);
 	umem__mag_flush(cp, top_of(a, umem__mag_capacity(cp, a)));
 	umem__mag_flush(cp, top_of(b, umem__mag_capacity(cp, b)));
+}
+
+/* So that what it puts down comes back to its own cache. */
+static void
+a_cpu_finds_what_it_put_down_and_leaves_others_their_last(void **state)
+{
+	struct umem_mag *a = full_magazine(), *b = full_magazine();
+	struct umem_mag *c = full_magazine(), *got;
+	(void)state;
+
+	assert_true(umem__depot_put_full(cp, 1, a));
+	assert_true(umem__depot_put_full(cp, 2, b));
+	assert_ptr_equal(umem__depot_get_full(cp, 1), a);
+	assert_ptr_equal(umem__depot_get_full(cp, 2), b);
+	assert_null(umem__depot_get_full(cp, 2));
+
+	assert_true(umem__depot_put_full(cp, 1, a));
+	assert_null(umem__depot_get_full(cp, 2));
+	assert_true(umem__depot_put_full(cp, 1, b));
+	assert_ptr_equal(umem__depot_get_full(cp, 2), b);
+	assert_null(umem__depot_get_full(cp, 2));
+
+	assert_true(umem__depot_put_full(cp, 2 + UMEM_SHELVES, c));
+	assert_ptr_equal(umem__depot_get_full(cp, 2), c);
+	assert_true(umem__depot_put_full(cp, 2, b));
+	assert_true(umem__depot_put_full(cp, 2, c));
+
+	umem__depot_put_empty(cp, 1, umem__mag_get(cp));
+	assert_null(umem__depot_get_empty(cp, 2));
+	got = umem__depot_get_empty(cp, 1);
+	assert_non_null(got);
+	umem__mag_put(got);
+	umem__depot_reap(cp, true);
+	assert_int_equal(umem__depot_bytes(), 0);
 }
 
 static void
@@ -117,20 +154,20 @@ depots_hold_so_many_bytes_and_no_more(void **state)
 	size_t kept = 0, n = 0;
 	(void)state;
 
-	umem__depot_set_max(20000);
+	umem__depot_set_max(50000);
 	for (; n < 100; n++) {
 		mags[n] = full_magazine();
-		if (!umem__depot_put_full(cp, mags[n]))
+		if (!umem__depot_put_full(cp, 0, mags[n]))
 			break;
 		kept += umem__mag_capacity(cp, mags[n]) * cp->cache_chunk;
 	}
 	assert_in_range(n, 1, 99);
-	assert_in_range(kept, 20000 - UMEM_MAG_ROUNDS * 64, 20000);
+	assert_in_range(kept, 50000 - UMEM_MAG_ROUNDS * 64, 50000);
 	assert_int_equal(umem__depot_bytes(), kept);
 	umem__mag_flush(cp, top_of(mags[n], umem__mag_capacity(cp, mags[n])));
 	umem__depot_reap(cp, true);
 	assert_int_equal(umem__depot_bytes(), 0);
-	assert_null(umem__depot_get_full(cp));
+	assert_null(umem__depot_get_full(cp, 0));
 }
 
 /* ---- the working set ---- */
@@ -140,7 +177,7 @@ static void
 put_full(size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		assert_true(umem__depot_put_full(cp, full_magazine()));
+		assert_true(umem__depot_put_full(cp, 0, full_magazine()));
 }
 
 /* The next n magazines are used, and come back. */
@@ -150,9 +187,9 @@ use(size_t n)
 	struct umem_mag *mags[20];
 
 	for (size_t i = 0; i < n; i++)
-		mags[i] = umem__depot_get_full(cp);
+		mags[i] = umem__depot_get_full(cp, 0);
 	while (n-- > 0)
-		assert_true(umem__depot_put_full(cp, mags[n]));
+		assert_true(umem__depot_put_full(cp, 0, mags[n]));
 }
 
 static void
@@ -161,19 +198,16 @@ t63_magazines_unused_for_a_whole_interval_are_given_back(void **state)
 	(void)state;
 
 	put_full(10);
-	umem__depot_update(cp);
 	umem__depot_reap(cp, false);
-	assert_int_equal(cp->cache_depot.dp_full.ms_count, 10);
+	assert_int_equal(SHELF.sh_full.ms_count, 10);
 	use(3);
-	umem__depot_update(cp);
-	use(4);
 	umem__depot_reap(cp, false);
-	/* 7 were not used in the first interval, 6 of them not since. */
-	assert_int_equal(cp->cache_depot.dp_full.ms_count, 4);
-	umem__depot_update(cp);
-	umem__depot_update(cp);
+	assert_int_equal(SHELF.sh_full.ms_count, 3);
+	use(3);
 	umem__depot_reap(cp, false);
-	assert_int_equal(cp->cache_depot.dp_full.ms_count, 0);
+	assert_int_equal(SHELF.sh_full.ms_count, 3);
+	umem__depot_reap(cp, false);
+	assert_int_equal(SHELF.sh_full.ms_count, 0);
 }
 
 static void
@@ -184,12 +218,11 @@ magazines_in_steady_use_stay(void **state)
 	put_full(10);
 	for (int i = 0; i < 10; i++) {
 		use(10);
-		umem__depot_update(cp);
 		umem__depot_reap(cp, false);
-		assert_int_equal(cp->cache_depot.dp_full.ms_count, 10);
+		assert_int_equal(SHELF.sh_full.ms_count, 10);
 	}
 	umem__depot_reap(cp, true);
-	assert_int_equal(cp->cache_depot.dp_full.ms_count, 0);
+	assert_int_equal(SHELF.sh_full.ms_count, 0);
 }
 
 static void
@@ -198,12 +231,11 @@ empty_magazines_have_a_working_set_too(void **state)
 	(void)state;
 
 	for (int i = 0; i < 5; i++)
-		umem__depot_put_empty(cp, umem__mag_get(cp));
-	umem__depot_update(cp);
-	umem__depot_update(cp);
+		umem__depot_put_empty(cp, 0, umem__mag_get(cp));
 	umem__depot_reap(cp, false);
-	assert_int_equal(cp->cache_depot.dp_empty.ms_count, 0);
-	assert_null(umem__depot_get_empty(cp));
+	umem__depot_reap(cp, false);
+	assert_int_equal(SHELF.sh_empty.ms_count, 0);
+	assert_null(umem__depot_get_empty(cp, 0));
 }
 
 /* ---- size ---- */
@@ -225,8 +257,8 @@ magazines_grow_with_the_visits_to_the_depot_up_to_a_bound(void **state)
 	assert_int_equal(cp->cache_mag, cp->cache_mag_max);
 	assert_int_equal(steps, cp->cache_mag_max);
 	umem__depot_reap(cp, true);
-	assert_int_equal(umem__mag_capacity(cp, umem__mag_get(cp)),
-	    UMEM_MAG_ROUNDS);
+	assert_int_equal(
+	    umem__mag_capacity(cp, umem__mag_get(cp)), UMEM_MAG_ROUNDS);
 }
 
 static void
@@ -270,10 +302,10 @@ smaller_magazines_are_retired_as_they_come_by_empty(void **state)
 
 	cp->cache_mag = 2;
 	large = umem__mag_get(cp);
-	umem__depot_put_empty(cp, small);
-	assert_int_equal(cp->cache_depot.dp_empty.ms_count, 0);
-	umem__depot_put_empty(cp, large);
-	assert_int_equal(cp->cache_depot.dp_empty.ms_count, 1);
+	umem__depot_put_empty(cp, 0, small);
+	assert_int_equal(SHELF.sh_empty.ms_count, 0);
+	umem__depot_put_empty(cp, 0, large);
+	assert_int_equal(SHELF.sh_empty.ms_count, 1);
 }
 
 static _Atomic bool waiting;
@@ -282,7 +314,7 @@ static void *
 visit(void *arg)
 {
 	waiting = true;
-	umem__depot_put_empty(arg, umem__depot_get_empty(arg));
+	umem__depot_put_empty(arg, 0, umem__depot_get_empty(arg, 0));
 	return (NULL);
 }
 
@@ -293,14 +325,14 @@ contend(void)
 	uint32_t before = cp->cache_depot.dp_contention;
 	pthread_t thread;
 
-	umem__depot_put_empty(cp, umem__mag_get(cp));
-	qr_mutex_enter(&cp->cache_depot.dp_lock);
+	umem__depot_put_empty(cp, 0, umem__mag_get(cp));
+	qr_mutex_enter(&SHELF.sh_lock);
 	waiting = false;
 	assert_int_equal(pthread_create(&thread, NULL, visit, cp), 0);
 	while (!waiting)
 		(void)usleep(100);
 	(void)usleep(5000);
-	qr_mutex_exit(&cp->cache_depot.dp_lock);
+	qr_mutex_exit(&SHELF.sh_lock);
 	assert_int_equal(pthread_join(thread, NULL), 0);
 	assert_in_range(cp->cache_depot.dp_contention, before, before + 1);
 }
@@ -334,7 +366,8 @@ contention_within_an_interval_makes_magazines_grow(void **state)
 static size_t
 misses(void)
 {
-	return (cp->cache_misses + cp->cache_free_misses);
+	return (umem__cpu_misses(cp, PERCPU_POP) +
+	    umem__cpu_misses(cp, PERCPU_PUSH));
 }
 
 /*
@@ -377,6 +410,7 @@ main(void)
 	    TEST(a_magazine_is_found_from_any_top_of_it),
 	    TEST(a_magazine_counted_while_it_is_retired_is_counted_to_its_page),
 	    TEST(what_was_put_last_is_got_first),
+	    TEST(a_cpu_finds_what_it_put_down_and_leaves_others_their_last),
 	    TEST(depots_hold_so_many_bytes_and_no_more),
 	    TEST(t63_magazines_unused_for_a_whole_interval_are_given_back),
 	    TEST(magazines_in_steady_use_stay),

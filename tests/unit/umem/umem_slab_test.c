@@ -2,6 +2,7 @@
  * umem_slab_test.c - where objects come from, and what is said of one that is
  * given back wrongly.
  */
+#include "umem/umem_debug.h"
 #include "umem/umem_impl.h"
 
 #include "os/os.h"
@@ -14,6 +15,7 @@
 
 #include <quarry/quarry.h>
 #include <quarry/umem.h>
+#include <quarry/vmem.h>
 
 #include <errno.h>
 #include <setjmp.h>
@@ -114,6 +116,103 @@ the_fuller_slab_is_used_first(void **state)
 		assert_ptr_equal(umem_cache_alloc(cp, 0), objs[i]);
 	give_all(cp, n);
 	umem_cache_destroy(cp);
+}
+
+/* Debugged, it is kept until then, so that it can be looked at. */
+static void
+a_slab_of_few_objects_that_is_free_goes_with_a_reap(void **state)
+{
+	size_t before = look_heap();
+	(void)state;
+
+	for (size_t size = 1000; size <= 300000; size *= 2) {
+		umem_cache_t *cp = umem_cache_create("few", size, 0, NULL, NULL,
+		    NULL, NULL, NULL, UMC_NOMAGAZINE | UMF_CHECKSIGNAL);
+
+		umem_cache_free(cp, umem_cache_alloc(cp, 0));
+		assert_true(look_heap() > before);
+		umem_cache_reap_now(cp);
+		assert_int_equal(look_heap(), before);
+		umem_cache_destroy(cp);
+	}
+}
+
+enum { EACH = 20 };
+
+/* EACH objects for CPU 0 and for CPU 1, in turn. */
+static void
+draw_in_turn(umem_cache_t *cp, uintptr_t drawn[2][EACH])
+{
+	for (size_t i = 0; i < EACH; i++) {
+		for (unsigned cpu = 0; cpu < 2; cpu++)
+			assert_int_equal(
+			    umem__slab_fill(cp, cpu, &drawn[cpu][i], 1), 1);
+	}
+}
+
+static void
+each_cpu_draws_on_a_slab_of_its_own(void **state)
+{
+	umem_cache_t *cp = direct("apart", 100);
+	uintptr_t drawn[2][EACH];
+	(void)state;
+
+	draw_in_turn(cp, drawn);
+	for (size_t i = 1; i < EACH; i++) {
+		assert_int_equal(drawn[0][i] - drawn[0][i - 1], 104);
+		assert_int_equal(drawn[1][i] - drawn[1][i - 1], 104);
+	}
+	look_check();
+	umem__slab_drain(cp, drawn[0], EACH);
+	umem__slab_drain(cp, drawn[1], EACH);
+	umem_cache_destroy(cp);
+}
+
+static void
+a_slab_drawn_on_takes_frees_and_is_given_back_by_a_reap(void **state)
+{
+	umem_cache_t *cp = direct("drawn", 100);
+	size_t before = look_heap();
+	uintptr_t drawn[2][EACH];
+	(void)state;
+
+	draw_in_turn(cp, drawn);
+	umem__slab_drain(cp, &drawn[0][3], EACH - 3);
+	assert_int_equal(look_heap() - before, 2 * cp->cache_slabsize);
+	umem__slab_drain(cp, &drawn[0][0], 3);
+	assert_int_equal(look_heap() - before, cp->cache_slabsize);
+	/* CPU 0 has none now, and does not go to that of CPU 1 ... */
+	assert_int_equal(umem__slab_fill(cp, 0, &drawn[0][0], 1), 1);
+	assert_int_equal(look_heap() - before, 2 * cp->cache_slabsize);
+	/* ... but after a reap it is anybody's. */
+	umem__slab_drain(cp, &drawn[0][0], 1);
+	umem_cache_reap_now(cp);
+	assert_int_equal(umem__slab_fill(cp, 0, &drawn[0][0], 1), 1);
+	assert_int_equal(look_heap() - before, cp->cache_slabsize);
+	umem__slab_drain(cp, &drawn[0][0], 1);
+	umem__slab_drain(cp, drawn[1], EACH);
+	assert_int_equal(look_heap(), before);
+	umem_cache_destroy(cp);
+}
+
+static void
+where_there_is_no_other_slab_cpus_draw_on_the_same(void **state)
+{
+	vmem_t *few = vmem_create(
+	    "few", (void *)0x1000, 512, 64, NULL, NULL, NULL, 0, VM_NOSLEEP);
+	umem_cache_t *cp = umem_cache_create("shared", 64, 64, NULL, NULL, NULL,
+	    NULL, few, UMC_NOTOUCH | UMC_NOMAGAZINE);
+	uintptr_t drawn[9];
+	(void)state;
+
+	assert_non_null(cp);
+	for (unsigned i = 0; i < 8; i++)
+		assert_int_equal(umem__slab_fill(cp, i, &drawn[i], 1), 1);
+	assert_int_equal(umem__slab_fill(cp, 8, &drawn[8], 1), 0);
+	look_check();
+	umem__slab_drain(cp, drawn, 8);
+	umem_cache_destroy(cp);
+	vmem_destroy(few);
 }
 
 static void
@@ -295,13 +394,17 @@ free_the_topmost_again(void *arg)
 	umem_cache_free(magazines, p);
 }
 
+/* Another object in use keeps the slab, which can tell. */
 static void
 free_a_deeper_one_again(void *arg)
 {
-	void *p = umem_cache_alloc(magazines, 0);
-	void *q = umem_cache_alloc(magazines, 0);
+	void *p, *q;
 
 	(void)arg;
+	cpus_stay();
+	(void)umem_cache_alloc(magazines, 0);
+	p = umem_cache_alloc(magazines, 0);
+	q = umem_cache_alloc(magazines, 0);
 	umem_cache_free(magazines, p);
 	umem_cache_free(magazines, q);
 	umem_cache_free(magazines, p);
@@ -568,6 +671,10 @@ main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 	    TEST(a_slab_is_used_up_from_its_lowest_address),
 	    TEST(the_fuller_slab_is_used_first),
+	    TEST(a_slab_of_few_objects_that_is_free_goes_with_a_reap),
+	    TEST(each_cpu_draws_on_a_slab_of_its_own),
+	    TEST(a_slab_drawn_on_takes_frees_and_is_given_back_by_a_reap),
+	    TEST(where_there_is_no_other_slab_cpus_draw_on_the_same),
 	    TEST(the_last_free_of_a_slab_gives_it_back),
 	    TEST(a_slab_wastes_at_most_an_eighth),
 	    TEST(each_bad_free_is_named_when_it_reaches_the_slab),
