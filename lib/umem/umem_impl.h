@@ -235,6 +235,8 @@ uintptr_t umem__slab_object(const struct umem_slab *sl, uintptr_t addr);
 bool umem__slab_holds(const struct umem_slab *sl, uintptr_t obj);
 /* Give wholly free slabs back; the number of objects that are handed out. */
 size_t umem__slab_trim(struct umem_cache *cp);
+/* Put back on their bins the slabs that CPUs draw on; the lock is held. */
+void umem__slab_undraw(struct umem_cache *cp);
 /*
  * Give the pages that only free objects touch back to the system; bytes given.
  * For a cache that is idle: what is handed out next may fault.

@@ -83,6 +83,9 @@ umem__slab_purge(struct umem_cache *cp)
 	/* Free objects of a debugged cache hold what nobody may change. */
 	if (cp->cache_source != NULL || cp->cache_ctl != 0)
 		return (0);
+	qr_mutex_enter(&cp->cache_slab_lock);
+	umem__slab_undraw(cp);
+	qr_mutex_exit(&cp->cache_slab_lock);
 	for (unsigned i = 0; i < UMEM_SLAB_BINS; i++)
 		while (bin_purge(cp, &cp->cache_bin[i], &given))
 			;

@@ -295,10 +295,10 @@ slab_undraw(struct umem_cache *cp, const struct umem_slab *sl)
 	}
 }
 
-/* Put back on their bins the slabs that CPUs draw on. */
-static void
-slabs_undraw(struct umem_cache *cp)
+void
+umem__slab_undraw(struct umem_cache *cp)
 {
+	qr_mutex_assert_held(&cp->cache_slab_lock);
 	for (unsigned i = 0; i < UMEM_SHELVES; i++) {
 		struct umem_slab *sl = cp->cache_drawn[i];
 
@@ -363,7 +363,7 @@ slab_get(struct umem_cache *cp, unsigned cpu)
 	if (sl != NULL)
 		slab_join(cp, sl);
 	else
-		slabs_undraw(cp);
+		umem__slab_undraw(cp);
 	return (slab_draw(cp, cpu));
 }
 
@@ -509,7 +509,7 @@ umem__slab_trim(struct umem_cache *cp)
 	size_t inuse;
 
 	qr_mutex_enter(&cp->cache_slab_lock);
-	slabs_undraw(cp);
+	umem__slab_undraw(cp);
 	QR_LIST_FOREACH_SAFE (sl, fresh, struct umem_slab, sl_link) {
 		if (sl->sl_nfree == cp->cache_nchunks) {
 			slab_leave(cp, sl);

@@ -115,6 +115,25 @@ a_page_of_free_objects_goes_and_one_with_an_object_stays(void **state)
 	finish(cp, 4 * per);
 }
 
+/* Whoever drew on it does so no more: the cache is idle. */
+static void
+the_slab_that_was_drawn_on_last_is_purged_too(void **state)
+{
+	size_t page = os_page_size(), per = page / 512;
+	umem_cache_t *cp = plain(512);
+	unsigned char *second;
+	(void)state;
+
+	fill(cp, 512, 2 * per + 1);
+	second = objs[per];
+	for (size_t i = per; i < 2 * per; i++)
+		drop(cp, i);
+	assert_in_range(umem__slab_purge(cp), page, cp->cache_slabsize);
+	assert_false(resident(second));
+	intact(512, 2 * per + 1);
+	finish(cp, 2 * per + 1);
+}
+
 static void
 an_object_keeps_both_pages_that_it_lies_on(void **state)
 {
@@ -223,6 +242,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(
 		a_page_of_free_objects_goes_and_one_with_an_object_stays),
+	    cmocka_unit_test(the_slab_that_was_drawn_on_last_is_purged_too),
 	    cmocka_unit_test(an_object_keeps_both_pages_that_it_lies_on),
 	    cmocka_unit_test(what_was_purged_is_handed_out_again),
 	    cmocka_unit_test(live_objects_of_any_size_survive),
