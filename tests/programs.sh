@@ -64,6 +64,16 @@ awk 'BEGIN {
 	}
 }' >"$INPUTS/lines"
 
+# For the rows.  await FILE PID - until the server has made this socket, or has
+# written something into this file; fails when it ends before.
+await() {
+	until [ -S "$1" ] || [ -s "$1" ]; do
+		kill -0 "$2" || return
+		sleep 0.05
+	done
+}
+export -f await
+
 # trial FORM LIBRARY ROW - run it; leaves FORM.out, FORM.err and FORM.status.
 trial() {
 	local status=0

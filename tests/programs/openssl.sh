@@ -34,10 +34,7 @@ done
 openssl s_server -quiet -unix socket -naccept 5 -key key -cert cert -www &
 server=$!
 trap 'kill $server 2>/dev/null || :' EXIT
-while [ ! -S socket ]; do
-	kill -0 $server
-	sleep 0.05
-done
+await socket $server
 for ((i = 0; i < 5; i++)); do
 	openssl s_client -unix socket -CAfile cert -verify_return_error \
 		</dev/null 2>/dev/null | grep -E '^New|^Verif'

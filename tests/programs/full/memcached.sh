@@ -5,10 +5,7 @@ set -e
 memcached -u "$(id -un)" -s socket -a 0777 -t 4 -m 8 -I 512k &
 server=$!
 trap 'kill $server 2>/dev/null || :' EXIT
-while [ ! -S socket ]; do
-	kill -0 $server
-	sleep 0.05
-done
+await socket $server
 for test in set get mget; do
 	memcslap --servers="$PWD/socket" --concurrency=4 --test=$test \
 		--execute-number=5000 >/dev/null

@@ -21,10 +21,8 @@ END
 nginx -p "$PWD" -c "$PWD/conf" 2>errors &
 server=$!
 trap 'kill $server 2>/dev/null || :' EXIT
-while [ ! -S socket ] || [ ! -s pid ]; do
-	kill -0 $server
-	sleep 0.05
-done
+await socket $server
+await pid $server
 for ((round = 0; round < 3; round++)); do
 	clients=()
 	for ((i = 0; i < 3; i++)); do
