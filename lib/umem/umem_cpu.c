@@ -23,7 +23,7 @@ enum { ATTEMPTS = 8 };
 /* Misses of a cache on a CPU after which maintenance may be due ... */
 enum { MISSES_PER_TICK = 16 };
 /* ... and after which an exchange counts as a visit to the depot. */
-enum { MISSES_PER_VISIT = 128 };
+enum { MISSES_PER_VISIT = 64 };
 
 /* A miss at work, on the CPU where it was last. */
 struct miss {
