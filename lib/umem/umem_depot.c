@@ -203,17 +203,19 @@ least_of(unsigned distance)
 	return (distance == 0 ? 1 : 2);
 }
 
-/* One of at least so many. */
+/* A full magazine, or an empty one, if there are at least so many. */
 static struct umem_mag *
-shelf_get_full(struct umem_cache *cp, struct umem_shelf *sh, uint32_t least)
+shelf_get(
+    struct umem_cache *cp, struct umem_shelf *sh, bool full, uint32_t least)
 {
+	struct umem_mags *ms = full ? &sh->sh_full : &sh->sh_empty;
 	struct umem_mag *mag;
 
-	if (mags_count(&sh->sh_full) < least)
+	if (mags_count(ms) < least)
 		return (NULL);
 	shelf_enter(cp, sh);
-	mag = mags_pop(&sh->sh_full);
-	if (mag != NULL) {
+	mag = mags_pop(ms);
+	if (mag != NULL && full) {
 		size_t rounds = umem__mag_capacity(cp, mag);
 
 		sh->sh_rounds -= (uint32_t)rounds;
@@ -221,19 +223,6 @@ shelf_get_full(struct umem_cache *cp, struct umem_shelf *sh, uint32_t least)
 		atomic_fetch_sub_explicit(&depot_bytes,
 		    rounds * cp->cache_chunk, memory_order_relaxed);
 	}
-	qr_mutex_exit(&sh->sh_lock);
-	return (mag);
-}
-
-static struct umem_mag *
-shelf_get_empty(struct umem_cache *cp, struct umem_shelf *sh, uint32_t least)
-{
-	struct umem_mag *mag;
-
-	if (mags_count(&sh->sh_empty) < least)
-		return (NULL);
-	shelf_enter(cp, sh);
-	mag = mags_pop(&sh->sh_empty);
 	qr_mutex_exit(&sh->sh_lock);
 	return (mag);
 }
@@ -250,10 +239,11 @@ shelf_reap(struct umem_cache *cp, struct umem_shelf *sh, bool everything)
 	full = mags_unused(&sh->sh_full, everything);
 	empty = mags_unused(&sh->sh_empty, everything);
 	qr_mutex_exit(&sh->sh_lock);
-	for (; full > 0 && (mag = shelf_get_full(cp, sh, 1)) != NULL; full--)
+	for (; full > 0 && (mag = shelf_get(cp, sh, true, 1)) != NULL; full--)
 		umem__mag_flush(cp,
 		    (uintptr_t)&mag->mag_round[umem__mag_capacity(cp, mag)]);
-	for (; empty > 0 && (mag = shelf_get_empty(cp, sh, 1)) != NULL; empty--)
+	for (; empty > 0 && (mag = shelf_get(cp, sh, false, 1)) != NULL;
+	     empty--)
 		umem__mag_put(mag);
 }
 
@@ -284,18 +274,32 @@ shelf_use(struct umem_cache *cp, unsigned cpu)
 		    (uint8_t)(1 << (cpu & (UMEM_SHELVES - 1))));
 }
 
-struct umem_mag *
-umem__depot_get_full(struct umem_cache *cp, unsigned cpu)
+static struct umem_mag *
+depot_get(struct umem_cache *cp, unsigned cpu, bool full)
 {
 	struct umem_mag *mag = NULL;
 
 	for (unsigned i = 0; i < UMEM_SHELVES && mag == NULL; i++)
 		if (shelf_used(cp, cpu, i))
-			mag = shelf_get_full(
-			    cp, shelf_of(cp, cpu + i), least_of(i));
+			mag = shelf_get(
+			    cp, shelf_of(cp, cpu + i), full, least_of(i));
+	return (mag);
+}
+
+struct umem_mag *
+umem__depot_get_full(struct umem_cache *cp, unsigned cpu)
+{
+	struct umem_mag *mag = depot_get(cp, cpu, true);
+
 	if (mag != NULL)
 		umem__depot_visit(cp);
 	return (mag);
+}
+
+struct umem_mag *
+umem__depot_get_empty(struct umem_cache *cp, unsigned cpu)
+{
+	return (depot_get(cp, cpu, false));
 }
 
 bool
@@ -321,18 +325,6 @@ umem__depot_put_full(struct umem_cache *cp, unsigned cpu, struct umem_mag *mag)
 	qr_mutex_exit(&sh->sh_lock);
 	umem__depot_visit(cp);
 	return (true);
-}
-
-struct umem_mag *
-umem__depot_get_empty(struct umem_cache *cp, unsigned cpu)
-{
-	struct umem_mag *mag = NULL;
-
-	for (unsigned i = 0; i < UMEM_SHELVES && mag == NULL; i++)
-		if (shelf_used(cp, cpu, i))
-			mag = shelf_get_empty(
-			    cp, shelf_of(cp, cpu + i), least_of(i));
-	return (mag);
 }
 
 /* Magazines smaller than those made now are retired as they come by empty. */
