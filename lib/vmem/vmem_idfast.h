@@ -14,28 +14,28 @@
 
 #include "vmem/vmem_idnode.h"
 
-/* Of the leaf above id nothing is available any more. */
+/* Tell the nodes above the leaf of id whether nothing of it is available. */
 QR_INLINE void
-vmem__id_tell_none(struct vmem_idnode *n, uint32_t id)
+vmem__id_tell(struct vmem_idnode *n, uint32_t id, bool none)
 {
-	bool none = true;
-
 	for (unsigned level = 1; (n = n->n_up) != NULL; level++) {
 		n->n_avail &= ~((uint64_t)none << vmem__id_slot(id, level));
 		none = n->n_avail == 0;
 	}
 }
 
-/* Of the word of id, which is slot i and at index `at` of n, `left` is left. */
-QR_INLINE void
+/*
+ * Of a word, slot i and at index `at` of the leaf n, `left` is left.  Is nothing
+ * of the leaf?
+ */
+QR_INLINE bool
 vmem__id_word_taken(
-    struct vmem_idnode *n, unsigned at, unsigned i, uint32_t id, uint64_t left)
+    struct vmem_idnode *n, unsigned at, unsigned i, uint64_t left)
 {
 	n->n_slot[at].w_word = left;
 	n->n_made |= vmem__id_bit(i);
 	n->n_avail &= ~((uint64_t)(left == 0) << i);
-	if (QR_UNLIKELY(n->n_avail == 0))
-		vmem__id_tell_none(n, id);
+	return (n->n_avail == 0);
 }
 
 /*
@@ -62,11 +62,16 @@ vmem__id_take_near(struct vmem_idset *s, uint32_t *idp)
 	bit = qr_ctz(here != 0 ? here : word);
 	*idp = (last & ~(uint32_t)4095) | i << VMEM_ID_SHIFT | bit;
 	s->s_next = *idp + 1;
-	vmem__id_word_taken(n, i, i, *idp, word & ~vmem__id_bit(bit));
+	if (QR_UNLIKELY(
+		vmem__id_word_taken(n, i, i, word & ~vmem__id_bit(bit))))
+		vmem__id_tell(n, *idp, true);
 	return (true);
 }
 
-/* Take the lowest of all, if its leaf is roomy. */
+/*
+ * Take the lowest of all, if its leaf is roomy.  As often as not it was the only
+ * hole in there: nobody can predict whether there is anything to tell.
+ */
 QR_INLINE bool
 vmem__id_take_lowest(struct vmem_idset *s, uint32_t *idp)
 {
@@ -89,7 +94,7 @@ vmem__id_take_lowest(struct vmem_idset *s, uint32_t *idp)
 	i = qr_ctz(n->n_avail);
 	word = n->n_slot[i].w_word;
 	*idp = base | i << VMEM_ID_SHIFT | qr_ctz(word);
-	vmem__id_word_taken(n, i, i, *idp, word & (word - 1));
+	vmem__id_tell(n, *idp, vmem__id_word_taken(n, i, i, word & (word - 1)));
 	return (true);
 }
 

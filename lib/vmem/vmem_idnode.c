@@ -91,15 +91,26 @@ at_set(struct vmem_idnode *n, unsigned at, unsigned i)
 		    (uint32_t)i << 8 * at;
 }
 
+/* Where slot i can be; VMEM_ID_FEW: nowhere. */
+static unsigned
+room_for(const struct vmem_idnode *n, unsigned i)
+{
+	if ((n->n_kind & VMEM_ID_ROOMY) != 0)
+		return (i);
+	return (vmem__id_at(n, i % VMEM_ID_FEW) == VMEM_ID_FAN
+		? i % VMEM_ID_FEW
+		: vmem__id_index(n, VMEM_ID_FAN));
+}
+
 /* The made slots of `old` go to n, which has none. */
 static void
 slots_move(struct vmem_idnode *n, const struct vmem_idnode *old)
 {
-	unsigned k = 0, both = n->n_kind & old->n_kind;
+	unsigned both = n->n_kind & old->n_kind;
 
-	for (uint64_t made = old->n_made; made != 0; made &= made - 1, k++) {
+	for (uint64_t made = old->n_made; made != 0; made &= made - 1) {
 		unsigned i = qr_ctz(made), from = vmem__id_index(old, i);
-		unsigned at = (n->n_kind & VMEM_ID_ROOMY) != 0 ? i : k;
+		unsigned at = room_for(n, i);
 
 		at_set(n, at, i);
 		n->n_slot[at] = old->n_slot[from];
@@ -147,16 +158,14 @@ are_few(uint64_t made)
 struct vmem_idnode *
 vmem__idnode_make(struct vmem_idset *s, struct vmem_idnode *n, uint32_t id)
 {
-	unsigned level = n->n_level, i = vmem__id_slot(id, level), at = i;
+	unsigned level = n->n_level, i = vmem__id_slot(id, level);
+	unsigned at = room_for(n, i);
 	bool avail = (n->n_avail & vmem__id_bit(i)) != 0;
 	union vmem_idslot what = {.w_word = avail ? VMEM_ID_ALL : VMEM_ID_NONE};
 
-	if ((n->n_kind & VMEM_ID_ROOMY) == 0) {
-		at = vmem__id_index(n, VMEM_ID_FAN);
-		if (at == VMEM_ID_FEW) {
-			n = vmem__idnode_replace(s, n, id, true);
-			at = i;
-		}
+	if (at == VMEM_ID_FEW && (n->n_kind & VMEM_ID_ROOMY) == 0) {
+		n = vmem__idnode_replace(s, n, id, true);
+		at = i;
 	}
 	if (n == NULL)
 		return (NULL);

@@ -104,10 +104,18 @@ vmem__id_room(const struct vmem_idnode *n)
 	return ((n->n_kind & VMEM_ID_ROOMY) != 0 ? VMEM_ID_FAN : VMEM_ID_FEW);
 }
 
+/* Which slot a node of little room has at this index. */
+static inline unsigned
+vmem__id_at(const struct vmem_idnode *n, unsigned at)
+{
+	return (n->n_at >> 8 * at & 0xff);
+}
+
 /*
  * The index of slot i in n_slot; VMEM_ID_FEW when a node of little room has
- * none.  Which of the four bytes it is nobody could predict, so there is no
- * branch: t marks the lowest byte that is equal, and one beyond all.
+ * none.  Neighbours are where their lowest bits say.  Which of the four bytes it
+ * is otherwise nobody could predict, so there is no branch: t marks the lowest
+ * byte that is equal, and one beyond all.
  */
 static inline unsigned
 vmem__id_index(const struct vmem_idnode *n, unsigned i)
@@ -117,6 +125,8 @@ vmem__id_index(const struct vmem_idnode *n, unsigned i)
 
 	if (QR_LIKELY((n->n_kind & VMEM_ID_ROOMY) != 0))
 		return (i);
+	if (QR_LIKELY(vmem__id_at(n, i % VMEM_ID_FEW) == i))
+		return (i % VMEM_ID_FEW);
 	x = n->n_at ^ i * 0x01010101u;
 	t = ((x - 0x01010101u) & ~x & 0x80808080u) | (uint64_t)1 << 39;
 	return (qr_ctz(t) >> 3);

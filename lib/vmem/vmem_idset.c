@@ -178,7 +178,8 @@ take_found(
 		n = vmem__idpath_make(s, id);
 	if (n != NULL) {
 		at = vmem__id_index(n, i);
-		vmem__id_word_taken(n, at, i, id, n->n_slot[at].w_word & ~bits);
+		if (vmem__id_word_taken(n, at, i, n->n_slot[at].w_word & ~bits))
+			vmem__id_tell(n, id, true);
 	}
 	return (n);
 }
