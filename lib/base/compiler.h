@@ -12,6 +12,8 @@
 #define QR_COLD __attribute__((cold, noinline))
 /* An entry of the fast path: begins on a cache line, worth 5 % of its time. */
 #define QR_HOT __attribute__((hot, aligned(QR_CACHE_LINE)))
+/* Many small steps that are one: a call of each would take as long as it does. */
+#define QR_FLATTEN __attribute__((flatten))
 #define QR_NORETURN __attribute__((noreturn))
 #define QR_ALIGNED(n) __attribute__((aligned(n)))
 #define QR_UNUSED __attribute__((unused))

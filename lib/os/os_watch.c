@@ -99,13 +99,6 @@ os_watch_alloc(const void *pool, void *p, size_t size)
 }
 
 void
-os_watch_shrink(const void *pool, void *p, size_t from, size_t to)
-{
-	os_watch_nobody((char *)p + to, from - to);
-	VALGRIND_MEMPOOL_CHANGE(pool, p, p, to);
-}
-
-void
 os_watch_free(const void *pool, void *p, size_t size)
 {
 	POISON(p, size);

@@ -29,9 +29,8 @@ void os_watch_nobody(void *p, size_t size);
 /* Anybody's memory again, its contents undefined. */
 void os_watch_anybody(void *p, size_t size);
 
-/* An object of a pool, undefined; one that is smaller now; one that was. */
+/* An object of a pool, undefined; one that was. */
 void os_watch_alloc(const void *pool, void *p, size_t size);
-void os_watch_shrink(const void *pool, void *p, size_t from, size_t to);
 void os_watch_free(const void *pool, void *p, size_t size);
 
 /* Between the two, what this thread reads is not looked at. */

@@ -370,13 +370,13 @@ umem__cpu_misses(struct umem_cache *cp, enum percpu_op op)
 
 /* ---- with debugging ---- */
 
-uintptr_t
-umem__cpu_alloc(struct umem_cache *cp)
+static uintptr_t
+cpu_alloc(struct umem_cache *cp, size_t size)
 {
 	uintptr_t word = 0;
 
 	if (!umem__mtbf_hit(cp->cache_flags))
-		word = cp->cache_ctl != 0 ? umem__debug_alloc(cp)
+		word = cp->cache_ctl != 0 ? umem__debug_alloc(cp, size)
 					  : umem__cpu_take(cp);
 	if (QR_UNLIKELY(word == 0)) {
 		qr_mutex_enter(&cp->cache_slab_lock);
@@ -387,14 +387,17 @@ umem__cpu_alloc(struct umem_cache *cp)
 	return (word);
 }
 
+uintptr_t
+umem__cpu_alloc(struct umem_cache *cp)
+{
+	return (cpu_alloc(cp, cp->cache_bufsize));
+}
+
+/* Classes are of memory: a word is an address. */
 void *
 umem__class_alloc(struct umem_cache *cp, size_t size)
 {
-	void *buf = (void *)umem__cpu_alloc(cp);
-
-	return (buf == NULL || cp->cache_ctl == 0
-		? buf
-		: umem__debug_asked(cp, buf, size));
+	return ((void *)cpu_alloc(cp, size));
 }
 
 void

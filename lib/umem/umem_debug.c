@@ -206,19 +206,38 @@ object_find(struct umem_cache *cp, uintptr_t addr, struct object *ob)
 	return (bad);
 }
 
-static void
-object_fault(const struct object *ob, struct umem_fault *uf, enum umem_bad bad)
+/* The offset of the first word of a free object that was written to. */
+static size_t
+object_change(const struct object *ob)
 {
-	*uf = (struct umem_fault){
+	return (find_change(
+	    ob->ob_addr, ob->ob_cache->cache_verify, UMEM_PATTERN_FREE));
+}
+
+static QR_COLD void
+object_report(const struct object *ob, enum umem_bad bad)
+{
+	const struct umem_tag *tag = tag_of(ob->ob_cache, ob->ob_addr);
+	struct umem_fault uf = {
 	    .uf_bad = bad,
 	    .uf_cache = ob->ob_cache,
 	    .uf_addr = ob->ob_addr,
 	};
+
+	if (bad == UMEM_BAD_MODIFIED) {
+		uf.uf_offset = object_change(ob);
+		uf.uf_was = UMEM_PATTERN_FREE;
+		uf.uf_is = *(uint64_t *)(ob->ob_addr + uf.uf_offset);
+	} else if (bad == UMEM_BAD_TAG) {
+		uf.uf_was = tag_magic(ob->ob_ctl);
+		uf.uf_is = tag->tag_bufctl ^ tag->tag_state;
+	}
+	umem__report_fault(&uf);
 }
 
 /* The tag of an object, free or in use, or the bufctl itself. */
 static enum umem_bad
-tag_check(const struct object *ob, struct umem_fault *uf)
+tag_check(const struct object *ob)
 {
 	struct umem_bufctl *bc = ob->ob_ctl;
 	struct umem_tag *tag = tag_of(ob->ob_cache, ob->ob_addr);
@@ -229,32 +248,22 @@ tag_check(const struct object *ob, struct umem_fault *uf)
 		return (UMEM_GOOD);
 	if (tag->tag_redzone != redzone_word(ob->ob_cache, bc))
 		return (UMEM_BAD_REDZONE);
-	uf->uf_is = tag->tag_bufctl ^ tag->tag_state;
-	uf->uf_was = tag_magic(bc);
-	return (tag->tag_bufctl != (uintptr_t)bc || uf->uf_is != uf->uf_was
-		? UMEM_BAD_TAG
-		: UMEM_GOOD);
+	return (tag->tag_bufctl == (uintptr_t)bc &&
+		    tag->tag_state == ((uintptr_t)bc ^ tag_magic(bc))
+		? UMEM_GOOD
+		: UMEM_BAD_TAG);
 }
 
 /* Report what happened to an object while it was free. */
 static void
 check_free(const struct object *ob)
 {
-	const struct umem_cache *cp = ob->ob_cache;
-	struct umem_fault uf;
+	enum umem_bad bad = tag_check(ob);
 
-	object_fault(ob, &uf, UMEM_GOOD);
-	uf.uf_bad = tag_check(ob, &uf);
-	if (uf.uf_bad == UMEM_GOOD) {
-		uf.uf_offset = find_change(
-		    ob->ob_addr, cp->cache_verify, UMEM_PATTERN_FREE);
-		if (QR_LIKELY(uf.uf_offset >= cp->cache_verify))
-			return;
-		uf.uf_bad = UMEM_BAD_MODIFIED;
-		uf.uf_was = UMEM_PATTERN_FREE;
-		uf.uf_is = *(uint64_t *)(ob->ob_addr + uf.uf_offset);
-	}
-	umem__report_fault(&uf);
+	if (bad == UMEM_GOOD && object_change(ob) < ob->ob_cache->cache_verify)
+		bad = UMEM_BAD_MODIFIED;
+	if (QR_UNLIKELY(bad != UMEM_GOOD))
+		object_report(ob, bad);
 }
 
 /* Can the object be freed? */
@@ -262,33 +271,48 @@ static bool
 check_used(const struct object *ob)
 {
 	struct umem_bufctl *bc = ob->ob_ctl;
-	struct umem_fault uf;
+	enum umem_bad bad;
 
-	object_fault(ob, &uf, UMEM_GOOD);
 	if (bc->bc_check == ~ob->ob_addr && bc->bc_state == UMEM_STATE_FREE)
-		uf.uf_bad = UMEM_BAD_TWICE;
+		bad = UMEM_BAD_TWICE;
 	else
-		uf.uf_bad = tag_check(ob, &uf);
-	if (uf.uf_bad == UMEM_GOOD &&
+		bad = tag_check(ob);
+	if (bad == UMEM_GOOD &&
 	    (tagged(ob->ob_cache) || firewalled(ob->ob_cache)) &&
 	    !slack_intact(ob->ob_cache, ob->ob_slab, ob->ob_addr, bc))
-		uf.uf_bad = UMEM_BAD_REDZONE;
-	if (QR_LIKELY(uf.uf_bad == UMEM_GOOD))
+		bad = UMEM_BAD_REDZONE;
+	if (QR_LIKELY(bad == UMEM_GOOD))
 		return (true);
-	umem__report_fault(&uf);
+	object_report(ob, bad);
 	return (false);
+}
+
+/* A firewalled object of a class ends where its memory does. */
+static void
+object_shift(struct object *ob, size_t asked)
+{
+	struct umem_cache *cp = ob->ob_cache;
+	size_t align = (cp->cache_flags & UMF_MALLOC) != 0 ? 16 : 8;
+
+	ob->ob_addr = ob->ob_slab->sl_base + cp->cache_tag -
+	    qr_roundup(qr_max(asked, 1), asked > 8 ? 16 : align);
+	qr_mutex_enter(&cp->cache_slab_lock);
+	ob->ob_slab->sl_first = (uint32_t)(ob->ob_addr - ob->ob_slab->sl_base);
+	qr_mutex_exit(&cp->cache_slab_lock);
 }
 
 /* Make it one in use, with all that it has to begin with. */
 static void
-object_take(const struct object *ob)
+object_take(struct object *ob, size_t asked)
 {
 	struct umem_cache *cp = ob->ob_cache;
 	struct umem_bufctl *bc = ob->ob_ctl;
 
+	if (firewalled(cp) && (cp->cache_flags & UMF_CLASS) != 0)
+		object_shift(ob, asked);
 	bc->bc_check = ~ob->ob_addr;
 	bc->bc_state = UMEM_STATE_ALLOC;
-	bc->bc_asked = (uint32_t)cp->cache_bufsize;
+	bc->bc_asked = (uint32_t)asked;
 	if (watched(cp))
 		os_watch_alloc(cp, (void *)ob->ob_addr, bc->bc_asked);
 	if ((cp->cache_flags & UMF_DEADBEEF) != 0 && !firewalled(cp))
@@ -321,32 +345,49 @@ object_give(const struct object *ob)
 		audit(cp, ob->ob_addr, bc);
 }
 
-uintptr_t
-umem__debug_alloc(struct umem_cache *cp)
+/* Statistics, if they are wanted, count what goes past the magazines. */
+static uintptr_t
+word_take(struct umem_cache *cp)
 {
-	uintptr_t word = umem__cpu_take(cp);
+	uintptr_t word = umem__opt.stats ? 0 : percpu_pop(cp->cache_slot_off);
+
+	return (QR_LIKELY(word != 0) ? word : umem__cpu_take(cp));
+}
+
+static void
+word_put(struct umem_cache *cp, uintptr_t word)
+{
+	if (QR_UNLIKELY(umem__opt.stats || (word & 1) != 0 ||
+		!percpu_push(cp->cache_slot_off, word)))
+		umem__cpu_put(cp, word);
+}
+
+QR_FLATTEN uintptr_t
+umem__debug_alloc(struct umem_cache *cp, size_t asked)
+{
+	uintptr_t word = word_take(cp);
 	struct object ob;
 
 	if (word == 0)
 		return (0);
 	(void)object_find(cp, umem__word_addr(cp, word), &ob);
 	check_free(&ob);
-	object_take(&ob);
+	object_take(&ob, asked);
 	if (cp->cache_each_ctor != NULL &&
 	    cp->cache_each_ctor(
 		(void *)ob.ob_addr, cp->cache_priv, UMEM_DEFAULT) != 0) {
 		object_give(&ob);
-		umem__cpu_put(cp, word);
+		word_put(cp, word);
 		return (0);
 	}
-	return (word);
+	return (umem__word(cp, ob.ob_addr));
 }
 
 /*
  * Two threads that free one object at the same time may both find it in use:
  * its slab tells then.
  */
-void
+QR_FLATTEN void
 umem__debug_free(struct umem_cache *cp, uintptr_t obj)
 {
 	struct object ob;
@@ -361,37 +402,10 @@ umem__debug_free(struct umem_cache *cp, uintptr_t obj)
 	if (cp->cache_each_dtor != NULL)
 		cp->cache_each_dtor((void *)obj, cp->cache_priv);
 	object_give(&ob);
-	umem__cpu_put(cp, umem__word(cp, obj));
+	word_put(cp, umem__word(cp, obj));
 }
 
 /* ---- what was asked for ---- */
-
-void *
-umem__debug_asked(struct umem_cache *cp, void *buf, size_t size)
-{
-	struct object ob;
-
-	(void)object_find(cp, (uintptr_t)buf, &ob);
-	if (firewalled(cp)) {
-		size_t align = (cp->cache_flags & UMF_MALLOC) != 0 ? 16 : 8;
-
-		ob.ob_addr = ob.ob_slab->sl_base + cp->cache_tag -
-		    qr_roundup(qr_max(size, 1), size > 8 ? 16 : align);
-		qr_mutex_enter(&cp->cache_slab_lock);
-		ob.ob_slab->sl_first =
-		    (uint32_t)(ob.ob_addr - ob.ob_slab->sl_base);
-		qr_mutex_exit(&cp->cache_slab_lock);
-		ob.ob_ctl->bc_check = ~ob.ob_addr;
-	}
-	if (watched(cp))
-		os_watch_shrink(cp, buf, ob.ob_ctl->bc_asked, size);
-	ob.ob_ctl->bc_asked = (uint32_t)size;
-	if (tagged(cp) || firewalled(cp))
-		slack_write(cp, ob.ob_slab, ob.ob_addr, ob.ob_ctl);
-	if (tagged(cp))
-		tag_write(cp, ob.ob_addr, ob.ob_ctl);
-	return ((void *)ob.ob_addr);
-}
 
 bool
 umem__debug_in_use(struct umem_cache *cp, const void *buf, size_t *asked)
@@ -408,16 +422,17 @@ umem__debug_in_use(struct umem_cache *cp, const void *buf, size_t *asked)
 bool
 umem__debug_size_is(struct umem_cache *cp, const void *buf, size_t size)
 {
-	struct object ob;
-	struct umem_fault uf;
+	size_t asked;
+	struct umem_fault uf = {
+	    .uf_bad = UMEM_BAD_SIZE,
+	    .uf_cache = cp,
+	    .uf_addr = (uintptr_t)buf,
+	    .uf_is = size,
+	};
 
-	if (object_find(cp, (uintptr_t)buf, &ob) != UMEM_GOOD ||
-	    ob.ob_ctl->bc_state != UMEM_STATE_ALLOC ||
-	    ob.ob_ctl->bc_asked == size)
+	if (!umem__debug_in_use(cp, buf, &asked) || asked == size)
 		return (true);
-	object_fault(&ob, &uf, UMEM_BAD_SIZE);
-	uf.uf_is = size;
-	uf.uf_was = ob.ob_ctl->bc_asked;
+	uf.uf_was = asked;
 	umem__report_fault(&uf);
 	return (false);
 }

@@ -3,8 +3,8 @@
  *
  * Theory.  Debugging is decided when a cache is made.  Objects of a debugged
  * cache are in no magazine that the fast path can see: cache_off is 0, every
- * operation misses, and the miss looks at each object that is handed out or
- * comes back.  What it knows of an object is kept outside, in a bufctl; what is
+ * operation misses, and the miss, which knows the magazines by cache_slot_off,
+ * looks at each object that is handed out or comes back.  What it knows of an object is kept outside, in a bufctl; what is
  * to be seen in a dump, and to catch a stray write, lies in the object and
  * behind it:
  *
@@ -86,15 +86,13 @@ void umem__debug_setup(struct umem_cache *cp);
 /* Does an object not stay constructed while it is free? */
 bool umem__debug_each(const struct umem_cache *cp);
 
-/* The two of umem_cpu.c, for a cache with cache_ctl. */
-uintptr_t umem__debug_alloc(struct umem_cache *cp);
+/*
+ * The two of umem_cpu.c, for a cache with cache_ctl.  An object of a class is
+ * for `asked` bytes only.
+ */
+uintptr_t umem__debug_alloc(struct umem_cache *cp, size_t asked);
 void umem__debug_free(struct umem_cache *cp, uintptr_t obj);
 
-/*
- * The object at buf, of a cache with cache_ctl and just allocated or resized,
- * is for `size` bytes only.  Returns where it is: a firewalled one moves.
- */
-void *umem__debug_asked(struct umem_cache *cp, void *buf, size_t size);
 /* Is the object at buf in use?  *asked is then the size asked for. */
 bool umem__debug_in_use(struct umem_cache *cp, const void *buf, size_t *asked);
 /* If it is in use, but not for `size` bytes, report that: false. */

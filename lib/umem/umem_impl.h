@@ -228,7 +228,20 @@ struct umem_slab *umem__slab_of(const void *p);
 /* The slab of cp that holds addr, or NULL.  For heap caches lock-free. */
 struct umem_slab *umem__slab_lookup(struct umem_cache *cp, uintptr_t addr);
 /* Which object of the slab starts at addr; SIZE_MAX when none does. */
-size_t umem__slab_index(const struct umem_slab *sl, uintptr_t addr);
+static inline size_t
+umem__slab_index(const struct umem_slab *sl, uintptr_t addr)
+{
+	const struct umem_cache *cp = sl->sl_cache;
+	uint64_t off = addr - sl->sl_base - sl->sl_first, i;
+
+	if (off >= cp->cache_slabsize)
+		return (SIZE_MAX);
+	i = cp->cache_inverse != 0 ? off * cp->cache_inverse >> 32
+				   : off / cp->cache_chunk;
+	return (
+	    i * cp->cache_chunk == off && i < cp->cache_nchunks ? i : SIZE_MAX);
+}
+
 /* The address of the object of the slab that holds addr; 0 for none. */
 uintptr_t umem__slab_object(const struct umem_slab *sl, uintptr_t addr);
 /* Is obj the start of an object of the slab that is handed out? */

@@ -78,20 +78,6 @@ umem__slab_setup(struct umem_cache *cp, size_t slabsize)
 	return (cp->cache_source == NULL || umem__hash_init(&cp->cache_hash));
 }
 
-size_t
-umem__slab_index(const struct umem_slab *sl, uintptr_t addr)
-{
-	const struct umem_cache *cp = sl->sl_cache;
-	uint64_t off = addr - sl->sl_base - sl->sl_first, i;
-
-	if (off >= cp->cache_slabsize)
-		return (SIZE_MAX);
-	i = cp->cache_inverse != 0 ? off * cp->cache_inverse >> 32
-				   : off / cp->cache_chunk;
-	return (
-	    i * cp->cache_chunk == off && i < cp->cache_nchunks ? i : SIZE_MAX);
-}
-
 uintptr_t
 umem__slab_object(const struct umem_slab *sl, uintptr_t addr)
 {
@@ -388,7 +374,7 @@ umem__slab_fill(struct umem_cache *cp, unsigned cpu, uintptr_t *objs, size_t n)
 }
 
 /* As umem__slab_find, with the slab lock held if cp has its own source. */
-static enum umem_bad
+QR_INLINE enum umem_bad
 slab_find(
     struct umem_cache *cp, uintptr_t obj, struct umem_slab **slp, size_t *ip)
 {

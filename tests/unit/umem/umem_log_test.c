@@ -78,17 +78,20 @@ cache(void)
 static void
 transactions(void)
 {
-	char *text, *at, last[64];
+	char *text, *at, first[64], last[64];
 	void *p;
 
 	cycle(cache(), 3);
 	p = umem_alloc(77, UMEM_DEFAULT);
+	(void)snprintf(
+	    first, sizeof(first), "  alloc  buffer=%p  size=77  cache: ", p);
 	(void)snprintf(
 	    last, sizeof(last), "  free  buffer=%p  size=77  cache: ", p);
 	umem_free(p, 77);
 	text = log_text("transaction");
 	CHILD_CHECK(count(text, "  alloc  buffer=0x") == 4);
 	CHILD_CHECK(count(text, "  free  buffer=0x") == 4);
+	CHILD_CHECK(count(text, first) == 1);
 	CHILD_CHECK(count(text, "size=40  cache: logged\n    #0 0x") == 6);
 	at = strstr(text, last);
 	CHILD_CHECK(at != NULL && strstr(at + 1, "T-") == NULL);
