@@ -28,19 +28,40 @@ enum {
 
 /* ---- allocation ---- */
 
+/* The class for such a block, or 0. */
+static inline size_t
+class_off(size_t size, size_t align)
+{
+	return (size < umem__classes.cl_limit && align <= PAGEMAP_PAGE
+		? umem__off_aligned(size, align)
+		: 0);
+}
+
+/* A firewalled block begins so far before its end, and is to be aligned there. */
+static inline size_t
+class_size(size_t size, size_t align)
+{
+	return (
+	    align <= MALLOC_ALIGN ? size : qr_roundup(qr_max(size, 1), align));
+}
+
 static QR_NOINLINE void *
 alloc_miss(size_t size, size_t align, bool *zeroed)
 {
 	struct umem_cache *cp;
 	void *p = NULL;
+	size_t off;
 
 	if (umem__init()) {
-		if (size < umem__classes.cl_limit) {
-			cp = umem__class_cache(umem__off_of(size));
+		off = class_off(size, align);
+		if (off != 0) {
+			cp = umem__class_cache(off);
 			if (cp != NULL)
-				p = umem__class_alloc(cp, size);
+				p = umem__class_alloc(
+				    cp, class_size(size, align));
 		} else if (!umem__mtbf_hit(umem__opt.debug)) {
-			p = umem__large_alloc(size, align, 0, zeroed);
+			p = umem__large_alloc(
+			    qr_max(size, UMEM_CLASS_MAX + 1), align, 0, zeroed);
 		}
 	}
 	if (p == NULL) {
@@ -86,26 +107,18 @@ calloc(size_t n, size_t size)
 }
 
 /* An alignment up to that of slabs is one of classes. */
-static void *
+QR_INLINE void *
 aligned(size_t align, size_t size)
 {
-	size_t rounded;
+	uintptr_t word = 0;
 
-	if (align <= MALLOC_ALIGN)
-		return (malloc(size));
-	if (size > PTRDIFF_MAX || align > PTRDIFF_MAX) {
-		errno = ENOMEM;
-		return (NULL);
-	}
-	if (size < UMEM_CLASS_MAX && align <= PAGEMAP_PAGE) {
-		rounded = umem__class_aligned(size, align);
-		if (rounded <= UMEM_CLASS_MAX)
-			return (malloc(rounded));
-	}
-	return (alloc_miss(qr_max(size, UMEM_CLASS_MAX + 1), align, NULL));
+	if (QR_LIKELY(align <= PAGEMAP_PAGE && size < umem__classes.cl_fast))
+		word = percpu_pop(umem__off_aligned(size, align));
+	return (QR_LIKELY(word != 0) ? (void *)word
+				     : alloc_miss(size, align, NULL));
 }
 
-void *
+QR_HOT void *
 memalign(size_t align, size_t size)
 {
 	if (!qr_ispow2(align) || size == 0) {
@@ -115,7 +128,7 @@ memalign(size_t align, size_t size)
 	return (aligned(align, size));
 }
 
-void *
+QR_HOT void *
 aligned_alloc(size_t align, size_t size)
 {
 	if (!qr_ispow2(align)) {
@@ -125,7 +138,7 @@ aligned_alloc(size_t align, size_t size)
 	return (aligned(align, size));
 }
 
-int
+QR_HOT int
 posix_memalign(void **out, size_t align, size_t size)
 {
 	int saved = errno;

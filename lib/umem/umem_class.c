@@ -13,7 +13,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { CLASS_STEP = 16, CLASS_LINEAR = 128 };
+enum { CLASS_STEP = UMEM_CLASS_STEP, CLASS_LINEAR = 128 };
 
 struct umem_classes umem__classes QR_ALIGNED(QR_CACHE_LINE);
 
@@ -96,6 +96,19 @@ umem__class_remove(uint64_t size)
 	return (NULL);
 }
 
+/* For alignments of CLASS_STEP << i. */
+static void
+aligned_init(struct umem_classes *cl, unsigned i)
+{
+	uint8_t next = PERCPU_NO_SLOT;
+
+	for (unsigned slot = cl->cl_last; slot > UMEM_SLOT_8; slot--) {
+		if (qr_phase(cl->cl_size[slot], (size_t)CLASS_STEP << i) == 0)
+			next = (uint8_t)slot;
+		cl->cl_aligned[i][slot] = next;
+	}
+}
+
 bool
 umem__classes_init(void)
 {
@@ -116,6 +129,8 @@ umem__classes_init(void)
 			cl->cl_off[at] =
 			    (uint16_t)(slot * sizeof(struct percpu_slot));
 	}
+	for (unsigned i = 0; i < UMEM_CLASS_ALIGNS; i++)
+		aligned_init(cl, i);
 	cl->cl_limit = UMEM_CLASS_MAX + 1;
 	cl->cl_fast = umem__opt.stats ? 0 : cl->cl_limit;
 	return (true);
@@ -129,24 +144,6 @@ static size_t
 class_align(size_t size)
 {
 	return (qr_min((size_t)1 << qr_ctz(size), vmem__heap_quantum()));
-}
-
-/* The first that is tried is the one, unless UMEM_OPTIONS took it away. */
-size_t
-umem__class_aligned(size_t size, size_t align)
-{
-	struct umem_classes *cl = &umem__classes;
-
-	(void)umem__init();
-	for (size = qr_roundup(qr_max(size, 1), align); size < cl->cl_limit;
-	     size = qr_roundup(size + 1, align)) {
-		size_t off = umem__off_of(size);
-
-		if (qr_phase(cl->cl_size[off / sizeof(struct percpu_slot)],
-			align) == 0)
-			break;
-	}
-	return (size);
 }
 
 struct umem_cache *

@@ -1,18 +1,23 @@
 /*
  * umem_class.h - from a size to the cache that serves it.
  *
- * One byte for each 16 bytes of size says which slot, and so which cache:
- * slot s belongs to class s - 1.  Sizes up to 8 have a class of their own,
- * which only umem_alloc uses: malloc aligns everything to 16.
+ * A table says for each 16 bytes of size which slot, and so which cache; another
+ * one for each slot and alignment which is the next that is as aligned.  Sizes
+ * up to 8 have a class of their own, which only umem_alloc uses: malloc aligns
+ * everything to 16.
  */
 #ifndef QR_UMEM_CLASS_H
 #define QR_UMEM_CLASS_H
 
+#include "meta/pagemap.h"
 #include "umem/umem_impl.h"
 
 enum {
 	UMEM_CLASSES_MAX = 160,
-	UMEM_SLOT_8 = PERCPU_FIRST_SLOT, /* the class of 8 bytes */
+	UMEM_CLASS_SLOTS = PERCPU_FIRST_SLOT + UMEM_CLASSES_MAX,
+	UMEM_CLASS_STEP = 16,
+	UMEM_CLASS_ALIGNS = PAGEMAP_SHIFT - 3, /* 16 to PAGEMAP_PAGE */
+	UMEM_SLOT_8 = PERCPU_FIRST_SLOT,       /* the class of 8 bytes */
 	UMEM_OFF_8 = UMEM_SLOT_8 * sizeof(struct percpu_slot),
 };
 
@@ -25,9 +30,11 @@ struct umem_classes {
 	size_t cl_limit;
 	/* [(size + 15) / 16]: offset of the slot of the smallest class. */
 	uint16_t cl_off[UMEM_CLASS_MAX / 16 + 1];
-	uint32_t cl_size[UMEM_CLASSES_MAX + 1]; /* by slot */
-	_Atomic(struct umem_cache *) cl_cache[UMEM_CLASSES_MAX + 1]; /* same */
+	uint32_t cl_size[UMEM_CLASS_SLOTS];                      /* by slot */
+	_Atomic(struct umem_cache *) cl_cache[UMEM_CLASS_SLOTS]; /* same */
 	unsigned cl_last; /* slot of the largest */
+	/* Of slots from there on, the first with objects at multiples; or 0. */
+	uint8_t cl_aligned[UMEM_CLASS_ALIGNS][UMEM_CLASS_SLOTS];
 };
 
 extern QR_HIDDEN struct umem_classes umem__classes;
@@ -40,10 +47,17 @@ umem__off_of(size_t size)
 }
 
 /*
- * A size, not less than `size`, whose class has objects at multiples of align,
- * a power of two up to what slabs are aligned to; past UMEM_CLASS_MAX for none.
+ * The same for objects at multiples of align, a power of two up to PAGEMAP_PAGE.
+ * That of no class, which always misses, when there is none.
  */
-size_t umem__class_aligned(size_t size, size_t align);
+QR_INLINE size_t
+umem__off_aligned(size_t size, size_t align)
+{
+	size_t slot = umem__off_of(size) / sizeof(struct percpu_slot);
+	unsigned i = qr_log2(align / UMEM_CLASS_STEP | 1);
+
+	return (umem__classes.cl_aligned[i][slot] * sizeof(struct percpu_slot));
+}
 
 /* The cache at an offset, made on first use; NULL when memory is short. */
 struct umem_cache *umem__class_cache(size_t off);

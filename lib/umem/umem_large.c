@@ -23,7 +23,7 @@ umem__large_alloc(size_t size, size_t align, size_t room, bool *zeroed)
 {
 	struct vmem__run *run;
 
-	if (size > PTRDIFF_MAX)
+	if (size > PTRDIFF_MAX || align > PTRDIFF_MAX)
 		return (NULL);
 	run = vmem__run_alloc(HEAP_BLOCK, round_size(size),
 	    qr_max(align, vmem__heap_quantum()), room, zeroed);

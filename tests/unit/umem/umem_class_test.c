@@ -96,26 +96,81 @@ classes_are_cleared_added_and_removed_in_the_order_of_the_options(void **state)
 	holds("one", "UMEM_OPTIONS=size_remove=112,size_add=1001");
 }
 
+/* The smallest class for it, by looking at all of them; 0: there is none. */
+static size_t
+smallest(size_t size, size_t align)
+{
+	size_t least = 0;
+
+	for (size_t s = UMEM_SLOT_8 + 1; s < UMEM_CLASS_SLOTS; s++) {
+		size_t class_size = umem__classes.cl_size[s];
+
+		if (class_size != 0 && class_size >= size &&
+		    class_size % align == 0 &&
+		    (least == 0 || class_size < least))
+			least = class_size;
+	}
+	return (least);
+}
+
 /* What malloc asks for an alignment. */
 static void
-a_class_can_be_found_for_every_alignment(void **state)
+alignments(void)
 {
-	(void)state;
-
+	CHILD_CHECK(comes_from(8, 8));
 	for (size_t align = 16; align <= 16384; align *= 2) {
-		for (size_t size = 1; size <= 131072; size += 1 + size / 5) {
-			size_t got = umem__class_aligned(size, align);
-			size_t off = umem__off_of(got);
-			size_t class_size =
-			    umem__classes
-				.cl_size[off / sizeof(struct percpu_slot)];
+		for (size_t size = 0; size <= 131072; size += 1 + size / 99) {
+			size_t off = umem__off_aligned(size, align);
 
-			assert_true(got >= size && got < size + align);
-			assert_int_equal(class_size % align, 0);
+			CHILD_CHECK(
+			    umem__classes
+				.cl_size[off / sizeof(struct percpu_slot)] ==
+			    smallest(size, align));
 		}
 	}
-	assert_int_equal(umem__class_aligned(131072, 16384), 131072);
-	assert_true(umem__class_aligned(131073, 16384) > 131072);
+}
+
+static void
+the_smallest_class_is_found_for_every_alignment(void **state)
+{
+	(void)state;
+	holds("alignments", "UMEM_OPTIONS=");
+	holds(
+	    "alignments", "UMEM_OPTIONS=size_clear,size_add=48,size_add=4096");
+}
+
+/* ---- as many as there can be ---- */
+
+static void
+of_all(void)
+{
+	alignments();
+	for (size_t size = 16; size <= 131072; size += 16) {
+		void *p = umem_alloc(size, UMEM_DEFAULT);
+
+		CHILD_CHECK(p != NULL);
+		umem_free(p, size);
+	}
+	umem_reap();
+}
+
+/* 8 and 131072 are there; what is one too many is said so. */
+static void
+there_may_be_160_classes(void **state)
+{
+	char options[160 * 16] = "UMEM_OPTIONS=size_clear";
+	size_t at = strlen(options);
+	struct again_run run = {"all", {options}};
+	struct child c;
+
+	(void)state;
+	for (size_t i = 1; i <= UMEM_CLASSES_MAX - 2; i++)
+		at += (size_t)snprintf(options + at, sizeof(options) - at,
+		    ",size_add=%zu", 144 * i);
+	holds("all", options);
+	(void)snprintf(options + at, sizeof(options) - at, ",size_add=64");
+	child_run(&c, again_exec, &run);
+	assert_non_null(strstr(c.c_stderr, "too many sizes"));
 }
 
 int
@@ -126,13 +181,16 @@ main(int argc, char **argv)
 	    {"cleared", cleared},
 	    {"chosen", chosen},
 	    {"one", one_more_and_one_less},
+	    {"alignments", alignments},
+	    {"all", of_all},
 	    {NULL, NULL},
 	};
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_size_is_served_by_the_next_larger_class),
 	    cmocka_unit_test(
 		classes_are_cleared_added_and_removed_in_the_order_of_the_options),
-	    cmocka_unit_test(a_class_can_be_found_for_every_alignment),
+	    cmocka_unit_test(the_smallest_class_is_found_for_every_alignment),
+	    cmocka_unit_test(there_may_be_160_classes),
 	};
 
 	again_main(argc, argv, parts);
