@@ -3,6 +3,8 @@
  */
 #include "support/failsys.h"
 
+#include "support/pages.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -30,18 +32,12 @@ static struct fault faults[FAILSYS_KINDS];
 static _Atomic long only_number = -1;
 static _Atomic bool looks_secure;
 
-void *__real_mmap(
-    void *addr, size_t len, int prot, int flags, int fd, off_t off);
-int __real_munmap(void *addr, size_t len);
-int __real_madvise(void *addr, size_t len, int advice);
-int __real_mprotect(void *addr, size_t len, int prot);
 long __real_syscall(
     long number, long a, long b, long c, long d, long e, long f);
 int __real_open(const char *path, int flags, mode_t mode);
 ssize_t __real_write(int fd, const void *buf, size_t len);
 int __real_fsync(int fd);
 int __real_renameat(int from_dir, const char *from, int dir, const char *to);
-unsigned long __real_getauxval(unsigned long type);
 int __real_memfd_create(const char *name, unsigned flags);
 int __real_ftruncate(int fd, off_t size);
 int __real_fallocate(int fd, int mode, off_t at, off_t size);
@@ -157,27 +153,25 @@ __wrap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 {
 	if (fails(FAILSYS_MMAP))
 		return ((void *)-1);
-	return (__real_mmap(addr, len, prot, flags, fd, off));
+	return (pages_mmap(addr, len, prot, flags, fd, off));
 }
 
 int
 __wrap_munmap(void *addr, size_t len)
 {
-	return (fails(FAILSYS_MUNMAP) ? -1 : __real_munmap(addr, len));
+	return (fails(FAILSYS_MUNMAP) ? -1 : pages_munmap(addr, len));
 }
 
 int
 __wrap_madvise(void *addr, size_t len, int advice)
 {
-	return (
-	    fails(FAILSYS_MADVISE) ? -1 : __real_madvise(addr, len, advice));
+	return (fails(FAILSYS_MADVISE) ? -1 : pages_madvise(addr, len, advice));
 }
 
 int
 __wrap_mprotect(void *addr, size_t len, int prot)
 {
-	return (
-	    fails(FAILSYS_MPROTECT) ? -1 : __real_mprotect(addr, len, prot));
+	return (fails(FAILSYS_MPROTECT) ? -1 : pages_mprotect(addr, len, prot));
 }
 
 /* The kernel never refuses to wake; who is not woken sleeps for ever. */
@@ -238,7 +232,7 @@ __wrap_getauxval(unsigned long type)
 {
 	if (type == AT_SECURE && looks_secure)
 		return (1);
-	return (__real_getauxval(type));
+	return (pages_getauxval(type));
 }
 
 int
