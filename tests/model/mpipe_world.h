@@ -78,8 +78,9 @@ static struct world {
 	unsigned long w_align;
 	size_t w_bytes;
 	int w_flags;
-	bool w_lone;  /* there are no threads */
-	bool w_exact; /* no buffer is at hand of a CPU after any call */
+	bool w_lone;    /* threads do nothing */
+	bool w_started; /* there are threads */
+	bool w_exact;   /* no buffer is at hand of a CPU after any call */
 	enum family w_family;
 	bool w_constructs, w_deconstructs, w_may_fail;
 	size_t w_charge; /* bytes of the type, per buffer */
@@ -218,10 +219,15 @@ worker_main(void *arg)
 	return (NULL);
 }
 
-/* On CPUs of their own, if there are as many; the first is that of main. */
+/*
+ * Once, on CPUs of their own, if there are as many; the first is that of main.
+ */
 static void
 workers_start(struct world *w)
 {
+	if (w->w_started)
+		return;
+	w->w_started = true;
 	cpus_move(0);
 	(void)sem_init(&w->w_let_go, 0, 0);
 	for (int i = 0; i < WORKERS; i++) {
