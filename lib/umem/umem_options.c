@@ -305,8 +305,11 @@ apply(const struct opt *op, const struct word *value)
 			return (complaint);
 	}
 	umem__opt.debug |= op->op_bits;
-	if (op->op_call != NULL)
-		return (op->op_call(number));
+	if (op->op_call != NULL) {
+		const char *refused = op->op_call(number);
+
+		return (refused != NULL ? refused : complaint);
+	}
 	if (op->op_type == OPT_FLAG && op->op_target != NULL)
 		*(bool *)op->op_target = true;
 	else if (op->op_target != NULL && (value != NULL || number != 0))

@@ -262,6 +262,9 @@ a_bad_value_is_named_and_changes_nothing(void **state)
 	    "quarry: UMEM_OPTIONS: size_remove: no size that can be removed\n");
 	says("UMEM_OPTIONS", "size_remove=65", NULL,
 	    "quarry: UMEM_OPTIONS: size_remove: no size that can be removed\n");
+	says("UMEM_OPTIONS", "size_clear=64", NULL,
+	    "quarry: UMEM_OPTIONS: size_clear: does not take a value. "
+	    "ignored\n");
 	says("UMEM_DEBUG", "guards=1", guards,
 	    "quarry: UMEM_DEBUG: guards: does not take a value. ignored\n");
 }
