@@ -5,13 +5,14 @@
  *
  * vmem_fuzz.c tells how to run it for longer.
  */
+#include "fuzz/quiet.h"
+
 #include "base/crc.h"
 #include "support/random.h"
 #include "vmem/vmem_private.h"
 
 #include <quarry/id_space.h>
 
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -58,24 +59,6 @@ LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed)
 	return (LLVMFuzzerMutate(data, size, max));
 }
 
-/* What is refused is reported, and what is still in use; nobody wants to know. */
-static int
-hush(void)
-{
-	int out = dup(STDERR_FILENO), null = open("/dev/null", O_WRONLY);
-
-	(void)dup2(null, STDERR_FILENO);
-	(void)close(null);
-	return (out);
-}
-
-static void
-unhush(int out)
-{
-	(void)dup2(out, STDERR_FILENO);
-	(void)close(out);
-}
-
 static bool
 same(FILE *f, const char *text, size_t len)
 {
@@ -96,7 +79,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size_t len = size < 1 << 16 ? size : 1 << 16;
 	id_space_t *s;
 	FILE *f;
-	int out;
 
 	if (path[0] == '\0') {
 		(void)strcpy(path, "/tmp/idfile_fuzz.XXXXXX");
@@ -108,9 +90,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	f = fopen(path, "w");
 	if (f == NULL || fwrite(text, 1, len, f) != len || fclose(f) != 0)
 		abort();
-	out = hush();
 	s = id_space_restore("fuzz", path);
-	unhush(out);
 	if (s == NULL)
 		return (0);
 	(void)vmem__check(s);
@@ -120,8 +100,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (f == NULL || !same(f, text, len))
 		abort();
 	(void)fclose(f);
-	out = hush();
 	id_space_destroy(s);
-	unhush(out);
 	return (0);
 }
