@@ -6,7 +6,7 @@
  */
 #include "model/mpipe_ops.h"
 
-enum { OPS_MAX = 50 };
+enum { OPS_MAX = 50, LONG_CHURNS = 1 };
 
 #include "fuzz/ops_fuzz.h"
 
@@ -18,6 +18,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (n == 0)
 		return (0);
+	long_churns = LONG_CHURNS;
 	at = run_ops(&world, how % SHAPES, ops, n);
 	if (at < n) {
 		(void)fprintf(stderr, "step %zu: %s\n", at, world.w_why);

@@ -10,6 +10,8 @@
 
 #include <quarry/quarry.h>
 
+#include <limits.h>
+
 enum {
 	SHAPES = 24,
 	DIRTY = 32,
@@ -26,6 +28,9 @@ struct op {
 
 /* Seconds that one operation may take; 0: any time. */
 static unsigned hang_s;
+
+/* How often CPUs may still be made to keep some at hand: it takes long. */
+static unsigned long_churns = UINT_MAX;
 
 /* ---- allocating and freeing ---- */
 
@@ -168,9 +173,11 @@ op_free(struct world *w, const struct op *op)
 static bool
 op_churn(struct world *w, const struct op *op)
 {
-	uint32_t rounds = w->w_exact ? 4 : op->o_b % 3 == 0 ? 40 : 600;
+	bool brief = op->o_b % 3 == 0 || long_churns == 0;
+	uint32_t rounds = w->w_exact ? 4 : brief ? 40 : 600;
 	uint32_t seed = op->o_b % 3 == 0 ? op->o_b : 0;
 
+	long_churns -= !brief;
 	for (uint32_t r = 0; r < rounds && w->w_o.o_nfree > 0; r++) {
 		int got[4], n = 0;
 
