@@ -73,7 +73,7 @@ check_shape(
 static void
 check_everywhere(uintptr_t base)
 {
-	for (size_t size = 1; size <= 9; size += 2)
+	for (size_t size = 1; size <= 9; size++)
 		for (size_t align = 1; align <= 8; align *= 2)
 			for (size_t phase = 0; phase < align; phase += 3) {
 				check_shape(size, align, phase, 0, base);
