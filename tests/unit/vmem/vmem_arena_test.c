@@ -4,7 +4,7 @@
 #include "unit/vmem/vmem_test.h"
 
 #include "support/child.h"
-#include "vmem/vmem_impl.h"
+#include "vmem/vmem_tag.h"
 
 #include <errno.h>
 
@@ -452,6 +452,88 @@ tags_take_at_most_64_bytes_per_segment(void **state)
 	done(vm);
 }
 
+/* With n segments that have tags; is a hash table being emptied then? */
+static bool
+live(vmem_t *vm, size_t n)
+{
+	bool moving;
+
+	for (size_t i = 1; i <= n; i++)
+		assert_addr_equal(vmem_alloc(vm, 16, VM_NOSLEEP), i * 16);
+	moving = vm->vm_hash_old != NULL;
+	for (size_t i = 1; i <= n; i++)
+		vmem_free(vm, P(i * 16), 16);
+	return (moving);
+}
+
+static void
+tags_that_an_arena_does_not_keep_are_used_again(void **state)
+{
+	enum { MANY = 1000, ROUNDS = 20 };
+	vmem_t *vm = plain_arena(16, MANY * 16, 16);
+	size_t mapped;
+	(void)state;
+
+	(void)live(vm, MANY);
+	mapped = meta_mapped();
+	for (size_t i = 0; i < ROUNDS; i++) {
+		(void)live(vm, MANY);
+		assert_int_equal(vm->vm_tags.r_count, VMEM_TAGS_KEPT);
+	}
+	assert_int_equal(meta_mapped(), mapped);
+	done(vm);
+}
+
+/*
+ * A hash table is emptied four buckets at a time from the insertion on that
+ * finds two segments in each: the first has 16 and the second, of a page, 512.
+ */
+static const struct {
+	size_t segments;
+	bool moving;
+} moves[] = {
+    {32, false},
+    {33, true},
+    {36, true},
+    {37, false},
+    {1024, false},
+    {1025, true},
+    {1025 + 512 / 4 - 1, true},
+    {1025 + 512 / 4, false},
+};
+
+enum { MOVES = sizeof(moves) / sizeof(moves[0]) };
+
+static void
+a_hash_table_is_moved_a_few_buckets_at_a_time(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < MOVES; i++) {
+		vmem_t *vm = plain_arena(16, 2000 * 16, 16);
+
+		assert_int_equal(live(vm, moves[i].segments), moves[i].moving);
+		done(vm);
+	}
+}
+
+static void
+an_arena_that_is_destroyed_leaves_no_memory_behind(void **state)
+{
+	enum { ROUNDS = 20 };
+	size_t mapped = 0;
+	(void)state;
+
+	for (size_t i = 0; i < ROUNDS * MOVES; i++) {
+		vmem_t *vm = plain_arena(16, 2000 * 16, 16);
+
+		(void)live(vm, moves[i % MOVES].segments);
+		done(vm);
+		if (i == MOVES - 1)
+			mapped = meta_mapped();
+	}
+	assert_int_equal(meta_mapped(), mapped);
+}
+
 int
 main(void)
 {
@@ -477,6 +559,11 @@ main(void)
 		searches_are_the_free_segments_that_requests_looked_at_in_vain),
 	    cmocka_unit_test(contains_and_its_comparisons_are_counted),
 	    cmocka_unit_test(every_lock_can_be_held_at_once_and_left),
+	    cmocka_unit_test(tags_that_an_arena_does_not_keep_are_used_again),
+	    cmocka_unit_test(a_hash_table_is_moved_a_few_buckets_at_a_time),
+	    cmocka_unit_test(
+		an_arena_that_is_destroyed_leaves_no_memory_behind),
+	    /* Leaves many free tags, which would hide what others lose. */
 	    cmocka_unit_test(tags_take_at_most_64_bytes_per_segment),
 	};
 
