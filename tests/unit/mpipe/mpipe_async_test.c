@@ -467,7 +467,35 @@ t37_the_eventfd_is_not_readable_when_memory_is_short(void **state)
 	kmalloc_set_unlimited(M_PIPE);
 	mpipe_free(&p, b);
 	assert_true(readable(fd));
+	/* There is something to try again. */
+	b = mpipe_alloc_nowait(&p);
+	assert_true(readable(fd));
+	mpipe_free(&p, b);
 	mpipe_done(&p);
+}
+
+static void
+the_eventfd_may_be_descriptor_0(void **state)
+{
+	struct malloc_pipe p;
+	int input = dup(0);
+	void *b;
+	(void)state;
+
+	(void)close(0);
+	pipe_make(&p, 1, 1);
+	assert_int_equal(mpipe_eventfd(&p), 0);
+	for (int i = 0; i < 3; i++) {
+		assert_true(readable(0));
+		b = mpipe_alloc_nowait(&p);
+		assert_false(readable(0));
+		mpipe_free(&p, b);
+	}
+	mpipe_done(&p);
+	if (input > 0) {
+		assert_int_equal(dup2(input, 0), 0);
+		(void)close(input);
+	}
 }
 
 struct looper {
@@ -581,6 +609,7 @@ main(void)
 		t37_the_eventfd_is_readable_while_a_nowait_would_succeed),
 	    cmocka_unit_test(
 		t37_the_eventfd_is_not_readable_when_memory_is_short),
+	    cmocka_unit_test(the_eventfd_may_be_descriptor_0),
 	    cmocka_unit_test(
 		who_tells_the_eventfd_is_not_cancelled_in_the_middle),
 	    cmocka_unit_test(t37_event_loops_share_a_pipe),

@@ -7,6 +7,8 @@
 #include "os/percpu.h"
 #include "support/cpus.h"
 
+#include <semaphore.h>
+
 enum { NNOM = 64, WARM = 1000 };
 
 static bool
@@ -261,6 +263,141 @@ an_open_pipe_is_resized_and_grows(void **state)
 	hoard_stop(&h);
 }
 
+static bool
+is_grown(struct malloc_pipe *p)
+{
+	return (atomic_load(&p->handle->mp_grown));
+}
+
+/* Only where it has grown do frees look for what is surplus. */
+static void
+a_pipe_has_grown_until_its_surplus_is_given_up(void **state)
+{
+	struct malloc_pipe p;
+	void *a, *b;
+	(void)state;
+
+	pipe_make(&p, 1, 2);
+	assert_false(is_grown(&p));
+	a = mpipe_alloc_nowait(&p);
+	b = mpipe_alloc_nowait(&p);
+	assert_true(is_grown(&p));
+	mpipe_free(&p, a);
+	mpipe_free(&p, b);
+	assert_false(is_grown(&p));
+	mpipe_done(&p);
+}
+
+/* Nor is a record lost when there is no memory for its buffer. */
+static void
+a_record_made_in_vain_is_that_of_the_next_buffer(void **state)
+{
+	struct mpipe_rec *spare;
+	struct malloc_pipe p;
+	void *a, *b;
+	(void)state;
+
+	pipe_make(&p, 1, 2);
+	a = mpipe_alloc_nowait(&p);
+	assert_int_equal(
+	    malloc_type_set_limit(M_PIPE, stats_of(M_PIPE).memuse), 0);
+	assert_null(mpipe_alloc_nowait(&p));
+	spare = p.handle->mp_spare;
+	assert_non_null(spare);
+	assert_null(mpipe_alloc_nowait(&p));
+	assert_ptr_equal(p.handle->mp_spare, spare);
+	assert_null(spare->r_next);
+	kmalloc_set_unlimited(M_PIPE);
+	b = mpipe_alloc_nowait(&p);
+	assert_non_null(b);
+	assert_null(p.handle->mp_spare);
+	mpipe_free(&p, a);
+	mpipe_free(&p, b);
+	mpipe_done(&p);
+}
+
+static sem_t growing;
+static _Atomic bool hold;
+
+/* Fails when mpipe_done() has begun. */
+static int
+make_in_vain(void *buf, void *priv)
+{
+	struct malloc_pipe *p = priv;
+	bool exiting = !hold;
+	(void)buf;
+
+	if (exiting)
+		return (0);
+	(void)sem_post(&growing);
+	while (!exiting) {
+		(void)usleep(1000);
+		mpipe__enter(p->handle);
+		exiting = p->handle->mp_exiting;
+		mpipe__exit(p->handle);
+	}
+	return (EIO);
+}
+
+static void *
+take_in_vain(void *arg)
+{
+	return (
+	    mpipe_alloc_nowait(arg) == NULL ? (void *)(intptr_t)errno : NULL);
+}
+
+static void
+done_waits_for_who_grows_in_vain_and_turns_it_away(void **state)
+{
+	struct malloc_pipe p;
+	pthread_t thread;
+	void *held, *error;
+	(void)state;
+
+	(void)sem_init(&growing, 0, 0);
+	hold = false;
+	assert_int_equal(
+	    mpipe_tryinit(&p, M_PIPE, 64, 1, 2, 0, make_in_vain, NULL, &p), 0);
+	held = mpipe_alloc_nowait(&p);
+	hold = true;
+	(void)alarm(60);
+	assert_int_equal(pthread_create(&thread, NULL, take_in_vain, &p), 0);
+	while (sem_wait(&growing) != 0)
+		continue;
+	mpipe_free(&p, held);
+	mpipe_done(&p);
+	assert_int_equal(pthread_join(thread, &error), 0);
+	(void)alarm(0);
+	assert_int_equal((intptr_t)error, ESHUTDOWN);
+}
+
+/* By way of the lock until it is, and what is at hand is counted. */
+static void
+a_pipe_that_is_only_waited_for_is_opened_too(void **state)
+{
+	int64_t end = now_ns() + PATIENCE_S * NS_PER_S;
+	struct malloc_pipe p;
+	void *b[NNOM];
+	(void)state;
+
+	assert_int_equal(
+	    mpipe_tryinit(&p, M_PIPE, 64, NNOM, 0, 0, NULL, NULL, NULL), 0);
+	for (int i = 0; i < NNOM; i++)
+		b[i] = mpipe_alloc_waitok(&p);
+	assert_int_equal(pipe_stats(&p).outstanding_max, NNOM);
+	for (int i = 0; i < NNOM; i++)
+		mpipe_free(&p, b[i]);
+	while (percpu__restartable && !is_open(&p)) {
+		assert_true(now_ns() < end);
+		for (int i = 0; i < WARM; i++) {
+			void *one = mpipe_alloc_waitok(&p);
+
+			mpipe_free(&p, one);
+		}
+	}
+	mpipe_done(&p);
+}
+
 static void
 t30_bad_frees_are_found_when_the_lock_is_not_taken(void **state)
 {
@@ -303,6 +440,11 @@ main(void)
 	    cmocka_unit_test(a_free_on_another_cpu_serves_a_waiter),
 	    cmocka_unit_test(a_waiter_and_an_eventfd_close_an_open_pipe),
 	    cmocka_unit_test(an_open_pipe_is_resized_and_grows),
+	    cmocka_unit_test(a_pipe_has_grown_until_its_surplus_is_given_up),
+	    cmocka_unit_test(a_record_made_in_vain_is_that_of_the_next_buffer),
+	    cmocka_unit_test(
+		done_waits_for_who_grows_in_vain_and_turns_it_away),
+	    cmocka_unit_test(a_pipe_that_is_only_waited_for_is_opened_too),
 	    cmocka_unit_test(
 		t30_bad_frees_are_found_when_the_lock_is_not_taken),
 	};
