@@ -43,6 +43,34 @@ waiters_are_served_in_the_order_of_arrival(void **state)
 }
 
 static void
+waits_are_counted_as_long_as_they_took(void **state)
+{
+	enum { PAUSE_US = 2000 };
+	const int64_t pause = PAUSE_US * INT64_C(1000);
+	struct waiter w1 = {0}, w2 = {0};
+	struct mpipe_stats st;
+	struct malloc_pipe p;
+	int64_t from = now_ns(), took;
+	void *held;
+	(void)state;
+
+	pipe_make(&p, 1, 1);
+	held = mpipe_alloc_nowait(&p);
+	w1.pipe = w2.pipe = &p;
+	waiter_start(&w1);
+	waiter_start(&w2);
+	(void)usleep(PAUSE_US);
+	mpipe_free(&p, held);
+	mpipe_free(&p, waiter_join(&w1));
+	mpipe_free(&p, waiter_join(&w2));
+	took = now_ns() - from;
+	st = pipe_stats(&p);
+	assert_in_range(st.wait_ns_max, pause, took);
+	assert_in_range(st.wait_ns, st.wait_ns_max + pause, 2 * took);
+	mpipe_done(&p);
+}
+
+static void
 t25_n_frees_wake_n_waiters(void **state)
 {
 	enum { N = 6 };
@@ -117,6 +145,158 @@ t23_a_waiter_grows_the_pipe_without_a_free(void **state)
 	mpipe_free(&p, a);
 	assert_true(pipe_stats(&p).grow_failures > 2);
 	mpipe_done(&p);
+}
+
+static int64_t sleep_at[16];
+static unsigned naps;
+
+/* In the waiter, about to sleep. */
+static void
+note_sleep(void)
+{
+	if (naps < sizeof(sleep_at) / sizeof(sleep_at[0]))
+		sleep_at[naps++] = now_ns();
+}
+
+static struct malloc_pipe short_of;
+
+/* Two buffers at most, and memory for one, which is allocated. */
+static void *
+short_of_make(int nmax)
+{
+	void *a;
+
+	pipe_make(&short_of, 1, nmax);
+	a = mpipe_alloc_nowait(&short_of);
+	assert_int_equal(
+	    malloc_type_set_limit(M_PIPE, stats_of(M_PIPE).memuse), 0);
+	naps = 0;
+	failsys_reset();
+	return (a);
+}
+
+/* The memory is there when it has gone to sleep for the sixth time. */
+static void
+note_and_relent(void)
+{
+	note_sleep();
+	if (naps == 6)
+		kmalloc_set_unlimited(M_PIPE);
+}
+
+/* After 10 ms, 20 ms, 40 ms and so on; it has tried before it sleeps. */
+static void
+who_grows_in_vain_tries_again_after_longer_and_longer_pauses(void **state)
+{
+	struct timespec ts = after_ms(2000);
+	int64_t from = now_ns(), pause = 10 * INT64_C(1000000);
+	void *a = short_of_make(2), *b;
+	(void)state;
+
+	failsys_before(FAILSYS_SEMWAIT, note_and_relent);
+	errno = 0;
+	b = mpipe_alloc_timed(&short_of, &ts);
+	failsys_reset();
+	assert_non_null(b);
+	/* That is what ended its sleep, and no error. */
+	assert_int_not_equal(errno, ETIMEDOUT);
+	for (unsigned i = 1; i < naps; i++, pause *= 2)
+		assert_true(sleep_at[i] - from >= pause);
+	mpipe_free(&short_of, a);
+	mpipe_free(&short_of, b);
+	mpipe_done(&short_of);
+}
+
+static void
+note_and_raise(void)
+{
+	note_sleep();
+	if (naps == 1)
+		assert_int_equal(mpipe_resize(&short_of, 1, 2), 0);
+}
+
+/* It is woken to try, and from then on it tries on its own. */
+static void
+a_raised_limit_wakes_a_waiter_once(void **state)
+{
+	struct timespec ts = after_ms(50);
+	void *a = short_of_make(1);
+	(void)state;
+
+	failsys_before(FAILSYS_SEMWAIT, note_and_raise);
+	assert_null(mpipe_alloc_timed(&short_of, &ts));
+	failsys_reset();
+	if (naps > 2)
+		assert_true(sleep_at[2] - sleep_at[0] >= 10 * INT64_C(1000000));
+	kmalloc_set_unlimited(M_PIPE);
+	mpipe_free(&short_of, a);
+	mpipe_done(&short_of);
+}
+
+static void
+raise_and_relent(void)
+{
+	note_and_raise();
+	kmalloc_set_unlimited(M_PIPE);
+}
+
+static void
+a_waiter_that_is_woken_to_grow_does_so_at_once(void **state)
+{
+	void *a = short_of_make(1), *b;
+	(void)state;
+
+	failsys_before(FAILSYS_SEMWAIT, raise_and_relent);
+	b = mpipe_alloc_waitok(&short_of);
+	failsys_reset();
+	assert_non_null(b);
+	assert_int_equal(naps, 1);
+	mpipe_free(&short_of, a);
+	mpipe_free(&short_of, b);
+	mpipe_done(&short_of);
+}
+
+static void
+note_and_lower(void)
+{
+	note_sleep();
+	if (naps == 1)
+		assert_int_equal(mpipe_resize(&short_of, 1, 1), 0);
+	kmalloc_set_unlimited(M_PIPE);
+}
+
+static void
+a_waiter_does_not_grow_a_pipe_that_became_full(void **state)
+{
+	struct timespec ts = after_ms(30);
+	void *a = short_of_make(2);
+	(void)state;
+
+	failsys_before(FAILSYS_SEMWAIT, note_and_lower);
+	assert_null(mpipe_alloc_timed(&short_of, &ts));
+	failsys_reset();
+	COUNTS(&short_of, 0, 1);
+	mpipe_free(&short_of, a);
+	mpipe_done(&short_of);
+}
+
+/* The waiter has tried so often that it leaves the attempt to us. */
+static void
+a_nowait_that_has_served_waiters_and_finds_nothing_says_so(void **state)
+{
+	struct waiter w = {.pipe = &short_of};
+	void *a = short_of_make(2);
+	(void)state;
+
+	waiter_start(&w);
+	(void)usleep(50000);
+	kmalloc_set_unlimited(M_PIPE);
+	errno = 0;
+	assert_null(mpipe_alloc_nowait(&short_of));
+	assert_int_equal(errno, EAGAIN);
+	mpipe_free(&short_of, waiter_join(&w));
+	mpipe_free(&short_of, a);
+	mpipe_done(&short_of);
 }
 
 /* A new buffer is the oldest waiter's, whoever made it. */
@@ -319,23 +499,35 @@ free_before_the_sleep(void)
 		abort();
 }
 
+/* The only buffer is freed while we wait for it until `ts`. */
 static void
-d1_a_free_between_deciding_to_sleep_and_sleeping_is_not_lost(void **state)
+d1_timed_wait_is_served(const struct timespec *ts)
 {
-	struct timespec ts = after_ms(PATIENCE_S * 1000);
 	void *b;
-	(void)state;
 
 	pipe_make(&d1, 1, 1);
 	d1_held = mpipe_alloc_nowait(&d1);
+	d1_frees = 0;
 	failsys_reset();
 	failsys_before(FAILSYS_SEMWAIT, free_before_the_sleep);
-	b = mpipe_alloc_timed(&d1, &ts);
+	errno = 77;
+	b = mpipe_alloc_timed(&d1, ts);
+	assert_int_equal(errno, 77);
+	assert_int_equal(failsys_calls(FAILSYS_SEMWAIT), 1);
 	failsys_reset();
 	assert_int_equal(d1_frees, 1);
 	assert_non_null(b);
 	mpipe_free(&d1, b);
 	mpipe_done(&d1);
+}
+
+static void
+d1_a_free_between_deciding_to_sleep_and_sleeping_is_not_lost(void **state)
+{
+	struct timespec ts = after_ms(PATIENCE_S * 1000);
+
+	(void)state;
+	d1_timed_wait_is_served(&ts);
 }
 
 static struct timespec d1_deadline;
@@ -442,12 +634,64 @@ t35_a_deadline_ends_the_wait(void **state)
 
 	pipe_make(&p, 1, 1);
 	b = mpipe_alloc_nowait(&p);
+	failsys_reset();
 	errno = 0;
 	assert_null(mpipe_alloc_timed(&p, &ts));
 	assert_int_equal(errno, ETIMEDOUT);
 	assert_true(now_ns() - from >= 29 * INT64_C(1000000));
+	/* Nobody is woken in vain. */
+	assert_int_equal(failsys_calls(FAILSYS_SEMWAIT), 1);
 	mpipe_free(&p, b);
 	COUNTS(&p, 1, 1);
+	mpipe_done(&p);
+}
+
+/* Longer than 64 bits of nanoseconds, which wrap to some time long ago. */
+static void
+a_deadline_beyond_the_end_of_the_clock_never_passes(void **state)
+{
+	struct timespec never = {
+	    (time_t)(UINT64_MAX / (uint64_t)NS_PER_S) + 1, 0};
+
+	(void)state;
+	d1_timed_wait_is_served(&never);
+	d1_timed_wait_is_served(NULL);
+}
+
+static void
+a_deadline_may_be_a_whole_second_or_just_before_one(void **state)
+{
+	struct timespec ts = after_ms(PATIENCE_S * 1000);
+
+	(void)state;
+	ts.tv_nsec = 0;
+	d1_timed_wait_is_served(&ts);
+	ts.tv_nsec = NS_PER_S - 1;
+	d1_timed_wait_is_served(&ts);
+}
+
+static void
+a_deadline_that_is_none_has_passed(void **state)
+{
+	struct timespec bad[] = {
+	    {-1, 0},
+	    {-1, NS_PER_S - 1},
+	    {now_ns() / NS_PER_S + PATIENCE_S, -1},
+	    {now_ns() / NS_PER_S + PATIENCE_S, NS_PER_S},
+	};
+	struct malloc_pipe p;
+	void *b;
+	(void)state;
+
+	pipe_make(&p, 1, 1);
+	b = mpipe_alloc_nowait(&p);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		errno = 0;
+		assert_null(mpipe_alloc_timed(&p, &bad[i]));
+		assert_int_equal(errno, ETIMEDOUT);
+	}
+	assert_int_equal(pipe_stats(&p).sleeps, 0);
+	mpipe_free(&p, b);
 	mpipe_done(&p);
 }
 
@@ -462,7 +706,8 @@ handler(int sig)
 
 struct signalled {
 	struct malloc_pipe *pipe;
-	bool intr;
+	bool intr, timed;
+	struct timespec deadline;
 	void *got;
 	int error;
 	_Atomic bool done;
@@ -474,19 +719,25 @@ wait_for_signal(void *arg)
 	struct signalled *s = arg;
 
 	errno = 0;
-	s->got =
-	    s->intr ? mpipe_alloc_intr(s->pipe) : mpipe_alloc_waitok(s->pipe);
+	if (s->timed)
+		s->got = mpipe_alloc_timed(s->pipe, &s->deadline);
+	else
+		s->got = s->intr ? mpipe_alloc_intr(s->pipe)
+				 : mpipe_alloc_waitok(s->pipe);
 	s->error = errno;
 	s->done = true;
 	return (NULL);
 }
 
 static void
-signal_a_waiter(bool intr, int flags)
+signal_a_waiter(bool intr, bool timed, int flags)
 {
 	struct sigaction sa = {.sa_handler = handler, .sa_flags = flags};
 	struct malloc_pipe p;
-	struct signalled s = {.pipe = &p, .intr = intr};
+	struct signalled s = {.pipe = &p,
+	    .intr = intr,
+	    .timed = timed,
+	    .deadline = after_ms(PATIENCE_S * 1000)};
 	pthread_t thread;
 	void *held;
 
@@ -523,13 +774,14 @@ signal_a_waiter(bool intr, int flags)
 }
 
 static void
-t35_signals_end_an_intr_and_no_waitok(void **state)
+t35_signals_end_an_intr_and_no_waitok_or_timed(void **state)
 {
 	(void)state;
-	signal_a_waiter(false, 0);
-	signal_a_waiter(false, SA_RESTART);
-	signal_a_waiter(true, 0);
-	signal_a_waiter(true, SA_RESTART);
+	signal_a_waiter(false, false, 0);
+	signal_a_waiter(false, false, SA_RESTART);
+	signal_a_waiter(false, true, 0);
+	signal_a_waiter(true, false, 0);
+	signal_a_waiter(true, false, SA_RESTART);
 }
 
 static void
@@ -588,6 +840,97 @@ t25_a_buffer_given_to_a_cancelled_waiter_goes_to_the_next(void **state)
 		COUNTS(&p, 1, 1);
 	}
 	mpipe_done(&p);
+}
+
+static void *d1_other;
+
+/* In the waiter, as if asleep: it is served, and cancelled before it wakes. */
+static void
+serve_and_cancel(void)
+{
+	mpipe_free(&d1, d1_held);
+	mpipe_free(&d1, d1_other);
+	(void)pthread_cancel(pthread_self());
+	pthread_testcancel();
+}
+
+static void *
+wait_in_vain(void *arg)
+{
+	mpipe_free(arg, mpipe_alloc_waitok(arg));
+	return (NULL);
+}
+
+/* And another buffer is free already, so that this one is surplus. */
+static void
+what_a_cancelled_waiter_was_given_is_no_allocation(void **state)
+{
+	struct mpipe_stats st;
+	pthread_t thread;
+	void *result;
+	(void)state;
+
+	assert_int_equal(mpipe_tryinit(&d1, M_PIPE, 64, 1, 2,
+			     MPF_CACHEDATA | MPF_CANCEL, NULL, NULL, NULL),
+	    0);
+	d1_held = mpipe_alloc_nowait(&d1);
+	d1_other = mpipe_alloc_nowait(&d1);
+	failsys_reset();
+	failsys_before(FAILSYS_SEMWAIT, serve_and_cancel);
+	assert_int_equal(pthread_create(&thread, NULL, wait_in_vain, &d1), 0);
+	assert_int_equal(pthread_join(thread, &result), 0);
+	failsys_reset();
+	assert_ptr_equal(result, PTHREAD_CANCELED);
+	st = pipe_stats(&d1);
+	assert_int_equal(st.allocs, 2);
+	assert_int_equal(st.hits, 1);
+	assert_int_equal(st.overflow_frees, 1);
+	COUNTS(&d1, 1, 1);
+	assert_int_equal(stats_of(M_PIPE).inuse, 1);
+	mpipe_done(&d1);
+}
+
+/* In the waiter, as if asleep: it is woken to grow, served and cancelled. */
+static void
+wake_serve_and_cancel(void)
+{
+	assert_int_equal(mpipe_resize(&d1, 1, 2), 0);
+	mpipe_free(&d1, d1_held);
+	(void)pthread_cancel(pthread_self());
+}
+
+static void *
+wait_and_free(void *arg)
+{
+	int cancel;
+	void *b = mpipe_alloc_waitok(arg);
+
+	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	assert_int_equal(cancel, PTHREAD_CANCEL_ENABLE);
+	mpipe_free(arg, b);
+	return (b);
+}
+
+/* It is cancelled in its sleep only, and afterwards by what it does itself. */
+static void
+who_was_served_is_not_cancelled_on_the_way_out(void **state)
+{
+	pthread_t thread;
+	void *result;
+	(void)state;
+
+	assert_int_equal(mpipe_tryinit(&d1, M_PIPE, 64, 1, 1,
+			     MPF_CACHEDATA | MPF_CANCEL, NULL, NULL, NULL),
+	    0);
+	d1_held = mpipe_alloc_nowait(&d1);
+	failsys_reset();
+	failsys_before(FAILSYS_SEMWAIT, wake_serve_and_cancel);
+	assert_int_equal(pthread_create(&thread, NULL, wait_and_free, &d1), 0);
+	assert_int_equal(pthread_join(thread, &result), 0);
+	failsys_reset();
+	assert_ptr_equal(result, d1_held);
+	COUNTS(&d1, 1, 1);
+	mpipe_done(&d1);
 }
 
 static void
@@ -667,11 +1010,15 @@ mpipe_wait_returns_when_a_buffer_is_free(void **state)
 	pipe_make(&p, 1, 5);
 	mpipe_wait(&p);
 	b = mpipe_alloc_nowait(&p);
-	for (int i = 0; i < 3; i++)
-		watcher_start(&w[i], &p);
+	for (int n = 3; n > 0; n -= 2) {
+		for (int i = 0; i < n; i++)
+			watcher_start(&w[i], &p);
+		mpipe_free(&p, b);
+		for (int i = 0; i < n; i++)
+			assert_int_equal(pthread_join(w[i].thread, NULL), 0);
+		b = mpipe_alloc_nowait(&p);
+	}
 	mpipe_free(&p, b);
-	for (int i = 0; i < 3; i++)
-		assert_int_equal(pthread_join(w[i].thread, NULL), 0);
 	mpipe_done(&p);
 }
 
@@ -738,9 +1085,17 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(nobody_waits_nobody_calls_the_kernel),
 	    cmocka_unit_test(waiters_are_served_in_the_order_of_arrival),
+	    cmocka_unit_test(waits_are_counted_as_long_as_they_took),
 	    cmocka_unit_test(t25_n_frees_wake_n_waiters),
 	    cmocka_unit_test(t23_two_frees_in_a_row_serve_two_waiters),
 	    cmocka_unit_test(t23_a_waiter_grows_the_pipe_without_a_free),
+	    cmocka_unit_test(
+		who_grows_in_vain_tries_again_after_longer_and_longer_pauses),
+	    cmocka_unit_test(a_raised_limit_wakes_a_waiter_once),
+	    cmocka_unit_test(a_waiter_that_is_woken_to_grow_does_so_at_once),
+	    cmocka_unit_test(a_waiter_does_not_grow_a_pipe_that_became_full),
+	    cmocka_unit_test(
+		a_nowait_that_has_served_waiters_and_finds_nothing_says_so),
 	    cmocka_unit_test(a_nowait_that_grows_serves_waiters_first),
 	    cmocka_unit_test(t24_a_waiter_is_served_within_one_free),
 	    cmocka_unit_test(
@@ -753,10 +1108,18 @@ main(void)
 	    cmocka_unit_test(t22_no_wakeup_is_lost),
 	    cmocka_unit_test(t35_a_deadline_that_has_passed_is_one_attempt),
 	    cmocka_unit_test(t35_a_deadline_ends_the_wait),
-	    cmocka_unit_test(t35_signals_end_an_intr_and_no_waitok),
+	    cmocka_unit_test(
+		a_deadline_beyond_the_end_of_the_clock_never_passes),
+	    cmocka_unit_test(
+		a_deadline_may_be_a_whole_second_or_just_before_one),
+	    cmocka_unit_test(a_deadline_that_is_none_has_passed),
+	    cmocka_unit_test(t35_signals_end_an_intr_and_no_waitok_or_timed),
 	    cmocka_unit_test(t25_a_cancelled_waiter_leaves_the_line),
 	    cmocka_unit_test(
 		t25_a_buffer_given_to_a_cancelled_waiter_goes_to_the_next),
+	    cmocka_unit_test(
+		what_a_cancelled_waiter_was_given_is_no_allocation),
+	    cmocka_unit_test(who_was_served_is_not_cancelled_on_the_way_out),
 	    cmocka_unit_test(a_waiter_is_no_cancellation_point_unless_asked),
 	    cmocka_unit_test(mpipe_wait_returns_when_a_buffer_is_free),
 	    cmocka_unit_test(t31_done_ends_mpipe_wait),
