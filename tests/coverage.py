@@ -33,9 +33,8 @@ def read_entries(path):
     return entries
 
 
-def read_lines(path):
-    """File to line to count, and file to line to the function there."""
-    lines = collections.defaultdict(dict)
+def read_functions(path):
+    """File to line to the function that begins there."""
     starts = collections.defaultdict(dict)
     for record in open(path):
         kind, _, rest = record.strip().partition(":")
@@ -44,10 +43,35 @@ def read_lines(path):
         elif kind == "FN":  # a static function is called FILE:NAME
             line, name = rest.split(",", 1)
             starts[file][int(line)] = name.rpartition(":")[2]
-        elif kind == "DA":
-            line, count = rest.split(",")[:2]
-            lines[file][int(line)] = int(count)
-    return lines, starts
+    return starts
+
+
+def count_lines(source, segments):
+    """Line to count.
+
+    A segment lasts until the next; gaps are between statements.  llvm-cov
+    itself takes a line to have the count of the gap before it, when that
+    follows a call which need not return, as in QR_VERIFY.
+    """
+    at = collections.defaultdict(list)
+    for line, column, count, counted, begins, gap in segments:
+        at[line].append((column, count, counted, begins, gap))
+    lines = {}
+    before = (0, False)
+    for number, text in enumerate(source, 1):
+        counts = []
+        if before[1]:
+            counts.append(before[0])
+        indent = len(text) - len(text.lstrip()) + 1
+        for column, count, counted, begins, gap in at[number]:
+            if column == indent and counted and not gap:
+                counts = [count]
+            elif begins and counted and not gap:
+                counts.append(count)
+            before = (count, counted and not gap)
+        if counts and re.match(r"\s*[^\s/*#{}]", text + " "):
+            lines[number] = max(counts)
+    return lines
 
 
 def count_branches(exported):
@@ -77,8 +101,7 @@ class Report:
                 return entry
         return None
 
-    def look(self, file, counts, starts):
-        source = open(os.path.join(self.root, file)).read().split("\n")
+    def look(self, file, source, counts, starts):
         for line in sorted(line for line in counts if counts[line] == 0):
             start = max((s for s in starts if s <= line), default=0)
             function = starts.get(start, "")
@@ -97,7 +120,7 @@ class Report:
 def main():
     level, root, explanations, lcov, exported = sys.argv[1:]
     report = Report(int(level), root, read_entries(explanations))
-    lines, starts = read_lines(lcov)
+    starts = read_functions(lcov)
     form = "%-30s %6s %11s %9s %9s"
     rows = []
     total = collections.Counter()
@@ -108,12 +131,14 @@ def main():
         name = os.path.relpath(path, root)
         if not re.match("lib/", name):
             continue
+        source = open(path).read().split("\n")
+        lines = count_lines(source, file["segments"])
         branches, untaken = count_branches(file["branches"])
-        row = (len(lines[path]), list(lines[path].values()).count(0),
+        row = (len(lines), list(lines.values()).count(0),
                branches, untaken)
         total.update(dict(enumerate(row)))
         rows.append(form % (name, *row))
-        report.look(name, lines[path], starts[path])
+        report.look(name, source, lines, starts[path])
     print(form % ("file", "lines", "not covered", "branches", "not taken"))
     print("\n".join(rows))
     print(form % ("all", *(total[i] for i in range(4))))

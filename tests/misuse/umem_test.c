@@ -200,6 +200,12 @@ buffer_as_aligned(void)
 	umem_free_align(buffer(SIZE), SIZE);
 }
 
+static void
+buffer_as_the_first_aligned(void)
+{
+	umem_free_align(buffer(SIZE), SIZE);
+}
+
 /* ---- and what is said; a * stands for an address ---- */
 
 #define BAD "umem allocator: "
@@ -266,6 +272,8 @@ static const struct misuse {
 	    " umem_alloc_112"},
     {"buffer as aligned", buffer_as_aligned, true,
 	"vmem_hash_delete(0x*, *, 100): bad free"},
+    {"buffer as the first aligned", buffer_as_the_first_aligned, true,
+	"umem_free_align(0x*, 100): bad free"},
 };
 
 enum { MISUSES = sizeof(table) / sizeof(table[0]) };

@@ -4,6 +4,7 @@
 #include "base/panic.h"
 
 #include "support/child.h"
+#include "support/failsys.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -125,6 +126,21 @@ a_warning_is_a_line_that_leaves_errno_alone(void **state)
 }
 
 static void
+interrupted_in_child(void *arg)
+{
+	(void)arg;
+	failsys_nth(FAILSYS_WRITE, 1, EINTR);
+	qr_panic("said all the same");
+}
+
+static void
+a_write_that_a_signal_interrupts_is_repeated(void **state)
+{
+	(void)state;
+	child_expect_abort(interrupted_in_child, NULL, "said all the same");
+}
+
+static void
 a_message_too_long_is_cut_but_still_a_line(void **state)
 {
 	static char text[3000];
@@ -221,6 +237,7 @@ main(void)
 	    cmocka_unit_test(a_fatal_error_asks_no_hook),
 	    cmocka_unit_test(a_failed_verify_names_expression_file_and_line),
 	    cmocka_unit_test(a_warning_is_a_line_that_leaves_errno_alone),
+	    cmocka_unit_test(a_write_that_a_signal_interrupts_is_repeated),
 	    cmocka_unit_test(a_message_too_long_is_cut_but_still_a_line),
 	    cmocka_unit_test(an_abort_runs_the_handler_once_and_then_kills),
 	    cmocka_unit_test(an_abort_in_the_handler_does_not_run_it_again),

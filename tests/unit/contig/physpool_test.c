@@ -81,6 +81,11 @@ a_bad_attribute_is_refused(void **state)
 	BAD(addr, 2);
 	BAD(policy, 3);
 	BAD(backing, PHYSPOOL_EXTERNAL);
+	good.backing = PHYSPOOL_EXTERNAL;
+	good.va = (char *)&good + 1;
+	BAD(wiring, PHYSPOOL_MLOCK);
+	BAD(addr, PHYSPOOL_REAL);
+	good = (struct physpool_attr){.size = 2 * PAGE};
 	BAD(paddrs, twice);
 	BAD(paddrs, odd);
 	BAD(paddrs, over);

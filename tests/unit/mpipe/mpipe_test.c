@@ -300,6 +300,13 @@ t28_making_a_pipe_without_memory_leaves_nothing(void **state)
 }
 
 static void
+nobody(void *buf, void *arg)
+{
+	(void)buf;
+	(void)arg;
+}
+
+static void
 what_makes_no_sense_is_refused(void **state)
 {
 	struct malloc_type no_type[1] = {{NULL, 0, "none", NULL}};
@@ -335,6 +342,18 @@ what_makes_no_sense_is_refused(void **state)
 	panic_catch();
 	mpipe_free(&p, &p);
 	PANIC_EXPECT("mpipe_free(%p): not a pipe", (void *)&p);
+	panic_catch();
+	assert_null(mpipe_alloc_waitok(&p));
+	PANIC_EXPECT("mpipe_alloc_waitok(%p): not a pipe", (void *)&p);
+	panic_catch();
+	assert_int_equal(mpipe_alloc_async(&p, nobody, NULL, NULL), EINVAL);
+	PANIC_EXPECT("mpipe_alloc_async(%p): not a pipe", (void *)&p);
+	panic_catch();
+	assert_int_equal(mpipe_eventfd(&p), -1);
+	PANIC_EXPECT("mpipe_eventfd(%p): not a pipe", (void *)&p);
+	panic_catch();
+	mpipe_wait(&p);
+	PANIC_EXPECT("mpipe_wait(%p): not a pipe", (void *)&p);
 	assert_int_equal(mpipe_getstats(&p, &(struct mpipe_stats){0}), EINVAL);
 }
 

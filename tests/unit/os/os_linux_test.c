@@ -475,10 +475,12 @@ os_write_writes_all_or_gives_up_silently(void **state)
 	assert_int_equal(pipe(fds), 0);
 	assert_int_equal(pthread_create(&thread, NULL, drain, &fds[0]), 0);
 	os_write(fds[1], data, sizeof(data));
+	failsys_nth(FAILSYS_WRITE, 1, EINTR);
+	os_write(fds[1], data, 1);
 	(void)close(fds[1]);
 	assert_int_equal(pthread_join(thread, &total), 0);
 	(void)close(fds[0]);
-	assert_int_equal((size_t)total, sizeof(data));
+	assert_int_equal((size_t)total, sizeof(data) + 1);
 
 	errno = ODD_ERRNO;
 	os_write(fds[1], data, sizeof(data));

@@ -119,6 +119,17 @@ t50_nothing_is_null_and_frees_as_null(void **state)
 }
 
 static void
+an_alignment_of_zero_is_that_of_eight(void **state)
+{
+	void *p = umem_alloc_align(24, 0, UMEM_DEFAULT);
+	(void)state;
+
+	assert_non_null(p);
+	assert_int_equal((uintptr_t)p % 8, 0);
+	umem_free_align(p, 24);
+}
+
+static void
 what_overflows_or_exceeds_memory_is_null(void **state)
 {
 	(void)state;
@@ -744,6 +755,7 @@ main(int argc, char **argv)
 	    TEST(a_block_of_any_size_is_aligned_and_wholly_usable),
 	    TEST(sizes_that_are_multiples_of_64_or_the_page_are_aligned_so),
 	    TEST(t50_nothing_is_null_and_frees_as_null),
+	    TEST(an_alignment_of_zero_is_that_of_eight),
 	    TEST(what_overflows_or_exceeds_memory_is_null),
 	    TEST(t67_zalloc_zeroes_the_size_and_not_a_byte_more),
 	    TEST(a_large_block_that_was_freed_is_given_back_or_reused),
