@@ -54,8 +54,8 @@ if [ $report -eq 0 ]; then
 	# so that it has everything whatever becomes of the process.
 	LLVM_PROFILE_FILE=$root/$counts/%m%c.profraw ctest --preset coverage \
 		-j "$(nproc)" ${tests:+-R "$tests"} >"$work/log" 2>&1 || true
-	sed -n 's/.* - \(.*\) (\(Failed\|Timeout\|.*exception.*\))$/FAILED: \1/ip' \
-		"$work/log"
+	sed -n -e '/(\(Skipped\|Disabled\)) *$/d' \
+		-e 's/^\t *[0-9]* - \(.*\) (.*) *$/FAILED: \1/p' "$work/log"
 fi
 
 # Every object of lib/ is in this library; those in a program are the same.
