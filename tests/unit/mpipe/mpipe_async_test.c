@@ -92,6 +92,24 @@ a_request_is_served_at_once_by_the_thread(void **state)
 }
 
 static void
+a_request_that_waited_is_no_hit(void **state)
+{
+	struct mpipe_stats st;
+	void *b;
+	(void)state;
+
+	start(1, 1, 0);
+	b = mpipe_alloc_nowait(&pipe0);
+	assert_int_equal(mpipe_alloc_async(&pipe0, note, NULL, NULL), 0);
+	mpipe_free(&pipe0, b);
+	EVENTUALLY(calls == 1);
+	st = pipe_stats(&pipe0);
+	assert_int_equal(st.allocs, 2);
+	assert_int_equal(st.hits, 1);
+	mpipe_done(&pipe0);
+}
+
+static void
 a_cancelled_request_is_not_called(void **state)
 {
 	uint64_t ticket[4];
@@ -592,6 +610,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(t36_async_with_and_without_the_flag),
 	    cmocka_unit_test(a_request_is_served_at_once_by_the_thread),
+	    cmocka_unit_test(a_request_that_waited_is_no_hit),
 	    cmocka_unit_test(a_cancelled_request_is_not_called),
 	    cmocka_unit_test(requests_and_threads_are_served_in_one_order),
 	    cmocka_unit_test(t31_done_cancels_what_is_queued_each_exactly_once),
