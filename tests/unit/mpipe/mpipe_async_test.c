@@ -247,8 +247,7 @@ a_request_grows_the_pipe_without_a_free(void **state)
 
 	start(1, 2, 0);
 	b = mpipe_alloc_nowait(&pipe0);
-	assert_int_equal(
-	    malloc_type_set_limit(M_PIPE, stats_of(M_PIPE).memuse), 0);
+	pipes_starve();
 	assert_int_equal(mpipe_alloc_async(&pipe0, note, NULL, NULL), 0);
 	(void)usleep(30000);
 	assert_int_equal(calls, 0);
@@ -477,8 +476,7 @@ t37_the_eventfd_is_not_readable_when_memory_is_short(void **state)
 	pipe_make(&p, 1, 2);
 	fd = mpipe_eventfd(&p);
 	b = mpipe_alloc_nowait(&p);
-	assert_int_equal(
-	    malloc_type_set_limit(M_PIPE, stats_of(M_PIPE).memuse), 0);
+	pipes_starve();
 	assert_true(readable(fd));
 	assert_null(mpipe_alloc_nowait(&p));
 	assert_false(readable(fd));

@@ -297,10 +297,7 @@ a_record_made_in_vain_is_that_of_the_next_buffer(void **state)
 	void *a, *b;
 	(void)state;
 
-	pipe_make(&p, 1, 2);
-	a = mpipe_alloc_nowait(&p);
-	assert_int_equal(
-	    malloc_type_set_limit(M_PIPE, stats_of(M_PIPE).memuse), 0);
+	a = pipe_make_starved(&p, 2);
 	assert_null(mpipe_alloc_nowait(&p));
 	spare = p.handle->mp_spare;
 	assert_non_null(spare);

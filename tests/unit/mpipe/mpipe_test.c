@@ -240,10 +240,7 @@ t27_memory_that_is_short_costs_no_slot(void **state)
 	void *a, *b;
 	(void)state;
 
-	pipe_make(&p, 1, 2);
-	a = mpipe_alloc_nowait(&p);
-	assert_int_equal(
-	    malloc_type_set_limit(M_PIPE, stats_of(M_PIPE).memuse), 0);
+	a = pipe_make_starved(&p, 2);
 	assert_null(mpipe_alloc_nowait(&p));
 	assert_int_equal(errno, ENOMEM);
 	COUNTS(&p, 0, 1);

@@ -92,6 +92,26 @@ pipe_make(struct malloc_pipe *p, int nnom, int nmax)
 	    0);
 }
 
+/* No buffer gets memory from now on, until kmalloc_set_unlimited(M_PIPE). */
+static inline void
+pipes_starve(void)
+{
+	assert_int_equal(
+	    malloc_type_set_limit(M_PIPE, stats_of(M_PIPE).memuse), 0);
+}
+
+/* As pipe_make(), with memory for one buffer only, which is returned. */
+static inline void *
+pipe_make_starved(struct malloc_pipe *p, int nmax)
+{
+	void *buf;
+
+	pipe_make(p, 1, nmax);
+	buf = mpipe_alloc_nowait(p);
+	pipes_starve();
+	return (buf);
+}
+
 static inline struct mpipe_stats
 pipe_stats(struct malloc_pipe *p)
 {

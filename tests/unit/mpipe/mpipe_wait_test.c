@@ -131,10 +131,7 @@ t23_a_waiter_grows_the_pipe_without_a_free(void **state)
 	void *a;
 	(void)state;
 
-	pipe_make(&p, 1, 3);
-	a = mpipe_alloc_nowait(&p);
-	assert_int_equal(
-	    malloc_type_set_limit(M_PIPE, stats_of(M_PIPE).memuse), 0);
+	a = pipe_make_starved(&p, 3);
 	w1.pipe = w2.pipe = &p;
 	waiter_start(&w1);
 	waiter_start(&w2);
@@ -160,19 +157,13 @@ note_sleep(void)
 
 static struct malloc_pipe short_of;
 
-/* Two buffers at most, and memory for one, which is allocated. */
+/* Memory for one buffer, which is allocated, and no sleep noted yet. */
 static void *
 short_of_make(int nmax)
 {
-	void *a;
-
-	pipe_make(&short_of, 1, nmax);
-	a = mpipe_alloc_nowait(&short_of);
-	assert_int_equal(
-	    malloc_type_set_limit(M_PIPE, stats_of(M_PIPE).memuse), 0);
 	naps = 0;
 	failsys_reset();
-	return (a);
+	return (pipe_make_starved(&short_of, nmax));
 }
 
 /* The memory is there when it has gone to sleep for the sixth time. */
@@ -309,10 +300,7 @@ a_nowait_that_grows_serves_waiters_first(void **state)
 	(void)state;
 
 	/* Room for what the waiters may be making at the same moment. */
-	pipe_make(&p, 1, 6);
-	a = mpipe_alloc_nowait(&p);
-	assert_int_equal(
-	    malloc_type_set_limit(M_PIPE, stats_of(M_PIPE).memuse), 0);
+	a = pipe_make_starved(&p, 6);
 	w1.pipe = w2.pipe = &p;
 	waiter_start(&w1);
 	waiter_start(&w2);
