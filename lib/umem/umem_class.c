@@ -13,7 +13,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { CLASS_STEP = UMEM_CLASS_STEP, CLASS_LINEAR = 128 };
+enum { CLASS_LINEAR = 128 };
 
 struct umem_classes umem__classes QR_ALIGNED(QR_CACHE_LINE);
 
@@ -30,7 +30,7 @@ size_after(size_t size)
 	if (size == 8)
 		return (16);
 	if (size < CLASS_LINEAR)
-		return (size + CLASS_STEP);
+		return (size + UMEM_CLASS_STEP);
 	return (size + ((size_t)1 << (qr_log2(size) - 3)));
 }
 
@@ -74,7 +74,7 @@ umem__class_add(uint64_t size)
 
 	if (size == 0 || size > UMEM_CLASS_MAX)
 		return ("no size that can be added");
-	size = size <= 8 ? 8 : qr_roundup(size, CLASS_STEP);
+	size = size <= 8 ? 8 : qr_roundup(size, UMEM_CLASS_STEP);
 	i = size_find(size);
 	if (sizes[i] == size)
 		return ("a size that is there already");
@@ -96,14 +96,15 @@ umem__class_remove(uint64_t size)
 	return (NULL);
 }
 
-/* For alignments of CLASS_STEP << i. */
+/* For alignments of UMEM_CLASS_STEP << i. */
 static void
 aligned_init(struct umem_classes *cl, unsigned i)
 {
 	uint8_t next = PERCPU_NO_SLOT;
 
 	for (unsigned slot = cl->cl_last; slot > UMEM_SLOT_8; slot--) {
-		if (qr_phase(cl->cl_size[slot], (size_t)CLASS_STEP << i) == 0)
+		if (qr_phase(cl->cl_size[slot], (size_t)UMEM_CLASS_STEP << i) ==
+		    0)
 			next = (uint8_t)slot;
 		cl->cl_aligned[i][slot] = next;
 	}
@@ -125,7 +126,7 @@ umem__classes_init(void)
 		cl->cl_last = slot;
 		if (slot == UMEM_SLOT_8)
 			continue;
-		for (; at * CLASS_STEP <= sizes[i]; at++)
+		for (; at * UMEM_CLASS_STEP <= sizes[i]; at++)
 			cl->cl_off[at] =
 			    (uint16_t)(slot * sizeof(struct percpu_slot));
 	}

@@ -28,8 +28,8 @@ struct umem_classes {
 	 */
 	size_t cl_fast;
 	size_t cl_limit;
-	/* [(size + 15) / 16]: offset of the slot of the smallest class. */
-	uint16_t cl_off[UMEM_CLASS_MAX / 16 + 1];
+	/* By size in steps, rounded up: offset of its slot. */
+	uint16_t cl_off[UMEM_CLASS_MAX / UMEM_CLASS_STEP + 1];
 	uint32_t cl_size[UMEM_CLASS_SLOTS];                      /* by slot */
 	_Atomic(struct umem_cache *) cl_cache[UMEM_CLASS_SLOTS]; /* same */
 	unsigned cl_last; /* slot of the largest */
@@ -43,7 +43,8 @@ extern QR_HIDDEN struct umem_classes umem__classes;
 QR_INLINE size_t
 umem__off_of(size_t size)
 {
-	return (umem__classes.cl_off[(size + 15) / 16]);
+	return (umem__classes
+		    .cl_off[(size + UMEM_CLASS_STEP - 1) / UMEM_CLASS_STEP]);
 }
 
 /*

@@ -4,9 +4,9 @@
  * Theory.  Debugging is decided when a cache is made.  Objects of a debugged
  * cache are in no magazine that the fast path can see: cache_off is 0, every
  * operation misses, and the miss, which knows the magazines by cache_slot_off,
- * looks at each object that is handed out or comes back.  What it knows of an object is kept outside, in a bufctl; what is
- * to be seen in a dump, and to catch a stray write, lies in the object and
- * behind it:
+ * looks at each object that is handed out or comes back.  What it knows of an
+ * object is kept outside, in a bufctl; what is to be seen in a dump, and to catch
+ * a stray write, lies in the object and behind it:
  *
  *    object                              tag
  *   [ bytes asked for |bb bb bb bb bb ][ redzone ][ bufctl ][ bufctl ^ state ]
