@@ -44,7 +44,12 @@ struct segment {
 
 static const struct engine *engine;
 static const char *lib;
-static struct segment *live[BENCH_MAX_WORKERS];
+
+/* The segments of a worker, and how many. */
+static struct {
+	struct segment *l_segment;
+	size_t l_n;
+} live[BENCH_MAX_WORKERS];
 
 /* What a row is about; its number is in br_size. */
 struct kind {
@@ -95,8 +100,9 @@ static void
 replace(struct bench_worker *w, int flags)
 {
 	uint64_t r = bench_random(w);
-	size_t n = w->bw_row->br_count / w->bw_nworkers;
-	struct segment *s = &live[w->bw_id][bench_below(r, n)];
+	struct segment *s = live[w->bw_id].l_segment;
+
+	s += bench_below(r, live[w->bw_id].l_n);
 
 	engine->e_free(s->s_addr, s->s_size);
 	s->s_size = random_size(r);
@@ -108,9 +114,10 @@ setup(struct bench_worker *w)
 {
 	size_t n = w->bw_row->br_count / w->bw_nworkers;
 
-	live[w->bw_id] = bench_map(n * sizeof(struct segment));
+	live[w->bw_id].l_segment = bench_map(n * sizeof(struct segment));
+	live[w->bw_id].l_n = n;
 	for (size_t i = 0; i < n; i++) {
-		struct segment *s = &live[w->bw_id][i];
+		struct segment *s = &live[w->bw_id].l_segment[i];
 
 		s->s_size = random_size(bench_random(w));
 		s->s_addr = engine->e_alloc(s->s_size, 0);

@@ -132,25 +132,8 @@ vmem__desc_carve(
 
 /* ---- freeing ---- */
 
-/* The segment at `gone` becomes part of the one at `into`. */
-static inline void
-absorb(struct vmem *vmp, uint32_t gone, uint32_t into)
-{
-	vmp->vm_desc[gone].d_head = 0;
-	if (QR_UNLIKELY(vmp->vm_walkers != NULL))
-		vmem__walk_leave(vmp, &vmp->vm_desc[gone], &vmp->vm_desc[into]);
-}
-
-/* The quanta of a free segment, by the word that describes it; 0: it is not. */
-static inline uint32_t
-free_quanta(uint32_t word)
-{
-	return ((word & VMEM_DESC_FREE) != 0 ? word & ~VMEM_DESC_FREE : 0);
-}
-
-/* The segment of n quanta at i becomes free, between `left` and `right` more. */
-static void
-index_freed(
+void
+vmem__desc_index_freed(
     struct vmem *vmp, uint32_t i, uint32_t n, uint32_t left, uint32_t right)
 {
 	unsigned shift = vmp->vm_qshift;
@@ -168,26 +151,6 @@ index_freed(
 		    vmp, &before, before.u_start, before.u_size + it.u_size);
 	else
 		vmem__index_enter(vmp, &it);
-}
-
-void
-vmem__desc_free(struct vmem *vmp, uint32_t i)
-{
-	uint32_t n = vmp->vm_desc[i].d_head;
-	uint32_t left = free_quanta(vmp->vm_desc[i - 1].d_tail);
-	uint32_t right = free_quanta(vmp->vm_desc[i + n].d_head);
-
-	if (QR_UNLIKELY(vmp->vm_indexed != 0))
-		index_freed(vmp, i, n, left, right);
-	if (right != 0) {
-		vmem__desc_leave(vmp, i + n, right);
-		absorb(vmp, i + n, i);
-	}
-	if (left != 0) {
-		vmem__desc_leave(vmp, i - left, left);
-		absorb(vmp, i, i - left);
-	}
-	vmem__desc_enter(vmp, i - left, left + n + right);
 }
 
 /* ---- search ---- */

@@ -168,14 +168,58 @@ vmem__desc_allocated(struct vmem *vmp, uint32_t i, uint32_t n, size_t size)
 /* Carve n quanta that begin at j off the free segment at i. */
 void vmem__desc_carve(
     struct vmem *vmp, uint32_t i, uint32_t j, uint32_t n, size_t size);
-/* The allocated segment at i becomes free, and coalesces. */
-void vmem__desc_free(struct vmem *vmp, uint32_t i);
+/*
+ * The indexes learn that the segment of n quanta at i becomes free, between
+ * `left` and `right` more.
+ */
+void vmem__desc_index_freed(
+    struct vmem *vmp, uint32_t i, uint32_t n, uint32_t left, uint32_t right);
+
+/* The segment at `gone` becomes part of the one at `into`. */
+static inline void
+vmem__desc_absorb(struct vmem *vmp, uint32_t gone, uint32_t into)
+{
+	vmp->vm_desc[gone].d_head = 0;
+	if (QR_UNLIKELY(vmp->vm_walkers != NULL))
+		vmem__walk_leave(vmp, &vmp->vm_desc[gone], &vmp->vm_desc[into]);
+}
+
+/* The quanta of a free segment, by the word that describes it; 0: it is not. */
+static inline uint32_t
+vmem__desc_free_quanta(uint32_t word)
+{
+	return ((word & VMEM_DESC_FREE) != 0 ? word & ~VMEM_DESC_FREE : 0);
+}
+
+/*
+ * The allocated segment at i becomes free, and coalesces.  This and the two
+ * below are part of their callers, where calls would be a tenth of a pair.
+ */
+QR_INLINE void
+vmem__desc_free(struct vmem *vmp, uint32_t i)
+{
+	uint32_t n = vmp->vm_desc[i].d_head;
+	uint32_t left = vmem__desc_free_quanta(vmp->vm_desc[i - 1].d_tail);
+	uint32_t right = vmem__desc_free_quanta(vmp->vm_desc[i + n].d_head);
+
+	if (QR_UNLIKELY(vmp->vm_indexed != 0))
+		vmem__desc_index_freed(vmp, i, n, left, right);
+	if (right != 0) {
+		vmem__desc_leave(vmp, i + n, right);
+		vmem__desc_absorb(vmp, i + n, i);
+	}
+	if (left != 0) {
+		vmem__desc_leave(vmp, i - left, left);
+		vmem__desc_absorb(vmp, i, i - left);
+	}
+	vmem__desc_enter(vmp, i - left, left + n + right);
+}
 
 /*
  * Instant fit in the dense span, when it is as simple as it mostly is.  False
  * says nothing: take the long way.
  */
-static inline bool
+QR_INLINE bool
 vmem__dense_take(struct vmem *vmp, size_t size, uintptr_t *addrp)
 {
 	size_t extent = qr_roundup(size, vmp->vm_quantum);
@@ -206,7 +250,7 @@ vmem__dense_take(struct vmem *vmp, size_t size, uintptr_t *addrp)
  * Free what begins at addr, if it is in the dense span and has this size.  False
  * says nothing, too.
  */
-static inline bool
+QR_INLINE bool
 vmem__dense_give(struct vmem *vmp, uintptr_t addr, size_t size)
 {
 	size_t q = vmem__dense_quantum(vmp, addr);
