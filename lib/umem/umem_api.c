@@ -238,7 +238,7 @@ free_miss(void *buf, size_t size)
 		umem__report("umem_free(%p, %zu): wrong size (expect %zu)", buf,
 		    size, run->rn_asked);
 	else
-		vmem__run_free(run);
+		vmem__park(run);
 }
 
 QR_HOT void

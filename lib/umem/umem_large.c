@@ -21,12 +21,15 @@ round_size(size_t size)
 void *
 umem__large_alloc(size_t size, size_t align, size_t room, bool *zeroed)
 {
-	struct vmem__run *run;
+	struct vmem__run *run = NULL;
 
 	if (size > PTRDIFF_MAX || align > PTRDIFF_MAX)
 		return (NULL);
-	run = vmem__run_alloc(HEAP_BLOCK, round_size(size),
-	    qr_max(align, vmem__heap_quantum()), room, zeroed);
+	if (room == 0 && align <= vmem__heap_quantum())
+		run = vmem__unpark(round_size(size));
+	if (run == NULL)
+		run = vmem__run_alloc(HEAP_BLOCK, round_size(size),
+		    qr_max(align, vmem__heap_quantum()), room, zeroed);
 	if (run == NULL)
 		return (NULL);
 	run->rn_asked = size;

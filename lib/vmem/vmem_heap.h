@@ -17,6 +17,9 @@
  * not join, but an idle one that is too short is used together with the zero one
  * behind it, rather than purged while other pages are made.  A span whose whole
  * memory is one zero run goes back to the arena, and so to the kernel.
+ *
+ * Before that, a block that was freed may be parked: it waits on its CPU, whole
+ * and on no list, for a request of its size.  It counts as idle.
  */
 #ifndef QR_VMEM_HEAP_H
 #define QR_VMEM_HEAP_H
@@ -41,7 +44,8 @@ enum vmem__heap_kind {
 };
 
 /*
- * Locking: (o) the owner, whom a free run has none of, then (h); (h) heap lock.
+ * Locking: (o) the owner, whom a free run has none of, then (h); (h) heap lock;
+ * (p) or, while it is parked, whoever has it out of its slot.
  */
 struct vmem__run {
 	uint32_t rn_kind;      /* (o) enum vmem__heap_kind */
@@ -51,7 +55,7 @@ struct vmem__run {
 	uintptr_t rn_addr;     /* (o) */
 	size_t rn_size;        /* (o) bytes, a multiple of the quantum */
 	size_t rn_asked;       /* (o) for the owner's use */
-	uint64_t rn_when;      /* (h) os_now_coarse() when it was freed */
+	uint64_t rn_when;      /* (h) os_now_coarse() when it was freed; (p) */
 	struct qr_list rn_bin; /* (h) free runs of about this size */
 	struct qr_list rn_age; /* (h) idle runs, oldest first */
 };
@@ -82,6 +86,12 @@ struct vmem__run *vmem__run_alloc(enum vmem__heap_kind kind, size_t size,
     size_t align, size_t room, bool *zeroed);
 /* The page map must be as vmem__run_alloc() left it. */
 void vmem__run_free(struct vmem__run *run);
+/*
+ * Free a block, HEAP_BLOCK, as vmem__run_free() does or so that it waits whole,
+ * on this CPU, for vmem__unpark() of its exact size; NULL: none waits.
+ */
+void vmem__park(struct vmem__run *run);
+struct vmem__run *vmem__unpark(size_t size);
 /* Make the run `size` bytes long without moving it; false if that cannot be. */
 bool vmem__run_resize(struct vmem__run *run, size_t size);
 /* The run in use that starts at addr, if it is of that kind, or NULL. */
@@ -117,5 +127,13 @@ void vmem__reap_heap(void);
 void *vmem__span_alloc(size_t size, size_t align, size_t *sizep);
 void vmem__span_free(void *addr, size_t size);
 void vmem__runs_init(void);
+
+/* ---- between the runs and those that wait ---- */
+
+void vmem__park_set_idle_max(size_t bytes);
+/* Free what waits since before `before`. */
+void vmem__park_purge(uint64_t before);
+/* Bytes that wait, in how many runs. */
+size_t vmem__parked(size_t *runs);
 
 #endif /* QR_VMEM_HEAP_H */

@@ -514,6 +514,7 @@ vmem__heap_purge(uint64_t before)
 {
 	size_t total = 0, given;
 
+	vmem__park_purge(before);
 	while ((given = purge_oldest(before, SIZE_MAX)) != 0)
 		total += given;
 	return (total);
@@ -523,14 +524,14 @@ vmem__heap_purge(uint64_t before)
 static size_t
 idle_over(void)
 {
-	size_t keep = idle_max;
+	size_t keep = idle_max, runs,
+	       bytes = idle.rs_bytes + vmem__parked(&runs);
 
 	qr_mutex_assert_held(&run_lock);
 	if (keep != 0)
 		keep = qr_max(keep, totals.used / RUN_IDLE_SHARE);
-	return (idle.rs_bytes <= keep
-		? 0
-		: qr_roundup(idle.rs_bytes - keep, vmem__heap_quantum()));
+	return (
+	    bytes <= keep ? 0 : qr_roundup(bytes - keep, vmem__heap_quantum()));
 }
 
 static void
@@ -636,14 +637,21 @@ vmem__heap_set_idle_max(size_t bytes)
 	qr_mutex_enter(&run_lock);
 	idle_max = bytes;
 	qr_mutex_exit(&run_lock);
+	vmem__park_set_idle_max(bytes);
 }
 
 void
 vmem__heap_stat(struct vmem__heap_stat *st)
 {
+	size_t runs, bytes;
+
 	qr_mutex_enter(&run_lock);
+	bytes = vmem__parked(&runs);
 	*st = totals;
-	st->idle_bytes = idle.rs_bytes;
+	st->used -= bytes;
+	st->blocks -= runs;
+	st->block_bytes -= bytes;
+	st->idle_bytes = idle.rs_bytes + bytes;
 	qr_mutex_exit(&run_lock);
 }
 

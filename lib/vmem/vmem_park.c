@@ -1,0 +1,127 @@
+/*
+ * vmem_park.c - free blocks that wait, whole, for the next request of their
+ * size on the same CPU.
+ *
+ * Threads that free and allocate large blocks in turn would meet at run_lock,
+ * to take apart what they put together just before.  A word of a slot is a run
+ * and how many quanta it has, so that who wants another size need not take it;
+ * 0: the slot is empty.  Whoever takes the word out owns the run.
+ */
+#include "vmem/vmem_heap.h"
+
+#include "base/bits.h"
+#include "base/panic.h"
+#include "meta/pagemap.h"
+#include "os/os.h"
+
+#include <stdatomic.h>
+
+/* CPUs share slots where there are more: what waits is never above the cap. */
+enum { SLOTS = 16 };
+
+static struct {
+	_Atomic uint64_t pk_word;
+} QR_ALIGNED(QR_CACHE_LINE) slots[SLOTS];
+
+static _Atomic size_t run_max; /* bytes; longer ones do not wait */
+
+void
+vmem__park_set_idle_max(size_t bytes)
+{
+	atomic_store_explicit(&run_max,
+	    qr_min(bytes / SLOTS, UINT16_MAX * vmem__heap_quantum()),
+	    memory_order_relaxed);
+}
+
+static _Atomic uint64_t *
+slot_here(void)
+{
+	return (&slots[os_cpu_current() % SLOTS].pk_word);
+}
+
+static size_t
+word_bytes(uint64_t word)
+{
+	return ((word & UINT16_MAX) * vmem__heap_quantum());
+}
+
+/* The run becomes what it was before it had to wait. */
+static struct vmem__run *
+wake(uint64_t word)
+{
+	struct vmem__run *run = pagemap_descriptor(word);
+
+	QR_ASSERT(
+	    run->rn_kind == HEAP_FREE && run->rn_size == word_bytes(word));
+	run->rn_kind = HEAP_BLOCK;
+	return (run);
+}
+
+void
+vmem__park(struct vmem__run *run)
+{
+	size_t size = run->rn_size;
+	uint64_t word =
+	    pagemap_word(run, (unsigned)(size / vmem__heap_quantum()));
+
+	if (size > atomic_load_explicit(&run_max, memory_order_relaxed)) {
+		vmem__run_free(run);
+		return;
+	}
+	run->rn_kind = HEAP_FREE;
+	run->rn_when = os_now_coarse();
+	word =
+	    atomic_exchange_explicit(slot_here(), word, memory_order_acq_rel);
+	if (word != 0)
+		vmem__run_free(wake(word));
+}
+
+struct vmem__run *
+vmem__unpark(size_t size)
+{
+	_Atomic uint64_t *slot = slot_here();
+	uint64_t word = atomic_load_explicit(slot, memory_order_relaxed);
+
+	if (word == 0 || word_bytes(word) != size ||
+	    !atomic_compare_exchange_strong_explicit(
+		slot, &word, 0, memory_order_acquire, memory_order_relaxed))
+		return (NULL);
+	return (wake(word));
+}
+
+void
+vmem__park_purge(uint64_t before)
+{
+	for (unsigned i = 0; i < SLOTS; i++) {
+		_Atomic uint64_t *slot = &slots[i].pk_word;
+		uint64_t none = 0, word = 0;
+		struct vmem__run *run;
+
+		if (atomic_load_explicit(slot, memory_order_relaxed) != 0)
+			word = atomic_exchange_explicit(
+			    slot, 0, memory_order_acquire);
+		if (word == 0)
+			continue;
+		run = pagemap_descriptor(word);
+		if (run->rn_when < before ||
+		    !atomic_compare_exchange_strong_explicit(slot, &none, word,
+			memory_order_release, memory_order_relaxed))
+			vmem__run_free(wake(word));
+	}
+}
+
+size_t
+vmem__parked(size_t *runs)
+{
+	size_t bytes = 0;
+
+	*runs = 0;
+	for (unsigned i = 0; i < SLOTS; i++) {
+		uint64_t word = atomic_load_explicit(
+		    &slots[i].pk_word, memory_order_relaxed);
+
+		*runs += word != 0;
+		bytes += word_bytes(word);
+	}
+	return (bytes);
+}
