@@ -45,6 +45,7 @@ int __real_mlock(const void *addr, size_t len);
 ssize_t __real_pread(int fd, void *buf, size_t len, off_t at);
 int __real_sem_clockwait(
     sem_t *sem, clockid_t clock, const struct timespec *deadline);
+int __real_sem_post(sem_t *sem);
 
 void *__wrap_mmap(
     void *addr, size_t len, int prot, int flags, int fd, off_t off);
@@ -65,6 +66,7 @@ int __wrap_mlock(const void *addr, size_t len);
 ssize_t __wrap_pread(int fd, void *buf, size_t len, off_t at);
 int __wrap_sem_clockwait(
     sem_t *sem, clockid_t clock, const struct timespec *deadline);
+int __wrap_sem_post(sem_t *sem);
 
 void
 failsys_reset(void)
@@ -274,4 +276,10 @@ __wrap_sem_clockwait(
 	if (fails(FAILSYS_SEMWAIT))
 		return (-1);
 	return (__real_sem_clockwait(sem, clock, deadline));
+}
+
+int
+__wrap_sem_post(sem_t *sem)
+{
+	return (fails(FAILSYS_SEMPOST) ? -1 : __real_sem_post(sem));
 }

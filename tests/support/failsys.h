@@ -26,6 +26,7 @@ enum failsys {
 	FAILSYS_FSYNC,
 	FAILSYS_RENAMEAT,
 	FAILSYS_SEMWAIT, /* sem_clockwait(3) */
+	FAILSYS_SEMPOST,
 	FAILSYS_KINDS
 };
 

@@ -238,6 +238,29 @@ a_waiter_and_an_eventfd_close_an_open_pipe(void **state)
 	hoard_stop(&h);
 }
 
+/* All that is free is on the stack of the other CPU. */
+static void
+mpipe_wait_finds_what_another_cpu_has(void **state)
+{
+	struct malloc_pipe p;
+	struct hoard h;
+	void *b[NNOM];
+	int n = 0;
+	(void)state;
+
+	hoard_start(&h, &p);
+	while (is_open(&p) && p.free_count > 0)
+		b[n++] = mpipe_alloc_nowait(&p);
+	assert_true(is_open(&p) || !percpu__restartable);
+	(void)alarm(60);
+	mpipe_wait(&p);
+	(void)alarm(0);
+	assert_false(is_open(&p) && percpu__restartable);
+	while (n-- > 0)
+		mpipe_free(&p, b[n]);
+	hoard_stop(&h);
+}
+
 static void
 an_open_pipe_is_resized_and_grows(void **state)
 {
@@ -395,6 +418,26 @@ a_pipe_that_is_only_waited_for_is_opened_too(void **state)
 	mpipe_done(&p);
 }
 
+/* Else each of its allocations would take the lock. */
+static void
+who_waits_for_buffers_gives_its_cpu_some(void **state)
+{
+	enum { MANY = 1000 };
+	static void *b[MANY];
+	struct malloc_pipe p;
+	int n = 0;
+	(void)state;
+
+	assert_int_equal(
+	    mpipe_tryinit(&p, M_PIPE, 64, MANY, 0, 0, NULL, NULL, NULL), 0);
+	while (n < MANY && p.free_count == MANY - n)
+		b[n++] = mpipe_alloc_waitok(&p);
+	assert_true(n < MANY || !percpu__restartable);
+	while (n-- > 0)
+		mpipe_free(&p, b[n]);
+	mpipe_done(&p);
+}
+
 static void
 t30_bad_frees_are_found_when_the_lock_is_not_taken(void **state)
 {
@@ -436,12 +479,14 @@ main(void)
 	    cmocka_unit_test(done_finds_what_cpus_have),
 	    cmocka_unit_test(a_free_on_another_cpu_serves_a_waiter),
 	    cmocka_unit_test(a_waiter_and_an_eventfd_close_an_open_pipe),
+	    cmocka_unit_test(mpipe_wait_finds_what_another_cpu_has),
 	    cmocka_unit_test(an_open_pipe_is_resized_and_grows),
 	    cmocka_unit_test(a_pipe_has_grown_until_its_surplus_is_given_up),
 	    cmocka_unit_test(a_record_made_in_vain_is_that_of_the_next_buffer),
 	    cmocka_unit_test(
 		done_waits_for_who_grows_in_vain_and_turns_it_away),
 	    cmocka_unit_test(a_pipe_that_is_only_waited_for_is_opened_too),
+	    cmocka_unit_test(who_waits_for_buffers_gives_its_cpu_some),
 	    cmocka_unit_test(
 		t30_bad_frees_are_found_when_the_lock_is_not_taken),
 	};

@@ -1,11 +1,12 @@
 /*
  * mpipe_wait_test.c - who waits, and what ends it.
  */
-#define _GNU_SOURCE 1 /* gettid */
+#define _GNU_SOURCE 1 /* gettid, pthread_tryjoin_np */
 
 #include "unit/mpipe/mpipe_test.h"
 
 #include "support/failsys.h"
+#include "umem/umem_stats.h"
 
 #include <semaphore.h>
 #include <signal.h>
@@ -468,6 +469,65 @@ t34_the_lock_is_not_held_while_buffers_are_made_or_unmade(void **state)
 	mpipe_done(&p);
 }
 
+static size_t
+umem_in_use(void)
+{
+	struct umem_totals ut;
+
+	umem__totals(&ut);
+	return (ut.ut_inuse);
+}
+
+/* Four buffers are as many as the first table of their records is for. */
+static void
+grow_twice_at_once(void)
+{
+	enum { FIRST = 4, MORE = 2 };
+	struct malloc_pipe p;
+	pthread_t other[MORE];
+	void *b[FIRST];
+
+	(void)sem_init(&arrived, 0, 0);
+	(void)sem_init(&gate, 0, 0);
+	gated = false;
+	assert_int_equal(mpipe_tryinit(&p, M_PIPE, 64, FIRST, FIRST + MORE, 0,
+			     make_at_gate, NULL, NULL),
+	    0);
+	for (int i = 0; i < FIRST; i++)
+		b[i] = mpipe_alloc_nowait(&p);
+	gated = true;
+	(void)alarm(60);
+	for (int i = 0; i < MORE; i++)
+		assert_int_equal(
+		    pthread_create(&other[i], NULL, take_and_give, &p), 0);
+	for (int i = 0; i < MORE; i++)
+		(void)sem_wait(&arrived);
+	for (int i = 0; i < MORE; i++)
+		(void)sem_post(&gate);
+	for (int i = 0; i < MORE; i++)
+		assert_int_equal(pthread_join(other[i], NULL), 0);
+	(void)alarm(0);
+	gated = false;
+	assert_int_equal(pipe_stats(&p).growths, MORE);
+	for (int i = 0; i < FIRST; i++)
+		mpipe_free(&p, b[i]);
+	mpipe_done(&p);
+}
+
+/* Each made a larger table, and one was enough. */
+static void
+two_who_grow_a_pipe_at_once_leave_no_memory_behind(void **state)
+{
+	size_t in_use;
+	(void)state;
+
+	/* The pipe itself is kept for the next one. */
+	grow_twice_at_once();
+	in_use = umem_in_use();
+	grow_twice_at_once();
+	assert_int_equal(umem_in_use(), in_use);
+}
+
 /* ---- D1: what happens in the moment before a waiter sleeps ---- */
 
 static struct malloc_pipe d1;
@@ -921,6 +981,42 @@ who_was_served_is_not_cancelled_on_the_way_out(void **state)
 	mpipe_done(&d1);
 }
 
+static struct waiter granted;
+static bool left_early;
+
+/* In the freer, which has given granted its buffer and will touch it again. */
+static void
+cancel_before_the_post(void)
+{
+	(void)pthread_cancel(granted.thread);
+	(void)usleep(50000);
+	left_early = pthread_tryjoin_np(granted.thread, NULL) == 0;
+}
+
+static void
+a_cancelled_waiter_stays_until_its_freer_has_woken_it(void **state)
+{
+	struct malloc_pipe p;
+	void *held;
+	(void)state;
+
+	assert_int_equal(mpipe_tryinit(&p, M_PIPE, 64, 1, 1,
+			     MPF_CACHEDATA | MPF_CANCEL, NULL, NULL, NULL),
+	    0);
+	held = mpipe_alloc_nowait(&p);
+	granted.pipe = &p;
+	waiter_start(&granted);
+	failsys_reset();
+	failsys_before(FAILSYS_SEMPOST, cancel_before_the_post);
+	mpipe_free(&p, held);
+	failsys_reset();
+	assert_false(left_early);
+	assert_int_equal(pthread_join(granted.thread, NULL), 0);
+	mpipe_free(&p, granted.got);
+	COUNTS(&p, 1, 1);
+	mpipe_done(&p);
+}
+
 static void
 a_waiter_is_no_cancellation_point_unless_asked(void **state)
 {
@@ -1091,6 +1187,8 @@ main(void)
 	    cmocka_unit_test(
 		t34_the_lock_is_not_held_while_buffers_are_made_or_unmade),
 	    cmocka_unit_test(
+		two_who_grow_a_pipe_at_once_leave_no_memory_behind),
+	    cmocka_unit_test(
 		d1_a_free_between_deciding_to_sleep_and_sleeping_is_not_lost),
 	    cmocka_unit_test(t25_a_buffer_given_at_the_deadline_is_not_lost),
 	    cmocka_unit_test(t22_no_wakeup_is_lost),
@@ -1108,6 +1206,8 @@ main(void)
 	    cmocka_unit_test(
 		what_a_cancelled_waiter_was_given_is_no_allocation),
 	    cmocka_unit_test(who_was_served_is_not_cancelled_on_the_way_out),
+	    cmocka_unit_test(
+		a_cancelled_waiter_stays_until_its_freer_has_woken_it),
 	    cmocka_unit_test(a_waiter_is_no_cancellation_point_unless_asked),
 	    cmocka_unit_test(mpipe_wait_returns_when_a_buffer_is_free),
 	    cmocka_unit_test(t31_done_ends_mpipe_wait),

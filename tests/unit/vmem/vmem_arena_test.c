@@ -364,6 +364,23 @@ lookups_are_the_segments_that_frees_passed_over(void **state)
 	done(vm);
 }
 
+/* The table of allocated segments grows with them. */
+static void
+a_free_passes_over_few_however_many_there_are(void **state)
+{
+	enum { MANY = 1 << 14 };
+	static void *p[MANY];
+	vmem_t *vm = plain_arena(16, MANY * 16, 16);
+	(void)state;
+
+	for (size_t i = 0; i < MANY; i++)
+		p[i] = vmem_alloc(vm, 16, VM_NOSLEEP);
+	for (size_t i = 0; i < MANY; i++)
+		vmem_free(vm, p[i], 16);
+	assert_in_range(stat_of("test").vs_lookup, 1, 4 * MANY);
+	done(vm);
+}
+
 static void
 look_in_vain(size_t units)
 {
@@ -560,6 +577,7 @@ main(void)
 	    cmocka_unit_test(names_are_copied_and_cut),
 	    cmocka_unit_test(statistics_tell_what_an_arena_is_and_did),
 	    cmocka_unit_test(lookups_are_the_segments_that_frees_passed_over),
+	    cmocka_unit_test(a_free_passes_over_few_however_many_there_are),
 	    cmocka_unit_test(
 		searches_are_the_free_segments_that_requests_looked_at_in_vain),
 	    cmocka_unit_test(contains_and_its_comparisons_are_counted),
