@@ -6,18 +6,25 @@
 #include "base/bits.h"
 #include "os/os.h"
 
+#include <stdatomic.h>
+
 /* User space without five-level paging, and the least window worth having. */
 #define WINDOW_MAX ((size_t)1 << 47)
 #define WINDOW_MIN ((size_t)1 << 32)
 /* Valgrind's programs are small, and it reads the whole table. */
 #define WINDOW_VALGRIND ((size_t)1 << 36)
 
+/* The table can be written in parts of 1 MiB, for 2 GiB of addresses each. */
+enum { PART_SHIFT = 17 };
+static _Atomic uint64_t
+    admitted[WINDOW_MAX >> PAGEMAP_SHIFT >> PART_SHIFT >> 6];
+
 struct pagemap pagemap__table QR_ALIGNED(QR_CACHE_LINE);
 
 static uint64_t *
 table_map(size_t window)
 {
-	return (os_map_sparse(qr_roundup(
+	return (os_map_zeros(qr_roundup(
 	    (window >> PAGEMAP_SHIFT) * sizeof(uint64_t), os_page_size())));
 }
 
@@ -59,6 +66,37 @@ pagemap_covers(const void *addr, size_t size)
 
 	return (first - pagemap__table.pm_first < pagemap__table.pm_count &&
 	    last - pagemap__table.pm_first < pagemap__table.pm_count);
+}
+
+static bool
+part_admit(uintptr_t part)
+{
+	uint64_t bit = (uint64_t)1 << (part % 64);
+	uint64_t *word = &pagemap__table.pm_word[part << PART_SHIFT];
+
+	if ((atomic_load(&admitted[part / 64]) & bit) != 0)
+		return (true);
+	if (!os_let_write(word, sizeof(*word) << PART_SHIFT))
+		return (false);
+	atomic_fetch_or(&admitted[part / 64], bit);
+	return (true);
+}
+
+bool
+pagemap_admit(const void *addr, size_t size)
+{
+	uintptr_t first = (uintptr_t)addr >> PAGEMAP_SHIFT;
+	uintptr_t last = ((uintptr_t)addr + size - 1) >> PAGEMAP_SHIFT;
+	uintptr_t end = (last - pagemap__table.pm_first) >> PART_SHIFT;
+
+	if (!pagemap_covers(addr, size))
+		return (false);
+	for (uintptr_t part = (first - pagemap__table.pm_first) >> PART_SHIFT;
+	     part <= end; part++) {
+		if (!part_admit(part))
+			return (false);
+	}
+	return (true);
 }
 
 void

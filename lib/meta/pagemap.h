@@ -2,7 +2,8 @@
  * pagemap.h - from an address to what lives there, without a lock.
  *
  * One 64-bit word for each 16 KiB page of a window of the address space, in a
- * flat table that costs physical memory only where it is written.  The window
+ * flat table that costs physical memory only where it is written, and counts as
+ * memory, for limits on that, only around there.  The window
  * is the whole of user space when the kernel lets us reserve the table for
  * it; under a limit on address space, or in an emulator, it is a smaller
  * window around the place where mmap puts things, at least four times as wide
@@ -40,7 +41,13 @@ bool pagemap_init(void);
 /* Is all of [addr, addr + size) inside the window? */
 bool pagemap_covers(const void *addr, size_t size);
 
-/* Describe the whole pages of [addr, addr + size), which the window covers. */
+/*
+ * Have words for [addr, addr + size): false when it is not inside the window,
+ * or memory is short.
+ */
+bool pagemap_admit(const void *addr, size_t size);
+
+/* Describe the whole pages of [addr, addr + size), which was admitted. */
 void pagemap_set(const void *addr, size_t size, uint64_t word);
 
 /* The word for p; 0 for any address that was not described. */

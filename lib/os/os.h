@@ -47,6 +47,15 @@ void *os_reserve(size_t size);
 bool os_commit(void *addr, size_t size);
 bool os_decommit(void *addr, size_t size);
 
+/*
+ * Address space that reads as zero and is not written to core dumps; NULL when
+ * the kernel refuses.  No limit on memory counts it, also without overcommit,
+ * but what os_let_write() makes writable: false, with nothing changed, when the
+ * kernel refuses that.
+ */
+void *os_map_zeros(size_t size);
+bool os_let_write(void *addr, size_t size);
+
 /* Back [addr, addr + size) with pages of the base size, where that matters. */
 void os_no_huge_pages(void *addr, size_t size);
 

@@ -32,7 +32,7 @@ span_import(vmem_t *source, size_t *sizep, size_t align, int vmflag)
 	if (space == NULL)
 		return (NULL);
 	space += qr_nphase((uintptr_t)space, quantum);
-	if (!pagemap_covers(space, size)) {
+	if (!pagemap_admit(space, size)) {
 		(void)os_unmap(space, size);
 		return (NULL);
 	}

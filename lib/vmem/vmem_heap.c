@@ -26,7 +26,7 @@ heap_import(vmem_t *source, size_t *sizep, size_t align, int vmflag)
 	(void)vmflag;
 	if (addr == NULL)
 		return (NULL);
-	if (!pagemap_covers(addr, *sizep)) {
+	if (!pagemap_admit(addr, *sizep)) {
 		os_unmap(addr, *sizep);
 		return (NULL);
 	}

@@ -75,7 +75,7 @@ a_word_is_read_back_from_each_byte_of_its_pages_and_no_other(void **state)
 	uint64_t word = pagemap_word(&foreign, 42);
 	(void)state;
 
-	if (!pagemap_covers(p, size))
+	if (!pagemap_admit(p, size))
 		skip();
 	pagemap_set(p, size, word);
 	for (size_t off = 0; off < size; off += PAGEMAP_PAGE / 2) {
@@ -238,6 +238,44 @@ memory_is_found_and_known_under_any_limit_on_address_space(void **state)
 	}
 }
 
+/* As without overcommit, nothing is counted but what can be written. */
+static void
+live_within_the_limit_on_data(void)
+{
+	struct rlimit rl;
+	size_t n;
+
+	CHILD_CHECK(getrlimit(RLIMIT_DATA, &rl) == 0);
+	CHILD_CHECK(pagemap_covers(NULL, (size_t)1 << 47));
+	n = exhaust(MIB);
+	CHILD_CHECK(n < rl.rlim_cur / MIB && n > rl.rlim_cur / MIB / 2);
+	give_back(n, MIB);
+	CHILD_CHECK(exhaust(MIB) > n - n / 10);
+}
+
+static void
+limit_data_and_exec(void *arg)
+{
+	static struct again_run run = {"live_within_the_limit_on_data", {NULL}};
+	const size_t *limit = arg;
+	struct rlimit rl = {*limit, *limit};
+
+	CHILD_CHECK(setrlimit(RLIMIT_DATA, &rl) == 0);
+	again_exec(&run);
+}
+
+static void
+a_limit_on_data_leaves_the_window_whole_and_is_for_blocks(void **state)
+{
+	static size_t limits[] = {64 * MIB, 5 * GIB};
+	(void)state;
+
+	if (!can_be_limited() || pagemap__table.pm_whole == 0)
+		skip();
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
+		child_expect_exit(limit_data_and_exec, &limits[i], 0);
+}
+
 static void
 the_window_is_where_the_kernel_maps_whatever_the_layout(void **state)
 {
@@ -262,6 +300,7 @@ main(int argc, char **argv)
 {
 	static const struct again parts[] = {
 	    {"live_within_the_limit", live_within_the_limit},
+	    {"live_within_the_limit_on_data", live_within_the_limit_on_data},
 	    {NULL, NULL},
 	};
 	const struct CMUnitTest tests[] = {
@@ -275,6 +314,8 @@ main(int argc, char **argv)
 	    cmocka_unit_test(a_table_costs_memory_only_where_it_is_written),
 	    cmocka_unit_test(
 		memory_is_found_and_known_under_any_limit_on_address_space),
+	    cmocka_unit_test(
+		a_limit_on_data_leaves_the_window_whole_and_is_for_blocks),
 	    cmocka_unit_test(
 		the_window_is_where_the_kernel_maps_whatever_the_layout),
 	};
