@@ -127,6 +127,7 @@ svg_part(struct svg *v, const struct column *c, enum pic_kind kind,
 
 	if (class->c_count == 0)
 		return;
+	width = width > 1 ? width : 1;
 	if (kind == PIC_ALLOC)
 		pic_owned(v, owner_of(c), class->c_extent / class->c_count, x,
 		    y, width, height);

@@ -588,6 +588,53 @@ svg_of_many_spans_and_of_spans_far_apart(void **state)
 	empty(vm);
 }
 
+/* So narrow that one column has several of them. */
+static void
+svg_names_spans_together_where_they_are_narrow(void **state)
+{
+	vmem_t *vm =
+	    vmem_create("narrow", NULL, 0, 1, NULL, NULL, NULL, 0, VM_NOSLEEP);
+	(void)state;
+
+	assert_int_equal(vmem_add_addr(vm, 0, 1000000, VM_NOSLEEP), 0);
+	for (uintptr_t i = 0; i < 3; i++)
+		assert_int_equal(
+		    vmem_add_addr(vm, 1000000 + i, 1, VM_NOSLEEP), 0);
+	(void)written(vm, "svg");
+	is_well_formed();
+	assert_int_equal(count("\n3 spans</title>"), 1);
+	done(vm);
+}
+
+static void
+pictures_tell_what_is_rounded_up(void **state)
+{
+	vmem_t *vm = plain_arena(Q, 4 * Q, Q);
+	uintptr_t at;
+	(void)state;
+
+	assert_int_equal(
+	    vmem_xalloc_addr(vm, Q + 96, 0, 0, 0, 0, 0, VM_NOSLEEP, &at), 0);
+	(void)written(vm, "text");
+	assert_int_equal(count(" in 1 segment, rounded up by 3.91 KiB\n"), 1);
+	vmem_xfree_addr(vm, at, Q + 96);
+	done(vm);
+}
+
+static void
+svg_of_a_single_integer_has_an_axis(void **state)
+{
+	vmem_t *vm = vmem_create("one", NULL, 0, 1, NULL, NULL, NULL, 0,
+	    VM_NOSLEEP | VMC_IDENTIFIER);
+	(void)state;
+
+	assert_int_equal(vmem_add_addr(vm, 7, 1, VM_NOSLEEP), 0);
+	(void)written(vm, "svg");
+	is_well_formed();
+	assert_in_range(count("<line class=\"t\""), 1, 3);
+	done(vm);
+}
+
 static void
 any_name_leaves_the_formats_valid(void **state)
 {
@@ -621,6 +668,9 @@ main(void)
 	    cmocka_unit_test(svg_shows_few_segments_and_many),
 	    cmocka_unit_test(svg_names_every_segment_of_a_few_for_hovering),
 	    cmocka_unit_test(svg_of_many_spans_and_of_spans_far_apart),
+	    cmocka_unit_test(svg_names_spans_together_where_they_are_narrow),
+	    cmocka_unit_test(pictures_tell_what_is_rounded_up),
+	    cmocka_unit_test(svg_of_a_single_integer_has_an_axis),
 	    cmocka_unit_test(any_name_leaves_the_formats_valid),
 	};
 
