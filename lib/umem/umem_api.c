@@ -317,7 +317,7 @@ umem_alloc_align(size_t size, size_t align, int umflag)
 	if (size == 0 || !qr_ispow2(align))
 		return (NULL);
 	do {
-		arena = memalign_get();
+		arena = umem__mtbf_hit(umem__opt.debug) ? NULL : memalign_get();
 		buf = arena == NULL ? NULL
 				    : vmem_xalloc(arena, size, qr_max(align, 8),
 					  0, 0, NULL, NULL, VM_NOSLEEP);

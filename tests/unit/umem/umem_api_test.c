@@ -722,13 +722,18 @@ mtbf_with_guards(void)
 	void *p;
 
 	umem_setmtbf(1);
-	for (size_t i = 0; i < 100; i++)
+	for (size_t i = 0; i < 100; i++) {
 		CHILD_CHECK(umem_alloc(64, 0) == NULL);
+		CHILD_CHECK(umem_alloc_align(64, 64, 0) == NULL);
+	}
 	umem_setmtbf(0);
 	for (size_t i = 0; i < 100; i++) {
 		p = umem_alloc(64, 0);
 		CHILD_CHECK(p != NULL);
 		umem_free(p, 64);
+		p = umem_alloc_align(64, 64, 0);
+		CHILD_CHECK(p != NULL);
+		umem_free_align(p, 64);
 	}
 	look_check();
 }
