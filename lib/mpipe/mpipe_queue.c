@@ -110,7 +110,7 @@ mpipe__grow(struct mpipe *mp, struct mpipe_rec **recp)
 	struct mpipe_table *larger = NULL;
 	size_t want = (size_t)++mp->mp_pipe->total_count;
 	bool fits = mpipe__table_fits(mp, want);
-	int error = 0;
+	int error = 0, saved = errno;
 
 	mp->mp_growing++;
 	mpipe__exit(mp);
@@ -139,6 +139,7 @@ mpipe__grow(struct mpipe *mp, struct mpipe_rec **recp)
 		qr_cond_broadcast(&mp->mp_cond);
 	if (larger != NULL)
 		mpipe__table_free(larger);
+	errno = saved;
 	return (error);
 }
 

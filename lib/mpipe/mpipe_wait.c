@@ -152,6 +152,9 @@ await(struct mpipe_waiter *w, const struct patience *pa, int cancel)
 	uint64_t next = os_now() + pause;
 	int error;
 
+	/* Who is armed has tried, and makes the first pause now. */
+	if (w->w_armed)
+		pause *= 2;
 	do {
 		bool may_retry = w->w_armed;
 		uint64_t until =
