@@ -71,9 +71,7 @@ blame(struct physpool *pool, vmem_t *arena, const struct contig_req *rq)
 	less.rq_align = rq->rq_align;
 	if (!would_fit(pool, arena, &less, &pa))
 		return ("the alignment");
-	if (!would_fit(pool, arena, rq, &pa))
-		return ("the boundary");
-	return (NULL);
+	return ("the boundary");
 }
 
 /* What fits does so when it is shorter. */

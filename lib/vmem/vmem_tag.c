@@ -262,8 +262,6 @@ vmem__tag_take_head(struct vmem *vmp, size_t size, uintptr_t *addrp)
 	if (QR_UNLIKELY(bin == VMEM_BINS))
 		return (false);
 	tag = vmp->vm_bin[bin];
-	if (QR_UNLIKELY(tag == NULL))
-		return (false);
 	*addrp = tag->g_start;
 	carve_low(vmp, tag, size, extent, &vmp->vm_tags);
 	vmem__count_alloc(vmp, size);
