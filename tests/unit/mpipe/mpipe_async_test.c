@@ -2,6 +2,8 @@
  * mpipe_async_test.c - requests with a callback: order, cancelling, giving up;
  * and the descriptor for event loops.
  */
+#define _GNU_SOURCE 1 /* pthread_setattr_default_np */
+
 #include "unit/mpipe/mpipe_test.h"
 
 #include "support/child.h"
@@ -9,6 +11,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <semaphore.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 /* ---- callbacks that are given a buffer ---- */
@@ -373,6 +376,91 @@ done_by_a_callback_is_named(void **state)
 	    "mpipe_done(*): called by a callback of the pipe");
 }
 
+static void
+give_back_another(void *another, void *arg)
+{
+	(void)arg;
+	mpipe_free(&pipe0, another);
+	calls++;
+}
+
+/* The pipe has what it keeps by then. */
+static void
+what_a_callback_does_not_take_may_be_surplus(void **state)
+{
+	void *a, *b;
+	(void)state;
+
+	start(1, 2, MPF_CALLBACK);
+	a = mpipe_alloc_nowait(&pipe0);
+	b = mpipe_alloc_nowait(&pipe0);
+	assert_null(mpipe_alloc_callback(&pipe0, give_back_another, b, NULL));
+	mpipe_free(&pipe0, a);
+	EVENTUALLY(pipe_stats(&pipe0).overflow_frees == 1);
+	assert_int_equal(calls, 1);
+	COUNTS(&pipe0, 1, 1);
+	mpipe_done(&pipe0);
+}
+
+static int
+fail_once(void *buf, void *priv)
+{
+	int *left = priv;
+	(void)buf;
+
+	return ((*left)-- > 0 ? ENOMEM : 0);
+}
+
+/* What there was no memory for at first there may be a moment later. */
+static void
+a_callback_is_not_called_when_the_second_attempt_succeeds(void **state)
+{
+	int left = 0;
+	void *a, *b;
+	(void)state;
+
+	calls = 0;
+	assert_int_equal(
+	    mpipe_tryinit(&pipe0, M_PIPE, 64, 1, 2,
+		MPF_CACHEDATA | MPF_CALLBACK, fail_once, NULL, &left),
+	    0);
+	a = mpipe_alloc_nowait(&pipe0);
+	left = 1;
+	b = mpipe_alloc_callback(&pipe0, take, NULL, &pipe0);
+	assert_non_null(b);
+	mpipe_free(&pipe0, a);
+	mpipe_free(&pipe0, b);
+	mpipe_done(&pipe0);
+	assert_int_equal(calls, 0);
+}
+
+/* The stack of a thread is larger than all addresses. */
+static void
+without_a_thread_there_are_no_requests(void **state)
+{
+	pthread_attr_t usual, none;
+	size_t size;
+	void *b;
+	(void)state;
+
+	start(1, 1, 0);
+	b = mpipe_alloc_nowait(&pipe0);
+	assert_int_equal(pthread_getattr_default_np(&usual), 0);
+	assert_int_equal(pthread_attr_getstacksize(&usual, &size), 0);
+	assert_int_equal(pthread_getattr_default_np(&none), 0);
+	assert_int_equal(pthread_attr_setstacksize(&none, (size_t)1 << 62), 0);
+	assert_int_equal(pthread_setattr_default_np(&none), 0);
+	assert_int_equal(mpipe_alloc_async(&pipe0, note, NULL, NULL), EAGAIN);
+	assert_int_equal(pthread_setattr_default_np(&usual), 0);
+	assert_int_equal(mpipe_alloc_async(&pipe0, note, NULL, NULL), 0);
+	mpipe_free(&pipe0, b);
+	EVENTUALLY(calls == 1);
+	mpipe_done(&pipe0);
+	assert_int_equal(nulls, 0);
+	(void)pthread_attr_destroy(&none);
+	(void)pthread_attr_destroy(&usual);
+}
+
 /* ---- the eventfd ---- */
 
 static bool
@@ -491,6 +579,28 @@ t37_the_eventfd_is_not_readable_when_memory_is_short(void **state)
 }
 
 static void
+without_descriptors_there_is_no_eventfd(void **state)
+{
+	struct rlimit before, none;
+	struct malloc_pipe p;
+	int fd;
+	(void)state;
+
+	pipe_make(&p, 1, 1);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = before;
+	none.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	errno = 0;
+	fd = mpipe_eventfd(&p);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(fd, -1);
+	assert_int_equal(errno, EMFILE);
+	assert_true(readable(mpipe_eventfd(&p)));
+	mpipe_done(&p);
+}
+
+static void
 the_eventfd_may_be_descriptor_0(void **state)
 {
 	struct malloc_pipe p;
@@ -583,6 +693,39 @@ live_on(void *arg)
 }
 
 static void
+find_the_gift(void *pipe)
+{
+	void *b = mpipe_alloc_nowait(pipe);
+
+	CHILD_CHECK(b != NULL);
+	mpipe_free(pipe, b);
+	CHILD_CHECK(pipe_stats(pipe).allocs == 2);
+}
+
+static void
+fork_before_it_is_taken(void *pipe, void *arg)
+{
+	(void)arg;
+	child_expect_exit(find_the_gift, pipe, 0);
+	calls++;
+}
+
+static void
+what_a_callback_may_take_is_free_in_the_child(void **state)
+{
+	void *b;
+	(void)state;
+
+	start(1, 1, MPF_CALLBACK);
+	b = mpipe_alloc_nowait(&pipe0);
+	assert_null(mpipe_alloc_callback(
+	    &pipe0, fork_before_it_is_taken, &pipe0, NULL));
+	mpipe_free(&pipe0, b);
+	EVENTUALLY(calls == 1);
+	mpipe_done(&pipe0);
+}
+
+static void
 the_child_of_fork_has_the_pipe_and_not_the_requests(void **state)
 {
 	void *b;
@@ -622,6 +765,12 @@ main(void)
 	    cmocka_unit_test(
 		t36_callbacks_are_called_in_order_and_can_allocate),
 	    cmocka_unit_test(done_by_a_callback_is_named),
+	    cmocka_unit_test(what_a_callback_does_not_take_may_be_surplus),
+	    cmocka_unit_test(
+		a_callback_is_not_called_when_the_second_attempt_succeeds),
+	    cmocka_unit_test(without_a_thread_there_are_no_requests),
+	    cmocka_unit_test(without_descriptors_there_is_no_eventfd),
+	    cmocka_unit_test(what_a_callback_may_take_is_free_in_the_child),
 	    cmocka_unit_test(
 		t37_the_eventfd_is_readable_while_a_nowait_would_succeed),
 	    cmocka_unit_test(
