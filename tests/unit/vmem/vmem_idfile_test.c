@@ -19,10 +19,12 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -483,6 +485,59 @@ a_directory_that_is_none_or_not_ours_is_named(void **state)
 	sample_destroy(s);
 }
 
+static void
+a_name_alone_is_one_in_this_directory(void **state)
+{
+	id_space_t *s = sample();
+	char before[PATH_MAX], text[TEXT_BYTES];
+	(void)state;
+
+	assert_non_null(getcwd(before, sizeof(before)));
+	assert_int_equal(chdir(dir), 0);
+	assert_int_equal(id_space_save(s, "ids"), 0);
+	assert_int_equal(chdir(before), 0);
+	assert_true(text_read(path, text) > 0);
+	/* What takes the name of the new file is not a file. */
+	assert_int_equal(mkdir(newpath, 0700), 0);
+	assert_not_saved(s, path, EISDIR, "*: cannot be created: *");
+	assert_int_equal(rmdir(newpath), 0);
+	sample_destroy(s);
+}
+
+static int held_fd;
+static volatile sig_atomic_t alarms;
+
+static void
+end_the_turn(int sig)
+{
+	(void)sig;
+	if (++alarms == 3)
+		(void)close(held_fd);
+}
+
+/* A signal handler runs while it waits, three times; the last ends the turn. */
+static void
+who_waits_for_a_turn_does_so_through_signals(void **state)
+{
+	const struct sigaction sa = {.sa_handler = end_the_turn};
+	const struct itimerval often = {{0, 20000}, {0, 20000}}, never = {0};
+	struct sigaction before;
+	id_space_t *s = sample();
+	(void)state;
+
+	alarms = 0;
+	held_fd = open(newpath, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(held_fd >= 0);
+	assert_int_equal(flock(held_fd, LOCK_EX), 0);
+	assert_int_equal(sigaction(SIGALRM, &sa, &before), 0);
+	assert_int_equal(setitimer(ITIMER_REAL, &often, NULL), 0);
+	assert_int_equal(id_space_save(s, path), 0);
+	assert_int_equal(setitimer(ITIMER_REAL, &never, NULL), 0);
+	assert_int_equal(sigaction(SIGALRM, &before, NULL), 0);
+	assert_true(alarms >= 3);
+	sample_destroy(s);
+}
+
 /* As somebody who may not read the directory. */
 static void
 do_unreadable(void *arg)
@@ -780,6 +835,8 @@ main(void)
 		what_cannot_be_read_is_an_error_and_no_file_a_silent_one),
 	    cmocka_unit_test(a_failure_of_the_disk_leaves_the_old_file),
 	    cmocka_unit_test(a_directory_that_is_none_or_not_ours_is_named),
+	    cmocka_unit_test(a_name_alone_is_one_in_this_directory),
+	    cmocka_unit_test(who_waits_for_a_turn_does_so_through_signals),
 	    cmocka_unit_test(an_unreadable_directory_is_named),
 	    cmocka_unit_test(a_full_disk_leaves_the_old_file),
 	    cmocka_unit_test(
