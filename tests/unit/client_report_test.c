@@ -150,6 +150,25 @@ a_picture_in_svg_has_colours_a_pale_outside_and_boundaries(void **state)
 }
 
 static void
+a_part_of_a_pool_outside_of_the_window_is_pale(void **state)
+{
+	static const vm_paddr_t paddrs[] = {0x100000, 0x900000};
+	struct physpool_attr attr = {.name = "parts",
+	    .size = 64 * PAGE,
+	    .paddrs = paddrs,
+	    .paddrs_piece = 32 * PAGE};
+	physpool_t *pool = pool_of(&attr);
+	vm_paddr_t pa = get(pool, PAGE, 0x900000, NO_LIMIT, 1, 0);
+	(void)state;
+
+	assert_true(pa != NOWHERE);
+	picture(pool, "svg");
+	assert_int_equal(count("<rect class=\"d\""), 1);
+	put(pool, pa, PAGE);
+	pool_done(pool);
+}
+
+static void
 what_nobody_has_is_free_in_a_picture_and_what_is_reserved_is_not(void **state)
 {
 	physpool_t *pool = pool_make(0, 64 * PAGE);
@@ -200,6 +219,11 @@ a_pool_of_many_blocks_is_shown_whole(void **state)
 	(void)state;
 
 	while (n < 3000 && get_any(pool, PAGE) != NOWHERE)
+		n++;
+	picture(pool, "json");
+	assert_true(json_valid(text));
+	assert_int_equal(count("\"allocated\":true"), n);
+	while (n < 5000 && get_any(pool, PAGE) != NOWHERE)
 		n++;
 	picture(pool, "json");
 	assert_true(json_valid(text));
@@ -316,6 +340,7 @@ main(void)
 	    cmocka_unit_test(a_picture_in_json_names_the_owner_of_each_block),
 	    cmocka_unit_test(
 		a_picture_in_svg_has_colours_a_pale_outside_and_boundaries),
+	    cmocka_unit_test(a_part_of_a_pool_outside_of_the_window_is_pale),
 	    cmocka_unit_test(
 		what_nobody_has_is_free_in_a_picture_and_what_is_reserved_is_not),
 	    cmocka_unit_test(the_types_beyond_the_colours_are_one),

@@ -437,6 +437,9 @@ t12_a_wrong_free_is_named_and_changes_nothing(void **state)
 		     "8192 bytes of devbuf",
 	    (void *)p);
 	panic_catch();
+	contigfree(p, 8192, NULL);
+	assert_int_equal(panics, 1);
+	panic_catch();
 	contigfree(p + 4096, 4096, M_DEVBUF);
 	PANIC_EXPECT("contigfree(%p, 4096, devbuf): inside of %p, allocated as "
 		     "8192 bytes of devbuf",

@@ -9,6 +9,7 @@
 
 #include "os/os_phys.h"
 #include "support/child.h"
+#include "support/failsys.h"
 #include "support/umem_look.h"
 
 #include <fcntl.h>
@@ -452,6 +453,16 @@ a_reserved_run_is_there_when_all_else_is_fragmented(void **state)
 
 	assert_int_equal(
 	    physpool_reserve(pool, 8 * PAGE, 0, 32 * PAGE, 1, 0, 2), 0);
+	/* The newest one is not the one that is dropped here. */
+	assert_int_equal(
+	    physpool_reserve(pool, 4 * PAGE, 0, NO_LIMIT, 1, 0, 1), 0);
+	assert_int_equal(
+	    physpool_reserve(pool, 2 * PAGE, 0, NO_LIMIT, 1, 0, 1), 0);
+	assert_int_equal(
+	    physpool_reserve(pool, 4 * PAGE, 0, NO_LIMIT, 1, 0, 0), 0);
+	FAILS(get_any(pool, 62 * PAGE), ENOMEM);
+	assert_int_equal(
+	    physpool_reserve(pool, 2 * PAGE, 0, NO_LIMIT, 1, 0, 0), 0);
 	while ((pa[n] = get_any(pool, PAGE)) != NOWHERE)
 		n++;
 	assert_int_equal(n, N - 16);
@@ -1002,6 +1013,94 @@ a_pool_of_huge_pages_has_them_all_from_the_start(void **state)
 		SKIP("there are no huge pages to be had, or others use some");
 }
 
+static void
+a_huge_page_cannot_be_part_of_a_pool(void **state)
+{
+	struct physpool_attr attr = {.size = PAGE, .backing = PHYSPOOL_FD};
+	(void)state;
+
+	attr.fd = memfd_create("huge", MFD_CLOEXEC | (unsigned)MFD_HUGETLB);
+	if (attr.fd < 0)
+		SKIP("the kernel has no huge pages");
+	assert_int_equal(ftruncate(attr.fd, HUGE_PAGE), 0);
+	assert_int_equal(create(&attr), EINVAL);
+	assert_int_equal(close(attr.fd), 0);
+}
+
+/* ---- what cannot be ---- */
+
+static void
+more_granules_than_can_be_counted_are_refused(void **state)
+{
+	struct physpool_attr attr = {.size = (size_t)1 << 60,
+	    .granule = 1,
+	    .backing = PHYSPOOL_EXTERNAL};
+	(void)state;
+
+	attr.va = map_private(PAGE);
+	assert_int_equal(create(&attr), ENOMEM);
+	assert_int_equal(munmap(attr.va, PAGE), 0);
+}
+
+static void
+external_memory_that_is_not_there_cannot_be_wired(void **state)
+{
+	struct physpool_attr attr = {.size = PAGE,
+	    .wiring = PHYSPOOL_MLOCK,
+	    .backing = PHYSPOOL_EXTERNAL};
+	(void)state;
+
+	attr.va = map_private(PAGE);
+	assert_int_equal(munmap(attr.va, PAGE), 0);
+	assert_int_equal(create(&attr), ENOMEM);
+}
+
+/* Two pages that are no two in one granule, whatever the kernel gave. */
+static void
+real_addresses_that_are_no_granules_are_refused(void **state)
+{
+	char *p = map_private(3 * PAGE);
+	struct physpool_attr attr = {.size = 2 * PAGE,
+	    .granule = 2 * PAGE,
+	    .addr = PHYSPOOL_REAL,
+	    .backing = PHYSPOOL_EXTERNAL,
+	    .va = p};
+	(void)state;
+
+	if (frames_are_secret())
+		SKIP("the kernel hides where pages are");
+	memset(p, 1, 3 * PAGE);
+	if (frame_of(p) % (2 * PAGE) == 0 &&
+	    frame_of(p + PAGE) == frame_of(p) + PAGE)
+		attr.va = p + PAGE;
+	assert_int_equal(create(&attr), EINVAL);
+	assert_int_equal(munmap(p, 3 * PAGE), 0);
+}
+
+static void
+verify_in_vain(void *pool)
+{
+	size_t moved = 1;
+
+	failsys_reset();
+	failsys_from(FAILSYS_PREAD, 1, EIO);
+	CHILD_CHECK(physpool_verify(pool, &moved) == EIO);
+}
+
+static void
+where_pages_are_may_be_unknown_later(void **state)
+{
+	struct physpool_attr attr = {.size = PAGE, .addr = PHYSPOOL_REAL};
+	physpool_t *pool;
+	(void)state;
+
+	if (frames_are_secret())
+		SKIP("the kernel hides where pages are");
+	pool = pool_of(&attr);
+	child_expect_exit(verify_in_vain, pool, 0);
+	pool_done(pool);
+}
+
 int
 main(void)
 {
@@ -1038,6 +1137,11 @@ main(void)
 	    cmocka_unit_test(wiring_beyond_the_limit_is_refused),
 	    cmocka_unit_test(t40_without_huge_pages_a_pool_of_them_is_not_made),
 	    cmocka_unit_test(a_pool_of_huge_pages_has_them_all_from_the_start),
+	    cmocka_unit_test(a_huge_page_cannot_be_part_of_a_pool),
+	    cmocka_unit_test(more_granules_than_can_be_counted_are_refused),
+	    cmocka_unit_test(external_memory_that_is_not_there_cannot_be_wired),
+	    cmocka_unit_test(real_addresses_that_are_no_granules_are_refused),
+	    cmocka_unit_test(where_pages_are_may_be_unknown_later),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));

@@ -235,6 +235,9 @@ strings_are_copied_whole_or_cut(void **state)
 	assert_string_equal(d, "");
 	assert_null(kstrdup(NULL, type));
 	assert_null(kstrndup(NULL, 3, type));
+	panic_catch();
+	assert_null(kstrdup("quarry", NULL));
+	assert_int_equal(panics, 1);
 	kfree(a, type);
 	kfree(b, type);
 	kfree(c, type);
