@@ -51,8 +51,9 @@ if [ $report -eq 0 ]; then
 	mkdir -p "$counts"
 	say 'running the tests'
 	# %m: a file for each program or library; %c: it is mapped and counted in,
-	# so that it has everything whatever becomes of the process.
-	LLVM_PROFILE_FILE=$root/$counts/%m%c.profraw ctest --preset coverage \
+	# so that it has everything whatever becomes of the process; %p: in each
+	# process that executes one, or what ran before it is mapped is forgotten.
+	LLVM_PROFILE_FILE=$root/$counts/%m.%p%c.profraw ctest --preset coverage \
 		-j "$(nproc)" ${tests:+-R "$tests"} >"$work/log" 2>&1 || true
 	sed -n -e '/(\(Skipped\|Disabled\)) *$/d' \
 		-e 's/^\t *[0-9]* - \(.*\) (.*) *$/FAILED: \1/p' "$work/log"
