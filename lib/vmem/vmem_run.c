@@ -648,6 +648,9 @@ vmem__heap_stat(struct vmem__heap_stat *st)
 	qr_mutex_enter(&run_lock);
 	bytes = vmem__parked(&runs);
 	*st = totals;
+	/* One that went from CPU to CPU meanwhile may have been seen twice. */
+	bytes = qr_min(bytes, st->block_bytes);
+	runs = qr_min(runs, st->blocks);
 	st->used -= bytes;
 	st->blocks -= runs;
 	st->block_bytes -= bytes;
