@@ -77,9 +77,10 @@ export -f await
 # trial FORM LIBRARY ROW - run it; leaves FORM.out, FORM.err and FORM.status.
 trial() {
 	local status=0
-	rm -rf "$work/run"
-	mkdir "$work/run"
-	(cd "$work/run" && LD_PRELOAD=$2 timeout -k 10 1200 bash "$3") \
+	rm -rf "$work/run" "$work/tmp"
+	mkdir "$work/run" "$work/tmp"
+	(cd "$work/run" && TMPDIR=$work/tmp LD_PRELOAD=$2 \
+		timeout -k 10 1200 bash "$3") \
 		</dev/null >"$work/$1.out" 2>"$work/$1.err" || status=$?
 	echo "exit status $status" >"$work/$1.status"
 }
