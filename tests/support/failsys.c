@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <pthread.h>
 #include <semaphore.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -46,6 +47,8 @@ ssize_t __real_pread(int fd, void *buf, size_t len, off_t at);
 int __real_sem_clockwait(
     sem_t *sem, clockid_t clock, const struct timespec *deadline);
 int __real_sem_post(sem_t *sem);
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
+    void *(*start)(void *), void *arg);
 
 void *__wrap_mmap(
     void *addr, size_t len, int prot, int flags, int fd, off_t off);
@@ -67,6 +70,8 @@ ssize_t __wrap_pread(int fd, void *buf, size_t len, off_t at);
 int __wrap_sem_clockwait(
     sem_t *sem, clockid_t clock, const struct timespec *deadline);
 int __wrap_sem_post(sem_t *sem);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
+    void *(*start)(void *), void *arg);
 
 void
 failsys_reset(void)
@@ -282,4 +287,17 @@ int
 __wrap_sem_post(sem_t *sem)
 {
 	return (fails(FAILSYS_SEMPOST) ? -1 : __real_sem_post(sem));
+}
+
+int
+__wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
+    void *(*start)(void *), void *arg)
+{
+	int saved = errno, error;
+
+	if (!fails(FAILSYS_THREAD))
+		return (__real_pthread_create(thread, attr, start, arg));
+	error = errno;
+	errno = saved;
+	return (error);
 }

@@ -27,6 +27,7 @@ enum failsys {
 	FAILSYS_RENAMEAT,
 	FAILSYS_SEMWAIT, /* sem_clockwait(3) */
 	FAILSYS_SEMPOST,
+	FAILSYS_THREAD, /* pthread_create(3), which returns the error */
 	FAILSYS_KINDS
 };
 

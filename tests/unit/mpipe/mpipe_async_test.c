@@ -2,11 +2,10 @@
  * mpipe_async_test.c - requests with a callback: order, cancelling, giving up;
  * and the descriptor for event loops.
  */
-#define _GNU_SOURCE 1 /* pthread_setattr_default_np */
-
 #include "unit/mpipe/mpipe_test.h"
 
 #include "support/child.h"
+#include "support/failsys.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -434,31 +433,22 @@ a_callback_is_not_called_when_the_second_attempt_succeeds(void **state)
 	assert_int_equal(calls, 0);
 }
 
-/* The stack of a thread is larger than all addresses. */
 static void
 without_a_thread_there_are_no_requests(void **state)
 {
-	pthread_attr_t usual, none;
-	size_t size;
 	void *b;
 	(void)state;
 
 	start(1, 1, 0);
 	b = mpipe_alloc_nowait(&pipe0);
-	assert_int_equal(pthread_getattr_default_np(&usual), 0);
-	assert_int_equal(pthread_attr_getstacksize(&usual, &size), 0);
-	assert_int_equal(pthread_getattr_default_np(&none), 0);
-	assert_int_equal(pthread_attr_setstacksize(&none, (size_t)1 << 62), 0);
-	assert_int_equal(pthread_setattr_default_np(&none), 0);
+	failsys_nth(FAILSYS_THREAD, 1, EAGAIN);
 	assert_int_equal(mpipe_alloc_async(&pipe0, note, NULL, NULL), EAGAIN);
-	assert_int_equal(pthread_setattr_default_np(&usual), 0);
+	failsys_reset();
 	assert_int_equal(mpipe_alloc_async(&pipe0, note, NULL, NULL), 0);
 	mpipe_free(&pipe0, b);
 	EVENTUALLY(calls == 1);
 	mpipe_done(&pipe0);
 	assert_int_equal(nulls, 0);
-	(void)pthread_attr_destroy(&none);
-	(void)pthread_attr_destroy(&usual);
 }
 
 /* ---- the eventfd ---- */
