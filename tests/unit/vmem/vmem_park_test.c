@@ -1,7 +1,7 @@
 /*
  * vmem_park_test.c - blocks that wait on a CPU: for whom, how many, how long.
  */
-#include "vmem/vmem_heap.h"
+#include "unit/vmem/vmem_heap_test.h"
 
 #include "base/bits.h"
 #include "os/os.h"
@@ -12,36 +12,9 @@
 #include <quarry/quarry.h>
 
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
-
-#define KIB ((size_t)1 << 10)
-#define MIB ((size_t)1 << 20)
-
-static struct vmem__run *
-run_get(size_t size)
-{
-	bool zeroed;
-	struct vmem__run *run =
-	    vmem__run_alloc(HEAP_BLOCK, size, 16 * KIB, 0, &zeroed);
-
-	assert_non_null(run);
-	return (run);
-}
-
-static struct vmem__heap_stat
-account(void)
-{
-	struct vmem__heap_stat st;
-
-	vmem__heap_stat(&st);
-	return (st);
-}
 
 static int
 begin(void **state)
@@ -66,7 +39,7 @@ end(void **state)
 static void
 what_waits_is_for_a_request_of_its_size(void **state)
 {
-	struct vmem__run *run = run_get(512 * KIB);
+	struct vmem__run *run = run_get(512 * KIB, 16 * KIB, 0);
 	uintptr_t addr = run->rn_addr;
 	(void)state;
 
@@ -85,7 +58,7 @@ static void
 what_waits_is_idle_and_not_in_use(void **state)
 {
 	struct vmem__heap_stat before = account(), st;
-	struct vmem__run *run = run_get(512 * KIB);
+	struct vmem__run *run = run_get(512 * KIB, 16 * KIB, 0);
 	(void)state;
 
 	vmem__park(run);
@@ -99,8 +72,9 @@ what_waits_is_idle_and_not_in_use(void **state)
 static void
 only_the_latest_waits(void **state)
 {
-	struct vmem__run *first = run_get(512 * KIB), *wall = run_get(16 * KIB);
-	struct vmem__run *second = run_get(256 * KIB);
+	struct vmem__run *first = run_get(512 * KIB, 16 * KIB, 0),
+			 *wall = run_get(16 * KIB, 16 * KIB, 0);
+	struct vmem__run *second = run_get(256 * KIB, 16 * KIB, 0);
 	(void)state;
 
 	vmem__park(first);
@@ -108,7 +82,7 @@ only_the_latest_waits(void **state)
 	assert_null(vmem__unpark(512 * KIB));
 	/* It is free like any other, and found. */
 	assert_int_equal(account().idle_bytes, 768 * KIB);
-	assert_ptr_equal(run_get(512 * KIB), first);
+	assert_ptr_equal(run_get(512 * KIB, 16 * KIB, 0), first);
 	assert_ptr_equal(vmem__unpark(256 * KIB), second);
 	vmem__run_free(first);
 	vmem__run_free(second);
@@ -118,7 +92,7 @@ only_the_latest_waits(void **state)
 static void
 each_cpu_has_its_own(void **state)
 {
-	struct vmem__run *run = run_get(512 * KIB);
+	struct vmem__run *run = run_get(512 * KIB, 16 * KIB, 0);
 	unsigned here;
 	(void)state;
 
@@ -142,19 +116,20 @@ a_sixteenth_of_the_cap_may_wait(void **state)
 	(void)state;
 
 	vmem__heap_set_idle_max(4 * MIB);
-	vmem__park(run_get(256 * KIB + 16 * KIB));
+	vmem__park(run_get(256 * KIB + 16 * KIB, 16 * KIB, 0));
 	assert_null(vmem__unpark(256 * KIB + 16 * KIB));
-	vmem__park(run_get(256 * KIB));
+	vmem__park(run_get(256 * KIB, 16 * KIB, 0));
 	assert_non_null(vmem__unpark(256 * KIB));
 	vmem__heap_set_idle_max(0);
-	vmem__park(run_get(16 * KIB));
+	vmem__park(run_get(16 * KIB, 16 * KIB, 0));
 	assert_null(vmem__unpark(16 * KIB));
 }
 
 static void
 what_waits_counts_for_the_cap(void **state)
 {
-	struct vmem__run *run = run_get(MIB), *rest = run_get(31 * MIB);
+	struct vmem__run *run = run_get(MIB, 16 * KIB, 0),
+			 *rest = run_get(31 * MIB, 16 * KIB, 0);
 	size_t most;
 	(void)state;
 
@@ -169,7 +144,7 @@ what_waits_counts_for_the_cap(void **state)
 static void
 what_has_waited_long_is_given_back(void **state)
 {
-	struct vmem__run *run = run_get(512 * KIB);
+	struct vmem__run *run = run_get(512 * KIB, 16 * KIB, 0);
 	(void)state;
 
 	vmem__park(run);
@@ -199,7 +174,7 @@ turn_over(void *arg)
 		struct vmem__run *run = vmem__unpark(size);
 
 		if (run == NULL)
-			run = run_get(size);
+			run = run_get(size, 16 * KIB, 0);
 		*(uintptr_t *)run->rn_addr = (uintptr_t)arg;
 		if (i % 64 == 0)
 			cpus_move(i / 64);

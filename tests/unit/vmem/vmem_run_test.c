@@ -5,7 +5,7 @@
  * the heap checks itself, and its account is compared with the table.
  * QR_TEST_SEED=n repeats the run of one seed.
  */
-#include "vmem/vmem_heap.h"
+#include "unit/vmem/vmem_heap_test.h"
 
 #include "base/bits.h"
 #include "meta/pagemap.h"
@@ -17,41 +17,12 @@
 #include <quarry/quarry.h>
 
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include <cmocka.h>
-
-#define KIB ((size_t)1 << 10)
-#define MIB ((size_t)1 << 20)
-
 enum { RUNS = 200, STEPS = 6000, STEPS_QUICK = 300 };
-
-static struct vmem__run *
-run_get(size_t size, size_t align, size_t room)
-{
-	bool zeroed;
-	struct vmem__run *run =
-	    vmem__run_alloc(HEAP_BLOCK, size, align, room, &zeroed);
-
-	assert_non_null(run);
-	assert_true(run->rn_size >= size);
-	assert_int_equal(run->rn_addr % align, 0);
-	return (run);
-}
-
-static struct vmem__heap_stat
-account(void)
-{
-	struct vmem__heap_stat st;
-
-	vmem__heap_stat(&st);
-	return (st);
-}
 
 /* A heap in which nothing is idle, and where a test may look at the change. */
 static int
