@@ -71,12 +71,6 @@ alloc_miss(size_t size, size_t align, bool *zeroed)
 	return (p);
 }
 
-static QR_NOINLINE void *
-malloc_miss(size_t size)
-{
-	return (alloc_miss(size, MALLOC_ALIGN, NULL));
-}
-
 QR_HOT void *
 malloc(size_t size)
 {
@@ -86,7 +80,7 @@ malloc(size_t size)
 		if (QR_LIKELY(word != 0))
 			return ((void *)word);
 	}
-	return (malloc_miss(size));
+	return (alloc_miss(size, MALLOC_ALIGN, NULL));
 }
 
 QR_HOT void *

@@ -17,7 +17,6 @@
 #include "os/os_watch.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -30,24 +29,8 @@ enum { FRAME_MAX = 128 << 10 }; /* bytes from one frame to the next */
 /* The kernel keeps so much free below the initial stack. */
 #define INITIAL_MAX ((uintptr_t)128 << 20)
 
-uintptr_t
-os_trace_thread(void)
-{
-	return ((uintptr_t)pthread_self());
-}
-
-static uintptr_t
-initial_stack_top(void)
-{
-	static _Atomic uintptr_t cached;
-	uintptr_t top = atomic_load_explicit(&cached, memory_order_relaxed);
-
-	if (QR_UNLIKELY(top == 0)) {
-		top = getauxval(AT_EXECFN);
-		atomic_store_explicit(&cached, top, memory_order_relaxed);
-	}
-	return (top);
-}
+/* The first word above the initial stack. */
+static uintptr_t initial_top;
 
 /*
  * Mappings that stacks were found in: the number of the first page, and behind
@@ -74,7 +57,7 @@ range_end(uint64_t range)
 	return (((range >> COUNT_BITS) + count) << PAGE_SHIFT);
 }
 
-static QR_NOINLINE uint64_t
+static uint64_t
 range_find(uintptr_t sp)
 {
 	uintptr_t start, end;
@@ -86,24 +69,40 @@ range_find(uintptr_t sp)
 	    (end - start) >> PAGE_SHIFT);
 }
 
-/* Where the stack that holds sp is known to reach. */
+static _Atomic uint64_t *
+range_slot(uintptr_t sp)
+{
+	return (&ranges[(sp >> WINDOW_SHIFT) * 0x9e3779b97f4a7c15u >> 56]);
+}
+
+/* Where the stack that holds sp and is in that mapping reaches. */
+static uintptr_t
+range_top(uint64_t range, uintptr_t sp)
+{
+	uintptr_t top = os_trace_thread();
+
+	return (top > sp ? qr_min(top, range_end(range)) : range_end(range));
+}
+
+/* Where the stack that holds sp reaches, or 0 when that is to be found out. */
 static uintptr_t
 stack_end(uintptr_t sp)
 {
-	uintptr_t top = initial_stack_top();
-	_Atomic uint64_t *slot;
 	uint64_t range;
 
-	if (top > sp && top - sp < INITIAL_MAX)
-		return (top);
-	slot = &ranges[(sp >> WINDOW_SHIFT) * 0x9e3779b97f4a7c15u >> 56];
-	range = atomic_load_explicit(slot, memory_order_relaxed);
-	if (QR_UNLIKELY(!range_has(range, sp))) {
-		range = range_find(sp);
-		atomic_store_explicit(slot, range, memory_order_relaxed);
-	}
-	top = os_trace_thread();
-	return (top > sp ? qr_min(top, range_end(range)) : range_end(range));
+	if (initial_top - sp < INITIAL_MAX)
+		return (initial_top);
+	range = atomic_load_explicit(range_slot(sp), memory_order_relaxed);
+	return (range_has(range, sp) ? range_top(range, sp) : 0);
+}
+
+static uintptr_t
+stack_learn(uintptr_t sp)
+{
+	uint64_t range = range_find(sp);
+
+	atomic_store_explicit(range_slot(sp), range, memory_order_relaxed);
+	return (range_top(range, sp));
 }
 
 /* Code of this library, and of nobody else. */
@@ -127,33 +126,62 @@ own_find(void)
 	}
 }
 
-/* What it reads may be anybody's: no sanitizer can know better. */
-QR_NOINLINE QR_UNCHECKED unsigned
-os_trace_stack(uintptr_t *pcs, unsigned n)
+/* Whole words up, and not too many: one comparison, the rest of bytes on top. */
+static bool
+steps_up(uintptr_t bytes)
 {
-	const uintptr_t *frame =
-	    *(const uintptr_t **)__builtin_frame_address(0);
-	uintptr_t end = stack_end((uintptr_t)frame) - 2 * sizeof(*frame);
+	uintptr_t words = bytes >> 3 | bytes << 61;
+
+	return (words - 1 < FRAME_MAX / sizeof(uintptr_t));
+}
+
+/* What these read may be anybody's: no sanitizer can know better. */
+static QR_UNCHECKED unsigned
+walk(const uintptr_t *frame, uintptr_t end, uintptr_t *pcs, unsigned n)
+{
+	uintptr_t start = own.start, size = own.size;
 	unsigned i = 0;
 
-	if (QR_UNLIKELY(watched))
-		os_watch_pause();
+	end -= 2 * sizeof(*frame);
 	while (i < n) {
 		uintptr_t next = frame[0], pc = frame[1];
 
 		if (pc == 0)
 			break;
-		if (pc - own.start >= own.size)
+		if (pc - start >= size)
 			pcs[i++] = pc;
-		if (next <= (uintptr_t)frame || next > end ||
-		    next - (uintptr_t)frame > FRAME_MAX ||
-		    next % sizeof(*frame) != 0)
+		if (next > end || !steps_up(next - (uintptr_t)frame))
 			break;
 		frame = (const uintptr_t *)next;
 	}
-	if (QR_UNLIKELY(watched))
-		os_watch_resume();
 	return (i);
+}
+
+/* Where somebody listens, or on a stack that was not seen before. */
+static QR_COLD QR_UNCHECKED unsigned
+walk_anew(const uintptr_t *frame, uintptr_t *pcs, unsigned n)
+{
+	uintptr_t end = stack_end((uintptr_t)frame);
+	unsigned i;
+
+	os_watch_pause();
+	if (end == 0)
+		end = stack_learn((uintptr_t)frame);
+	i = walk(frame, end, pcs, n);
+	os_watch_resume();
+	return (i);
+}
+
+QR_NOINLINE QR_UNCHECKED unsigned
+os_trace_stack(uintptr_t *pcs, unsigned n)
+{
+	const uintptr_t *frame =
+	    *(const uintptr_t **)__builtin_frame_address(0);
+	uintptr_t end = stack_end((uintptr_t)frame);
+
+	if (QR_UNLIKELY(end == 0 || watched))
+		return (walk_anew(frame, pcs, n));
+	return (walk(frame, end, pcs, n));
 }
 
 /* ---- signals ---- */
@@ -218,6 +246,7 @@ os_trace_begin(void)
 {
 	first_ticks = os_trace_ticks();
 	first_ns = os_now();
+	initial_top = getauxval(AT_EXECFN);
 	own_find();
 	watched = os_watching();
 }

@@ -7,6 +7,7 @@
 #ifndef QR_OS_TRACE_H
 #define QR_OS_TRACE_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -31,7 +32,15 @@ void os_trace_signals(void);
 bool os_trace_in_signal(const uintptr_t *pcs, unsigned n);
 
 /* The calling thread, as pthread_self() names it. */
-uintptr_t os_trace_thread(void);
+static inline uintptr_t
+os_trace_thread(void)
+{
+#if defined(__x86_64__)
+	return ((uintptr_t)__builtin_thread_pointer());
+#else
+	return ((uintptr_t)pthread_self());
+#endif
+}
 
 /*
  * A reading of a clock that is cheaper than CLOCK_MONOTONIC, and how many

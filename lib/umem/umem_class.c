@@ -147,18 +147,14 @@ class_align(size_t size)
 	return (qr_min((size_t)1 << qr_ctz(size), vmem__heap_quantum()));
 }
 
-struct umem_cache *
-umem__class_cache(size_t off)
+QR_COLD struct umem_cache *
+umem__class_make(unsigned slot)
 {
 	struct umem_classes *cl = &umem__classes;
-	unsigned slot = (unsigned)(off / sizeof(struct percpu_slot));
-	struct umem_cache *cp =
-	    atomic_load_explicit(&cl->cl_cache[slot], memory_order_acquire);
 	size_t size = cl->cl_size[slot];
+	struct umem_cache *cp;
 	char name[UMEM_NAME_MAX];
 
-	if (QR_LIKELY(cp != NULL))
-		return (cp);
 	qr_snprintf(name, sizeof(name), "umem_alloc_%zu", size);
 	qr_mutex_enter(&class_lock);
 	cp = atomic_load_explicit(&cl->cl_cache[slot], memory_order_relaxed);

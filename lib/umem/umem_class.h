@@ -61,7 +61,16 @@ umem__off_aligned(size_t size, size_t align)
 }
 
 /* The cache at an offset, made on first use; NULL when memory is short. */
-struct umem_cache *umem__class_cache(size_t off);
+struct umem_cache *umem__class_make(unsigned slot);
+QR_INLINE struct umem_cache *
+umem__class_cache(size_t off)
+{
+	unsigned slot = (unsigned)(off / sizeof(struct percpu_slot));
+	struct umem_cache *cp = atomic_load_explicit(
+	    &umem__classes.cl_cache[slot], memory_order_acquire);
+
+	return (QR_LIKELY(cp != NULL) ? cp : umem__class_make(slot));
+}
 
 /* Choose the sizes, and open their slots.  Called once. */
 bool umem__classes_init(void);

@@ -5,6 +5,7 @@
 
 #include "umem/umem_log.h"
 #include "umem/umem_options.h"
+#include "umem/umem_pattern.h"
 #include "umem/umem_report.h"
 
 #include "meta/meta.h"
@@ -18,28 +19,30 @@
 enum { SIZE_FACTOR = 251 };
 
 static bool
-firewalled(const struct umem_cache *cp)
+firewalled(uint32_t flags)
 {
-	return ((cp->cache_flags & UMF_FIREWALL) != 0);
+	return ((flags & UMF_FIREWALL) != 0);
 }
 
 static bool
-watched(const struct umem_cache *cp)
+watched(uint32_t flags)
 {
-	return ((cp->cache_flags & UMF_WATCH) != 0);
+	return ((flags & UMF_WATCH) != 0);
+}
+
+static bool
+tagged(uint32_t flags)
+{
+	return ((flags & UMF_BUFTAG) != 0 && !firewalled(flags));
 }
 
 bool
 umem__debug_each(const struct umem_cache *cp)
 {
-	return (watched(cp) ||
-	    ((cp->cache_flags & UMF_DEADBEEF) != 0 && !firewalled(cp)));
-}
+	uint32_t flags = cp->cache_flags;
 
-static bool
-tagged(const struct umem_cache *cp)
-{
-	return ((cp->cache_flags & UMF_BUFTAG) != 0 && !firewalled(cp));
+	return (watched(flags) ||
+	    ((flags & UMF_DEADBEEF) != 0 && !firewalled(flags)));
 }
 
 /* ---- audits ---- */
@@ -67,117 +70,6 @@ umem__audit_take(struct umem_audit *au)
 	au->au_depth = os_trace_stack(au->au_pc, (unsigned)umem__opt.frames);
 }
 
-static void
-audit(struct umem_cache *cp, uintptr_t obj, struct umem_bufctl *bc)
-{
-	struct umem_audit *au = umem__audit_of(bc, bc->bc_state);
-
-	umem__audit_take(au);
-	umem__log_transaction(cp, obj, bc, au);
-	if ((cp->cache_flags & UMF_CHECKSIGNAL) != 0 &&
-	    os_trace_in_signal(au->au_pc, (unsigned)au->au_depth))
-		umem__report("umem allocator: called from a signal handler: "
-			     "buffer=%p, cache %s",
-		    (void *)obj, cp->cache_name);
-}
-
-/* ---- patterns and tags ---- */
-
-static void
-fill(uintptr_t at, size_t size, uint64_t pattern)
-{
-	uint64_t *word = (uint64_t *)at;
-
-	for (size_t i = 0; i < size / sizeof(*word); i++)
-		word[i] = pattern;
-}
-
-/* The offset of the first word that is not the pattern; `size` for none. */
-static size_t
-find_change(uintptr_t at, size_t size, uint64_t pattern)
-{
-	const uint64_t *word = (const uint64_t *)at;
-	size_t n = size / sizeof(*word), i = 0;
-	uint64_t bits = 0;
-
-	for (; i + 8 <= n && bits == 0; i += 8) {
-		for (size_t k = 0; k < 8; k++)
-			bits |= word[i + k] ^ pattern;
-	}
-	for (i = bits == 0 ? i : i - 8; i < n; i++) {
-		if (word[i] != pattern)
-			return (i * sizeof(*word));
-	}
-	return (size);
-}
-
-static struct umem_tag *
-tag_of(const struct umem_cache *cp, uintptr_t obj)
-{
-	return ((struct umem_tag *)(obj + cp->cache_tag));
-}
-
-/* What stands behind an object of `asked` bytes. */
-static uint64_t
-redzone_word(const struct umem_cache *cp, const struct umem_bufctl *bc)
-{
-	if ((cp->cache_flags & UMF_CLASS) == 0 ||
-	    bc->bc_state == UMEM_STATE_FREE)
-		return (UMEM_PATTERN_REDZONE);
-	return (((uint64_t)bc->bc_asked * SIZE_FACTOR + 1) << 32 |
-	    (uint32_t)UMEM_PATTERN_REDZONE);
-}
-
-static uintptr_t
-tag_magic(const struct umem_bufctl *bc)
-{
-	return (
-	    bc->bc_state == UMEM_STATE_FREE ? UMEM_TAG_FREE : UMEM_TAG_ALLOC);
-}
-
-static void
-tag_write(const struct umem_cache *cp, uintptr_t obj, struct umem_bufctl *bc)
-{
-	struct umem_tag *tag = tag_of(cp, obj);
-
-	tag->tag_redzone = redzone_word(cp, bc);
-	tag->tag_bufctl = (uintptr_t)bc;
-	tag->tag_state = (uintptr_t)bc ^ tag_magic(bc);
-}
-
-/* The bytes between what was asked for and where the object ends. */
-static char *
-slack_of(const struct umem_cache *cp, const struct umem_slab *sl, uintptr_t obj,
-    const struct umem_bufctl *bc, size_t *size)
-{
-	uintptr_t end = (firewalled(cp) ? sl->sl_base : obj) + cp->cache_tag;
-
-	*size = end - obj - bc->bc_asked;
-	return ((char *)obj + bc->bc_asked);
-}
-
-static void
-slack_write(const struct umem_cache *cp, const struct umem_slab *sl,
-    uintptr_t obj, const struct umem_bufctl *bc)
-{
-	size_t size;
-	char *slack = slack_of(cp, sl, obj, bc, &size);
-
-	memset(slack, UMEM_REDZONE_BYTE, size);
-}
-
-static bool
-slack_intact(const struct umem_cache *cp, const struct umem_slab *sl,
-    uintptr_t obj, const struct umem_bufctl *bc)
-{
-	size_t size;
-	char *slack = slack_of(cp, sl, obj, bc, &size);
-
-	while (size > 0 && (unsigned char)slack[size - 1] == UMEM_REDZONE_BYTE)
-		size--;
-	return (size == 0);
-}
-
 /* ---- one object, found ---- */
 
 struct object {
@@ -185,6 +77,7 @@ struct object {
 	struct umem_slab *ob_slab;
 	struct umem_bufctl *ob_ctl;
 	uintptr_t ob_addr;
+	uint32_t ob_flags; /* of the cache */
 };
 
 static struct umem_bufctl *
@@ -193,98 +86,229 @@ bufctl_at(const struct umem_cache *cp, const struct umem_slab *sl, size_t i)
 	return ((struct umem_bufctl *)(sl->sl_bufctl + i * cp->cache_ctl));
 }
 
+static void
+object_at(
+    struct umem_cache *cp, struct umem_slab *sl, size_t i, struct object *ob)
+{
+	*ob = (struct object){
+	    .ob_cache = cp,
+	    .ob_slab = sl,
+	    .ob_ctl = bufctl_at(cp, sl, i),
+	    .ob_addr = sl->sl_base + sl->sl_first + i * cp->cache_chunk,
+	    .ob_flags = cp->cache_flags,
+	};
+}
+
+/* What the page map tells at once goes without umem__slab_find(). */
 static enum umem_bad
 object_find(struct umem_cache *cp, uintptr_t addr, struct object *ob)
 {
-	enum umem_bad bad;
-	size_t i;
+	struct umem_slab *sl =
+	    cp->cache_source == NULL ? umem__slab_of((const void *)addr) : NULL;
+	size_t i = sl != NULL && sl->sl_cache == cp ? umem__slab_index(sl, addr)
+						    : SIZE_MAX;
 
-	ob->ob_cache = cp;
-	ob->ob_addr = addr;
-	bad = umem__slab_find(cp, addr, &ob->ob_slab, &i);
-	ob->ob_ctl = bad == UMEM_GOOD ? bufctl_at(cp, ob->ob_slab, i) : NULL;
-	return (bad);
+	if (QR_UNLIKELY(i == SIZE_MAX)) {
+		struct umem_slab *found;
+		size_t at;
+		enum umem_bad bad = umem__slab_find(cp, addr, &found, &at);
+
+		if (bad != UMEM_GOOD)
+			return (bad);
+		sl = found;
+		i = at;
+	}
+	*ob = (struct object){
+	    cp, sl, bufctl_at(cp, sl, i), addr, cp->cache_flags};
+	return (UMEM_GOOD);
 }
+
+/* ---- tags, and what is behind what was asked for ---- */
+
+static struct umem_tag *
+tag_of(const struct object *ob)
+{
+	return ((struct umem_tag *)(ob->ob_addr + ob->ob_cache->cache_tag));
+}
+
+/* What stands behind the object in that state. */
+static uint64_t
+redzone_word(const struct object *ob, enum umem_state state)
+{
+	if ((ob->ob_flags & UMF_CLASS) == 0 || state == UMEM_STATE_FREE)
+		return (UMEM_PATTERN_REDZONE);
+	return (((uint64_t)ob->ob_ctl->bc_asked * SIZE_FACTOR + 1) << 32 |
+	    (uint32_t)UMEM_PATTERN_REDZONE);
+}
+
+static uintptr_t
+tag_magic(enum umem_state state)
+{
+	return (state == UMEM_STATE_FREE ? UMEM_TAG_FREE : UMEM_TAG_ALLOC);
+}
+
+static void
+tag_write(const struct object *ob, enum umem_state state)
+{
+	struct umem_tag *tag = tag_of(ob);
+
+	tag->tag_redzone = redzone_word(ob, state);
+	tag->tag_bufctl = (uintptr_t)ob->ob_ctl;
+	tag->tag_state = (uintptr_t)ob->ob_ctl ^ tag_magic(state);
+}
+
+/* Are the bufctl and the tag of an object in that state as they were made? */
+static bool
+tag_intact(const struct object *ob, enum umem_state state)
+{
+	const struct umem_tag *tag = tag_of(ob);
+	uintptr_t ctl = (uintptr_t)ob->ob_ctl;
+	uint64_t bits = (ob->ob_ctl->bc_check ^ ~ob->ob_addr) |
+	    (uint64_t)(ob->ob_ctl->bc_state ^ state);
+
+	if (tagged(ob->ob_flags))
+		bits |= (tag->tag_redzone ^ redzone_word(ob, state)) |
+		    (tag->tag_bufctl ^ ctl) |
+		    (tag->tag_state ^ ctl ^ tag_magic(state));
+	return (bits == 0);
+}
+
+/* What is wrong with them; the first that is. */
+static QR_COLD enum umem_bad
+tag_judge(struct object ob)
+{
+	enum umem_state state = ob.ob_ctl->bc_state;
+
+	if (ob.ob_ctl->bc_check != ~ob.ob_addr)
+		return (UMEM_BAD_BUFCTL);
+	if (!tagged(ob.ob_flags) || tag_intact(&ob, state))
+		return (UMEM_GOOD);
+	return (tag_of(&ob)->tag_redzone != redzone_word(&ob, state)
+		? UMEM_BAD_REDZONE
+		: UMEM_BAD_TAG);
+}
+
+/* The bytes between what was asked for and where the object ends. */
+static char *
+slack_of(const struct object *ob, size_t *size)
+{
+	uintptr_t end =
+	    (firewalled(ob->ob_flags) ? ob->ob_slab->sl_base : ob->ob_addr) +
+	    ob->ob_cache->cache_tag;
+
+	*size = end - ob->ob_addr - ob->ob_ctl->bc_asked;
+	return ((char *)ob->ob_addr + ob->ob_ctl->bc_asked);
+}
+
+static void
+slack_write(const struct object *ob)
+{
+	size_t size;
+	char *slack = slack_of(ob, &size);
+
+	if (size > 0)
+		memset(slack, UMEM_REDZONE_BYTE, size);
+}
+
+static bool
+slack_intact(const struct object *ob)
+{
+	size_t size;
+	char *slack = slack_of(ob, &size);
+
+	while (size > 0 && (unsigned char)slack[size - 1] == UMEM_REDZONE_BYTE)
+		size--;
+	return (size == 0);
+}
+
+/* ---- what happened to it ---- */
 
 /* The offset of the first word of a free object that was written to. */
 static size_t
-object_change(const struct object *ob)
+first_change(const struct object *ob)
 {
-	return (find_change(
-	    ob->ob_addr, ob->ob_cache->cache_verify, UMEM_PATTERN_FREE));
+	const uint64_t *word = (const uint64_t *)ob->ob_addr;
+	size_t i = 0;
+
+	while (word[i] == UMEM_PATTERN_FREE)
+		i++;
+	return (i * sizeof(*word));
 }
 
 static QR_COLD void
-object_report(const struct object *ob, enum umem_bad bad)
+object_report(struct object ob, enum umem_bad bad)
 {
-	const struct umem_tag *tag = tag_of(ob->ob_cache, ob->ob_addr);
+	const struct umem_tag *tag = tag_of(&ob);
 	struct umem_fault uf = {
 	    .uf_bad = bad,
-	    .uf_cache = ob->ob_cache,
-	    .uf_addr = ob->ob_addr,
+	    .uf_cache = ob.ob_cache,
+	    .uf_addr = ob.ob_addr,
 	};
 
 	if (bad == UMEM_BAD_MODIFIED) {
-		uf.uf_offset = object_change(ob);
+		uf.uf_offset = first_change(&ob);
 		uf.uf_was = UMEM_PATTERN_FREE;
-		uf.uf_is = *(uint64_t *)(ob->ob_addr + uf.uf_offset);
+		uf.uf_is = *(uint64_t *)(ob.ob_addr + uf.uf_offset);
 	} else if (bad == UMEM_BAD_TAG) {
-		uf.uf_was = tag_magic(ob->ob_ctl);
+		uf.uf_was = tag_magic(ob.ob_ctl->bc_state);
 		uf.uf_is = tag->tag_bufctl ^ tag->tag_state;
 	}
 	umem__report_fault(&uf);
-}
-
-/* The tag of an object, free or in use, or the bufctl itself. */
-static enum umem_bad
-tag_check(const struct object *ob)
-{
-	struct umem_bufctl *bc = ob->ob_ctl;
-	struct umem_tag *tag = tag_of(ob->ob_cache, ob->ob_addr);
-
-	if (bc->bc_check != ~ob->ob_addr)
-		return (UMEM_BAD_BUFCTL);
-	if (!tagged(ob->ob_cache))
-		return (UMEM_GOOD);
-	if (tag->tag_redzone != redzone_word(ob->ob_cache, bc))
-		return (UMEM_BAD_REDZONE);
-	return (tag->tag_bufctl == (uintptr_t)bc &&
-		    tag->tag_state == ((uintptr_t)bc ^ tag_magic(bc))
-		? UMEM_GOOD
-		: UMEM_BAD_TAG);
 }
 
 /* Report what happened to an object while it was free. */
 static void
 check_free(const struct object *ob)
 {
-	enum umem_bad bad = tag_check(ob);
+	enum umem_bad bad = UMEM_GOOD;
 
-	if (bad == UMEM_GOOD && object_change(ob) < ob->ob_cache->cache_verify)
+	if (QR_UNLIKELY(!tag_intact(ob, UMEM_STATE_FREE)))
+		bad = tag_judge(*ob);
+	if (bad == UMEM_GOOD &&
+	    umem__pattern_changed(
+		ob->ob_addr, ob->ob_cache->cache_verify, UMEM_PATTERN_FREE))
 		bad = UMEM_BAD_MODIFIED;
 	if (QR_UNLIKELY(bad != UMEM_GOOD))
-		object_report(ob, bad);
+		object_report(*ob, bad);
 }
 
 /* Can the object be freed? */
 static bool
 check_used(const struct object *ob)
 {
-	struct umem_bufctl *bc = ob->ob_ctl;
-	enum umem_bad bad;
+	enum umem_bad bad = UMEM_GOOD;
 
-	if (bc->bc_check == ~ob->ob_addr && bc->bc_state == UMEM_STATE_FREE)
-		bad = UMEM_BAD_TWICE;
-	else
-		bad = tag_check(ob);
+	if (QR_UNLIKELY(!tag_intact(ob, UMEM_STATE_ALLOC)))
+		bad = ob->ob_ctl->bc_check == ~ob->ob_addr &&
+			ob->ob_ctl->bc_state == UMEM_STATE_FREE
+		    ? UMEM_BAD_TWICE
+		    : tag_judge(*ob);
 	if (bad == UMEM_GOOD &&
-	    (tagged(ob->ob_cache) || firewalled(ob->ob_cache)) &&
-	    !slack_intact(ob->ob_cache, ob->ob_slab, ob->ob_addr, bc))
+	    (tagged(ob->ob_flags) || firewalled(ob->ob_flags)) &&
+	    !slack_intact(ob))
 		bad = UMEM_BAD_REDZONE;
 	if (QR_LIKELY(bad == UMEM_GOOD))
 		return (true);
-	object_report(ob, bad);
+	object_report(*ob, bad);
 	return (false);
+}
+
+/* ---- in use, and free ---- */
+
+static void
+audit(const struct object *ob, enum umem_state state)
+{
+	struct umem_audit *au = umem__audit_of(ob->ob_ctl, state);
+
+	umem__audit_take(au);
+	if (umem__opt.log_transaction != 0)
+		umem__log_transaction(
+		    ob->ob_cache, ob->ob_addr, ob->ob_ctl, au);
+	if ((ob->ob_flags & UMF_CHECKSIGNAL) != 0 &&
+	    os_trace_in_signal(au->au_pc, (unsigned)au->au_depth))
+		umem__report("umem allocator: called from a signal handler: "
+			     "buffer=%p, cache %s",
+		    (void *)ob->ob_addr, ob->ob_cache->cache_name);
 }
 
 /* A firewalled object of a class ends where its memory does. */
@@ -305,24 +329,25 @@ object_shift(struct object *ob, size_t asked)
 static void
 object_take(struct object *ob, size_t asked)
 {
-	struct umem_cache *cp = ob->ob_cache;
 	struct umem_bufctl *bc = ob->ob_ctl;
+	uint32_t flags = ob->ob_flags;
 
-	if (firewalled(cp) && (cp->cache_flags & UMF_CLASS) != 0)
+	if (firewalled(flags) && (flags & UMF_CLASS) != 0)
 		object_shift(ob, asked);
 	bc->bc_check = ~ob->ob_addr;
 	bc->bc_state = UMEM_STATE_ALLOC;
 	bc->bc_asked = (uint32_t)asked;
-	if (watched(cp))
-		os_watch_alloc(cp, (void *)ob->ob_addr, bc->bc_asked);
-	if ((cp->cache_flags & UMF_DEADBEEF) != 0 && !firewalled(cp))
-		fill(ob->ob_addr, cp->cache_tag, UMEM_PATTERN_NEW);
-	if (tagged(cp) || firewalled(cp))
-		slack_write(cp, ob->ob_slab, ob->ob_addr, bc);
-	if (tagged(cp))
-		tag_write(cp, ob->ob_addr, bc);
-	if ((cp->cache_flags & UMF_AUDIT) != 0)
-		audit(cp, ob->ob_addr, bc);
+	if (watched(flags))
+		os_watch_alloc(ob->ob_cache, (void *)ob->ob_addr, asked);
+	if ((flags & UMF_DEADBEEF) != 0 && !firewalled(flags))
+		umem__pattern_fill(
+		    ob->ob_addr, ob->ob_cache->cache_tag, UMEM_PATTERN_NEW);
+	if (tagged(flags) || firewalled(flags))
+		slack_write(ob);
+	if (tagged(flags))
+		tag_write(ob, UMEM_STATE_ALLOC);
+	if ((flags & UMF_AUDIT) != 0)
+		audit(ob, UMEM_STATE_ALLOC);
 }
 
 static void
@@ -330,19 +355,21 @@ object_give(const struct object *ob)
 {
 	struct umem_cache *cp = ob->ob_cache;
 	struct umem_bufctl *bc = ob->ob_ctl;
+	uint32_t flags = ob->ob_flags;
 
-	if ((cp->cache_flags & UMF_CONTENTS) != 0)
+	if ((flags & UMF_CONTENTS) != 0 && umem__opt.log_contents != 0)
 		bc->bc_contents =
 		    umem__log_contents(cp, ob->ob_addr, bc->bc_asked);
 	bc->bc_state = UMEM_STATE_FREE;
-	if (watched(cp))
+	if (watched(flags))
 		os_watch_free(cp, (void *)ob->ob_addr, bc->bc_asked);
-	if (!firewalled(cp))
-		fill(ob->ob_addr, cp->cache_verify, UMEM_PATTERN_FREE);
-	if (tagged(cp))
-		tag_write(cp, ob->ob_addr, bc);
-	if ((cp->cache_flags & UMF_AUDIT) != 0)
-		audit(cp, ob->ob_addr, bc);
+	if (!firewalled(flags))
+		umem__pattern_fill(
+		    ob->ob_addr, cp->cache_verify, UMEM_PATTERN_FREE);
+	if (tagged(flags))
+		tag_write(ob, UMEM_STATE_FREE);
+	if ((flags & UMF_AUDIT) != 0)
+		audit(ob, UMEM_STATE_FREE);
 }
 
 /* Statistics, if they are wanted, count what goes past the magazines. */
@@ -369,7 +396,7 @@ umem__debug_alloc(struct umem_cache *cp, size_t asked)
 	struct object ob;
 
 	if (word == 0)
-		return (0);
+		return (umem__cpu_failed(cp));
 	(void)object_find(cp, umem__word_addr(cp, word), &ob);
 	check_free(&ob);
 	object_take(&ob, asked);
@@ -378,7 +405,7 @@ umem__debug_alloc(struct umem_cache *cp, size_t asked)
 		(void *)ob.ob_addr, cp->cache_priv, UMEM_DEFAULT) != 0) {
 		object_give(&ob);
 		word_put(cp, word);
-		return (0);
+		return (umem__cpu_failed(cp));
 	}
 	return (umem__word(cp, ob.ob_addr));
 }
@@ -492,16 +519,6 @@ umem__debug_bufctl(const struct umem_slab *sl, uintptr_t obj)
 		: bufctl_at(sl->sl_cache, sl, umem__slab_index(sl, obj)));
 }
 
-static void
-object_at(
-    struct umem_cache *cp, struct umem_slab *sl, size_t i, struct object *ob)
-{
-	ob->ob_cache = cp;
-	ob->ob_slab = sl;
-	ob->ob_ctl = bufctl_at(cp, sl, i);
-	ob->ob_addr = sl->sl_base + sl->sl_first + i * cp->cache_chunk;
-}
-
 bool
 umem__debug_slab_init(struct umem_cache *cp, struct umem_slab *sl)
 {
@@ -511,10 +528,10 @@ umem__debug_slab_init(struct umem_cache *cp, struct umem_slab *sl)
 	if (sl->sl_bufctl == NULL)
 		return (false);
 	memset(sl->sl_bufctl, 0, ctl_bytes(cp));
-	if (firewalled(cp))
+	if (firewalled(cp->cache_flags))
 		sl->sl_first = (uint32_t)(cp->cache_tag -
 		    qr_roundup(cp->cache_bufsize, cp->cache_align));
-	if (watched(cp)) {
+	if (watched(cp->cache_flags)) {
 		/* Our own pointers to the slab are none to an object then. */
 		sl->sl_first =
 		    (uint32_t)qr_roundup(OS_WATCH_GAP, cp->cache_align);
@@ -523,13 +540,14 @@ umem__debug_slab_init(struct umem_cache *cp, struct umem_slab *sl)
 	for (size_t i = 0; i < cp->cache_nchunks; i++) {
 		object_at(cp, sl, i, &ob);
 		ob.ob_ctl->bc_check = ~ob.ob_addr;
-		if (!firewalled(cp))
-			fill(ob.ob_addr, cp->cache_verify, UMEM_PATTERN_FREE);
+		if (!firewalled(cp->cache_flags))
+			umem__pattern_fill(
+			    ob.ob_addr, cp->cache_verify, UMEM_PATTERN_FREE);
 		else if ((cp->cache_flags & UMF_DEADBEEF) != 0)
-			fill(ob.ob_addr, cp->cache_tag - sl->sl_first,
-			    UMEM_PATTERN_NEW);
-		if (tagged(cp))
-			tag_write(cp, ob.ob_addr, ob.ob_ctl);
+			umem__pattern_fill(ob.ob_addr,
+			    cp->cache_tag - sl->sl_first, UMEM_PATTERN_NEW);
+		if (tagged(cp->cache_flags))
+			tag_write(&ob, UMEM_STATE_FREE);
 	}
 	umem__log_slab(cp, sl, true);
 	return (true);
@@ -540,12 +558,13 @@ umem__debug_slab_fini(struct umem_cache *cp, struct umem_slab *sl)
 {
 	struct object ob;
 
-	for (size_t i = 0; i < cp->cache_nchunks && !firewalled(cp); i++) {
+	for (size_t i = 0;
+	     i < cp->cache_nchunks && !firewalled(cp->cache_flags); i++) {
 		object_at(cp, sl, i, &ob);
 		check_free(&ob);
 	}
 	umem__log_slab(cp, sl, false);
-	if (watched(cp))
+	if (watched(cp->cache_flags))
 		os_watch_anybody((void *)sl->sl_base, cp->cache_slabsize);
 	ctl_put(cp, sl->sl_bufctl);
 }

@@ -29,6 +29,8 @@
 
 #include "umem/umem_impl.h"
 
+#include <stdatomic.h>
+
 /* Flags by what they need: a tag, the memory of objects, or any of this. */
 #define UMF_BUFTAG (UMF_DEADBEEF | UMF_REDZONE)
 #define UMF_TOUCH (UMF_BUFTAG | UMF_LITE | UMF_CONTENTS)
@@ -113,7 +115,15 @@ size_t umem__audit_size(void);
 void umem__audit_take(struct umem_audit *au);
 
 /* umem_setmtbf(): is a request to a cache with these flags to fail now? */
-bool umem__mtbf_hit(uint32_t flags);
+extern QR_HIDDEN _Atomic uint32_t umem__mtbf;
+bool umem__mtbf_draw(uint32_t n, uint32_t flags);
+static inline bool
+umem__mtbf_hit(uint32_t flags)
+{
+	uint32_t n = atomic_load_explicit(&umem__mtbf, memory_order_relaxed);
+
+	return (QR_UNLIKELY(n != 0) && umem__mtbf_draw(n, flags));
+}
 
 /* ---- umem_firewall.c ---- */
 

@@ -95,18 +95,16 @@ umem__debug_setup(struct umem_cache *cp)
 
 /* ---- fault injection ---- */
 
-static _Atomic uint32_t mtbf;
+_Atomic uint32_t umem__mtbf;
 
 void
 umem_setmtbf(uint32_t n)
 {
-	atomic_store(&mtbf, n);
+	atomic_store(&umem__mtbf, n);
 }
 
 bool
-umem__mtbf_hit(uint32_t flags)
+umem__mtbf_draw(uint32_t n, uint32_t flags)
 {
-	uint32_t n = atomic_load_explicit(&mtbf, memory_order_relaxed);
-
-	return (n != 0 && (flags & UMF_BUFTAG) != 0 && os_now() % n == 0);
+	return ((flags & UMF_BUFTAG) != 0 && os_now() % n == 0);
 }
