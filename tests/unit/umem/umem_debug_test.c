@@ -388,6 +388,36 @@ t69_a_write_to_a_free_object_is_found_when_it_is_allocated_again(void **state)
 	umem_cache_destroy(victim);
 }
 
+static void
+t69_a_write_behind_a_free_object_is_found_in_the_same_way(void **state)
+{
+	static const struct {
+		size_t offset;
+		const char *message;
+	} words[] = {
+	    {104, "redzone violation: write past end of buffer: "},
+	    {112, "boundary tag corrupted: "},
+	    {120, "boundary tag corrupted: "},
+	};
+	char message[256];
+	(void)state;
+
+	victim = cache("behind", SIZE, 16, GUARDS);
+	block = umem_cache_alloc(victim, UMEM_DEFAULT);
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		(void)snprintf(message, sizeof(message),
+		    "written\numem allocator: %sbuffer=0x* (cache behind, slab "
+		    "0x*)*",
+		    words[i].message);
+		where = words[i].offset;
+		child_expect_abort_like(write_after, NULL, message);
+		child_expect_abort_like(
+		    write_after_and_give_back, NULL, message + 8);
+	}
+	umem_cache_free(victim, block);
+	umem_cache_destroy(victim);
+}
+
 /* The pointer to it is in the tag, for tools: here it is followed too far. */
 static void
 overwrite_bufctl(void *arg)
@@ -686,6 +716,8 @@ main(int argc, char **argv)
 	    TEST(t68_a_byte_past_the_end_is_found_when_the_object_is_freed),
 	    TEST(
 		t69_a_write_to_a_free_object_is_found_when_it_is_allocated_again),
+	    cmocka_unit_test(
+		t69_a_write_behind_a_free_object_is_found_in_the_same_way),
 	    TEST(what_is_known_of_an_object_is_itself_checked),
 	    TEST(every_kind_of_debugging_sees_a_bad_free_at_once),
 	    TEST(
