@@ -28,6 +28,7 @@ enum { N = 12000, WORDS_OF_SMALL_LEAF = 4 };
 #define NO_ID ((id_t)-1)
 
 struct failure {
+	enum failsys call;
 	unsigned long nth;
 	bool lasting;
 };
@@ -40,9 +41,9 @@ arm(const struct failure *f)
 {
 	failsys_reset();
 	if (f->lasting)
-		failsys_from(FAILSYS_MMAP, f->nth, ENOMEM);
+		failsys_from(f->call, f->nth, ENOMEM);
 	else
-		failsys_nth(FAILSYS_MMAP, f->nth, ENOMEM);
+		failsys_nth(f->call, f->nth, ENOMEM);
 }
 
 static id_space_t *
@@ -207,16 +208,24 @@ do_cool(void *arg)
 }
 
 static void
+fail_one(void (*fn)(void *), enum failsys call, unsigned long nth)
+{
+	struct failure once = {call, nth, false}, ever = {call, nth, true};
+
+	child_expect_exit(fn, &once, 0);
+	child_expect_exit(fn, &ever, 0);
+}
+
+/* Records are many, and the later ones all alike. */
+static void
 fail_each(void (*fn)(void *))
 {
 	unsigned long step = look_quick() ? 7 : look_shadowed() ? 3 : 1;
 
-	for (unsigned long nth = 1; nth <= 16; nth += step) {
-		struct failure once = {nth, false}, ever = {nth, true};
-
-		child_expect_exit(fn, &once, 0);
-		child_expect_exit(fn, &ever, 0);
-	}
+	for (unsigned long nth = 1; nth <= 16; nth += step)
+		fail_one(fn, FAILSYS_MMAP, nth);
+	for (unsigned long nth = 1; nth <= 1000; nth += step + nth / 2)
+		fail_one(fn, FAILSYS_RECORD, nth);
 }
 
 static void

@@ -3,6 +3,7 @@
  */
 #include "support/failsys.h"
 
+#include "meta/meta.h"
 #include "support/pages.h"
 
 #include <errno.h>
@@ -49,6 +50,7 @@ int __real_sem_clockwait(
 int __real_sem_post(sem_t *sem);
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
     void *(*start)(void *), void *arg);
+void *__real_meta_get(struct meta_pool *mp);
 
 void *__wrap_mmap(
     void *addr, size_t len, int prot, int flags, int fd, off_t off);
@@ -72,6 +74,7 @@ int __wrap_sem_clockwait(
 int __wrap_sem_post(sem_t *sem);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
     void *(*start)(void *), void *arg);
+void *__wrap_meta_get(struct meta_pool *mp);
 
 void
 failsys_reset(void)
@@ -300,4 +303,10 @@ __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
 	error = errno;
 	errno = saved;
 	return (error);
+}
+
+void *
+__wrap_meta_get(struct meta_pool *mp)
+{
+	return (fails(FAILSYS_RECORD) ? NULL : __real_meta_get(mp));
 }

@@ -28,6 +28,7 @@ enum failsys {
 	FAILSYS_SEMWAIT, /* sem_clockwait(3) */
 	FAILSYS_SEMPOST,
 	FAILSYS_THREAD, /* pthread_create(3), which returns the error */
+	FAILSYS_RECORD, /* no system call: meta_get(), which is seldom one */
 	FAILSYS_KINDS
 };
 

@@ -469,6 +469,24 @@ do_mandatory(void *arg)
 }
 
 static void
+do_mandatory_with_limits(void *arg)
+{
+	vmem_t *vm = plain_arena(Q, 4 * Q, Q);
+
+	(void)vmem_xalloc(
+	    vm, Q, 0, 0, 0, NULL, (void *)(uintptr_t)Q, *(int *)arg);
+}
+
+static void
+do_mandatory_integer(void *arg)
+{
+	vmem_t *vm = plain_arena(Q, 4 * Q, Q);
+	uintptr_t got;
+
+	(void)vmem_xalloc_addr(vm, Q, 0, 0, 0, 0, Q, *(int *)arg, &got);
+}
+
+static void
 a_mandatory_request_that_fails_is_fatal(void **state)
 {
 	int alone = VM_PANIC, nosleep = VM_PANIC | VM_NOSLEEP;
@@ -479,6 +497,41 @@ a_mandatory_request_that_fails_is_fatal(void **state)
 	    "mandatory allocation");
 	child_expect_abort_like(do_mandatory, &alone,
 	    "vmem_xalloc(*): cannot satisfy mandatory allocation");
+	child_expect_abort_like(do_mandatory_with_limits, &nosleep,
+	    "vmem_xalloc(0x*, 4096, *, 0, 0, *, 0x1000, 3): cannot satisfy "
+	    "mandatory allocation");
+	child_expect_abort_like(do_mandatory_integer, &nosleep,
+	    "vmem_xalloc(0x*, 4096, *, 0, 0, *, 0x1000, 3): cannot satisfy "
+	    "mandatory allocation");
+}
+
+/* Extents that no integer holds, here and when a source is asked. */
+static void
+what_is_larger_than_everything_is_not_had(void **state)
+{
+	size_t half = (size_t)1 << 63;
+	vmem_t *vm = plain_arena(Q, 4 * Q, Q);
+	vmem_t *child = vmem_create(
+	    "child", NULL, 0, Q, vmem_alloc, vmem_free, vm, 0, VM_NOSLEEP);
+	(void)state;
+
+	assert_non_null(child);
+	for (int policy = 0; policy < 3; policy++) {
+		int flags =
+		    VM_NOSLEEP | (int[]){0, VM_BESTFIT, VM_FIRSTFIT}[policy];
+
+		assert_null(
+		    vmem_xalloc(vm, half, half, 0, half, NULL, NULL, flags));
+		assert_null(
+		    vmem_xalloc(vm, half + Q, half, 0, 0, NULL, NULL, flags));
+		assert_null(
+		    vmem_xalloc(child, half, half, 0, half, NULL, NULL, flags));
+		assert_null(vmem_xalloc(
+		    child, half + Q, half, 0, 0, NULL, NULL, flags));
+	}
+	assert_int_equal(vmem_size(vm, VMEM_ALLOC), 0);
+	vmem_destroy(child);
+	vmem_destroy(vm);
 }
 
 static char last_message[256];
@@ -632,6 +685,7 @@ main(void)
 		t36_endalloc_is_exact_where_hardly_any_segment_fits),
 	    cmocka_unit_test(a_size_of_zero_is_fatal_whatever_the_policy),
 	    cmocka_unit_test(a_mandatory_request_that_fails_is_fatal),
+	    cmocka_unit_test(what_is_larger_than_everything_is_not_had),
 	    cmocka_unit_test(
 		a_panic_hook_that_returns_makes_the_call_fail_and_change_nothing),
 	    cmocka_unit_test(address_zero_is_an_ordinary_answer),
