@@ -262,6 +262,36 @@ the_whole_life_of_a_cache_is_had_or_not(void **state)
 	    &(struct survive_op){NULL, create_use_and_destroy, nothing, false});
 }
 
+/* ---- objects that end where memory does ---- */
+
+static void
+pull_walls_down(void)
+{
+	free_batch();
+	umem_cache_destroy(cache);
+}
+
+static bool
+fire_walls(void)
+{
+	cache = umem_cache_create(
+	    "walls", 5000, 0, NULL, NULL, NULL, NULL, NULL, UMF_FIREWALL);
+	if (cache == NULL)
+		return (false);
+	nobjs = umem_cache_alloc_batch(cache, objs, 20, UMEM_DEFAULT);
+	if (nobjs == 20)
+		return (true);
+	pull_walls_down();
+	return (false);
+}
+
+static void
+firewalled_objects_are_had_or_not(void **state)
+{
+	(void)state;
+	survive(&(struct survive_op){NULL, fire_walls, pull_walls_down, false});
+}
+
 /* ---- caches over arenas ---- */
 
 static vmem_t *arena;
@@ -517,7 +547,8 @@ static void
 initialisation_begins_when_there_is_memory(void **state)
 {
 	static const enum failsys calls[] = {FAILSYS_MMAP, FAILSYS_MUNMAP,
-	    FAILSYS_MADVISE, FAILSYS_SYSCALL, FAILSYS_OPEN};
+	    FAILSYS_MADVISE, FAILSYS_MPROTECT, FAILSYS_SYSCALL, FAILSYS_OPEN,
+	    FAILSYS_RECORD};
 	enum { ALL = sizeof(calls) / sizeof(calls[0]) };
 	unsigned long most = look_quick() ? 1 : 8;
 	(void)state;
@@ -555,6 +586,7 @@ main(int argc, char **argv)
 	    cmocka_unit_test(a_cache_is_made_or_not),
 	    cmocka_unit_test(objects_are_had_or_not),
 	    cmocka_unit_test(the_whole_life_of_a_cache_is_had_or_not),
+	    cmocka_unit_test(firewalled_objects_are_had_or_not),
 	    cmocka_unit_test(a_cache_over_an_arena_is_made_or_not),
 	    cmocka_unit_test(integers_are_had_or_not),
 	    cmocka_unit_test(an_arena_over_the_heap_is_had_or_not),

@@ -77,9 +77,9 @@ survive_each(const struct survive_op *op, enum failsys call, bool for_good)
 	unsigned long most = look_quick() ? 1 : 50000;
 	struct child c = {0};
 
-	/* The later ones are all alike, and records are many. */
+	/* The later ones are all alike, and there may be many. */
 	for (unsigned long n = 1; n <= most && c.c_status != SURVIVE_UNTOUCHED;
-	     n += 1 + n / (call == FAILSYS_RECORD ? 2 : 16)) {
+	     n += 1 + n / 8) {
 		struct survive_attempt a = {op, call, n, for_good};
 
 		child_run(&c, survive_attempt, &a);
@@ -101,10 +101,10 @@ survive(const struct survive_op *op)
 		return;
 	survive_each(op, FAILSYS_MMAP, false);
 	survive_each(op, FAILSYS_RECORD, true);
-	survive_each(op, FAILSYS_RECORD, false);
 	survive_each(op, FAILSYS_MUNMAP, true);
 	if (look_shadowed())
 		return;
+	survive_each(op, FAILSYS_RECORD, false);
 	survive_each(op, FAILSYS_MADVISE, true);
 	survive_each(op, FAILSYS_MUNMAP, false);
 	survive_each(op, FAILSYS_MADVISE, false);
