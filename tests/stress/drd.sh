@@ -1,10 +1,15 @@
 #!/bin/sh
 # drd.sh VALGRIND LIB TEST - run a test under DRD, Valgrind's other detector of
-# races, which knows the locks of a debug build and sees the locked form.
+# races, which knows the locks of a debug build and sees the locked form:
+#
+#     QR_TEST_QUICK=1 QUARRY_OPTIONS=nowatch tests/stress/drd.sh valgrind lib \
+#         build/debug/tests/stress_contig_stress
 #
 # It takes atomic loads and stores for plain ones.  Functions below LIB that
 # have some are left out, and those named here, with why; ThreadSanitizer looks
-# at all of them.
+# at all of them.  What is made, then published by an atomic store, and read
+# somewhere else may still be reported, now and then: a class cache, a block that
+# was parked.  So this is for people to read, and no test.
 set -eu
 valgrind=$1
 lib=$2
