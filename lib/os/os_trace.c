@@ -159,9 +159,8 @@ walk(const uintptr_t *frame, uintptr_t end, uintptr_t *pcs, unsigned n)
 
 /* Where somebody listens, or on a stack that was not seen before. */
 static QR_COLD QR_UNCHECKED unsigned
-walk_anew(const uintptr_t *frame, uintptr_t *pcs, unsigned n)
+walk_anew(const uintptr_t *frame, uintptr_t end, uintptr_t *pcs, unsigned n)
 {
-	uintptr_t end = stack_end((uintptr_t)frame);
 	unsigned i;
 
 	os_watch_pause();
@@ -180,7 +179,7 @@ os_trace_stack(uintptr_t *pcs, unsigned n)
 	uintptr_t end = stack_end((uintptr_t)frame);
 
 	if (QR_UNLIKELY(end == 0 || watched))
-		return (walk_anew(frame, pcs, n));
+		return (walk_anew(frame, end, pcs, n));
 	return (walk(frame, end, pcs, n));
 }
 

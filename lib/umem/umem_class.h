@@ -60,8 +60,10 @@ umem__off_aligned(size_t size, size_t align)
 	return (umem__classes.cl_aligned[i][slot] * sizeof(struct percpu_slot));
 }
 
-/* The cache at an offset, made on first use; NULL when memory is short. */
+/* The cache of a slot that had none; NULL when memory is short. */
 struct umem_cache *umem__class_make(unsigned slot);
+
+/* The cache at an offset, made on first use. */
 QR_INLINE struct umem_cache *
 umem__class_cache(size_t off)
 {

@@ -380,7 +380,7 @@ umem__cpu_failed(struct umem_cache *cp)
 	return (0);
 }
 
-/* Both ends are calls in the last place: none of our frames is in an audit. */
+/* What is debugged is called last, and leaves no frame for its audit to pass. */
 QR_INLINE uintptr_t
 cpu_alloc(struct umem_cache *cp, size_t size)
 {

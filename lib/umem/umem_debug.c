@@ -19,30 +19,28 @@
 enum { SIZE_FACTOR = 251 };
 
 static bool
-firewalled(uint32_t flags)
+firewalled(const struct umem_cache *cp)
 {
-	return ((flags & UMF_FIREWALL) != 0);
+	return ((cp->cache_flags & UMF_FIREWALL) != 0);
 }
 
 static bool
-watched(uint32_t flags)
+watched(const struct umem_cache *cp)
 {
-	return ((flags & UMF_WATCH) != 0);
-}
-
-static bool
-tagged(uint32_t flags)
-{
-	return ((flags & UMF_BUFTAG) != 0 && !firewalled(flags));
+	return ((cp->cache_flags & UMF_WATCH) != 0);
 }
 
 bool
 umem__debug_each(const struct umem_cache *cp)
 {
-	uint32_t flags = cp->cache_flags;
+	return (watched(cp) ||
+	    ((cp->cache_flags & UMF_DEADBEEF) != 0 && !firewalled(cp)));
+}
 
-	return (watched(flags) ||
-	    ((flags & UMF_DEADBEEF) != 0 && !firewalled(flags)));
+static bool
+tagged(const struct umem_cache *cp)
+{
+	return ((cp->cache_flags & UMF_BUFTAG) != 0 && !firewalled(cp));
 }
 
 /* ---- audits ---- */
@@ -77,7 +75,6 @@ struct object {
 	struct umem_slab *ob_slab;
 	struct umem_bufctl *ob_ctl;
 	uintptr_t ob_addr;
-	uint32_t ob_flags; /* of the cache */
 };
 
 static struct umem_bufctl *
@@ -95,32 +92,19 @@ object_at(
 	    .ob_slab = sl,
 	    .ob_ctl = bufctl_at(cp, sl, i),
 	    .ob_addr = sl->sl_base + sl->sl_first + i * cp->cache_chunk,
-	    .ob_flags = cp->cache_flags,
 	};
 }
 
-/* What the page map tells at once goes without umem__slab_find(). */
 static enum umem_bad
 object_find(struct umem_cache *cp, uintptr_t addr, struct object *ob)
 {
-	struct umem_slab *sl =
-	    cp->cache_source == NULL ? umem__slab_of((const void *)addr) : NULL;
-	size_t i = sl != NULL && sl->sl_cache == cp ? umem__slab_index(sl, addr)
-						    : SIZE_MAX;
+	struct umem_slab *sl;
+	size_t i;
+	enum umem_bad bad = umem__slab_find(cp, addr, &sl, &i);
 
-	if (QR_UNLIKELY(i == SIZE_MAX)) {
-		struct umem_slab *found;
-		size_t at;
-		enum umem_bad bad = umem__slab_find(cp, addr, &found, &at);
-
-		if (bad != UMEM_GOOD)
-			return (bad);
-		sl = found;
-		i = at;
-	}
-	*ob = (struct object){
-	    cp, sl, bufctl_at(cp, sl, i), addr, cp->cache_flags};
-	return (UMEM_GOOD);
+	if (bad == UMEM_GOOD)
+		*ob = (struct object){cp, sl, bufctl_at(cp, sl, i), addr};
+	return (bad);
 }
 
 /* ---- tags, and what is behind what was asked for ---- */
@@ -135,7 +119,8 @@ tag_of(const struct object *ob)
 static uint64_t
 redzone_word(const struct object *ob, enum umem_state state)
 {
-	if ((ob->ob_flags & UMF_CLASS) == 0 || state == UMEM_STATE_FREE)
+	if ((ob->ob_cache->cache_flags & UMF_CLASS) == 0 ||
+	    state == UMEM_STATE_FREE)
 		return (UMEM_PATTERN_REDZONE);
 	return (((uint64_t)ob->ob_ctl->bc_asked * SIZE_FACTOR + 1) << 32 |
 	    (uint32_t)UMEM_PATTERN_REDZONE);
@@ -166,22 +151,24 @@ tag_intact(const struct object *ob, enum umem_state state)
 	uint64_t bits = (ob->ob_ctl->bc_check ^ ~ob->ob_addr) |
 	    (uint64_t)(ob->ob_ctl->bc_state ^ state);
 
-	if (tagged(ob->ob_flags))
+	if (tagged(ob->ob_cache))
 		bits |= (tag->tag_redzone ^ redzone_word(ob, state)) |
 		    (tag->tag_bufctl ^ ctl) |
 		    (tag->tag_state ^ ctl ^ tag_magic(state));
 	return (bits == 0);
 }
 
-/* What is wrong with them; the first that is. */
+/* What is wrong with them, the first that is, when that state was expected. */
 static QR_COLD enum umem_bad
-tag_judge(struct object ob)
+tag_judge(struct object ob, enum umem_state expected)
 {
 	enum umem_state state = ob.ob_ctl->bc_state;
 
 	if (ob.ob_ctl->bc_check != ~ob.ob_addr)
 		return (UMEM_BAD_BUFCTL);
-	if (!tagged(ob.ob_flags) || tag_intact(&ob, state))
+	if (state == UMEM_STATE_FREE && expected == UMEM_STATE_ALLOC)
+		return (UMEM_BAD_TWICE);
+	if (!tagged(ob.ob_cache) || tag_intact(&ob, state))
 		return (UMEM_GOOD);
 	return (tag_of(&ob)->tag_redzone != redzone_word(&ob, state)
 		? UMEM_BAD_REDZONE
@@ -193,7 +180,7 @@ static char *
 slack_of(const struct object *ob, size_t *size)
 {
 	uintptr_t end =
-	    (firewalled(ob->ob_flags) ? ob->ob_slab->sl_base : ob->ob_addr) +
+	    (firewalled(ob->ob_cache) ? ob->ob_slab->sl_base : ob->ob_addr) +
 	    ob->ob_cache->cache_tag;
 
 	*size = end - ob->ob_addr - ob->ob_ctl->bc_asked;
@@ -223,14 +210,17 @@ slack_intact(const struct object *ob)
 
 /* ---- what happened to it ---- */
 
-/* The offset of the first word of a free object that was written to. */
+/*
+ * The offset of the first word of a free object that was written to.  Who wrote
+ * it may write there still: the end, if it is as it was by now.
+ */
 static size_t
 first_change(const struct object *ob)
 {
 	const uint64_t *word = (const uint64_t *)ob->ob_addr;
-	size_t i = 0;
+	size_t n = ob->ob_cache->cache_verify / sizeof(*word), i = 0;
 
-	while (word[i] == UMEM_PATTERN_FREE)
+	while (i < n && word[i] == UMEM_PATTERN_FREE)
 		i++;
 	return (i * sizeof(*word));
 }
@@ -263,7 +253,7 @@ check_free(const struct object *ob)
 	enum umem_bad bad = UMEM_GOOD;
 
 	if (QR_UNLIKELY(!tag_intact(ob, UMEM_STATE_FREE)))
-		bad = tag_judge(*ob);
+		bad = tag_judge(*ob, UMEM_STATE_FREE);
 	if (bad == UMEM_GOOD &&
 	    umem__pattern_changed(
 		ob->ob_addr, ob->ob_cache->cache_verify, UMEM_PATTERN_FREE))
@@ -279,12 +269,9 @@ check_used(const struct object *ob)
 	enum umem_bad bad = UMEM_GOOD;
 
 	if (QR_UNLIKELY(!tag_intact(ob, UMEM_STATE_ALLOC)))
-		bad = ob->ob_ctl->bc_check == ~ob->ob_addr &&
-			ob->ob_ctl->bc_state == UMEM_STATE_FREE
-		    ? UMEM_BAD_TWICE
-		    : tag_judge(*ob);
+		bad = tag_judge(*ob, UMEM_STATE_ALLOC);
 	if (bad == UMEM_GOOD &&
-	    (tagged(ob->ob_flags) || firewalled(ob->ob_flags)) &&
+	    (tagged(ob->ob_cache) || firewalled(ob->ob_cache)) &&
 	    !slack_intact(ob))
 		bad = UMEM_BAD_REDZONE;
 	if (QR_LIKELY(bad == UMEM_GOOD))
@@ -298,17 +285,16 @@ check_used(const struct object *ob)
 static void
 audit(const struct object *ob, enum umem_state state)
 {
+	struct umem_cache *cp = ob->ob_cache;
 	struct umem_audit *au = umem__audit_of(ob->ob_ctl, state);
 
 	umem__audit_take(au);
-	if (umem__opt.log_transaction != 0)
-		umem__log_transaction(
-		    ob->ob_cache, ob->ob_addr, ob->ob_ctl, au);
-	if ((ob->ob_flags & UMF_CHECKSIGNAL) != 0 &&
+	umem__log_transaction(cp, ob->ob_addr, ob->ob_ctl, au);
+	if ((cp->cache_flags & UMF_CHECKSIGNAL) != 0 &&
 	    os_trace_in_signal(au->au_pc, (unsigned)au->au_depth))
 		umem__report("umem allocator: called from a signal handler: "
 			     "buffer=%p, cache %s",
-		    (void *)ob->ob_addr, ob->ob_cache->cache_name);
+		    (void *)ob->ob_addr, cp->cache_name);
 }
 
 /* A firewalled object of a class ends where its memory does. */
@@ -329,24 +315,24 @@ object_shift(struct object *ob, size_t asked)
 static void
 object_take(struct object *ob, size_t asked)
 {
+	struct umem_cache *cp = ob->ob_cache;
 	struct umem_bufctl *bc = ob->ob_ctl;
-	uint32_t flags = ob->ob_flags;
 
-	if (firewalled(flags) && (flags & UMF_CLASS) != 0)
+	if (firewalled(cp) && (cp->cache_flags & UMF_CLASS) != 0)
 		object_shift(ob, asked);
 	bc->bc_check = ~ob->ob_addr;
 	bc->bc_state = UMEM_STATE_ALLOC;
 	bc->bc_asked = (uint32_t)asked;
-	if (watched(flags))
-		os_watch_alloc(ob->ob_cache, (void *)ob->ob_addr, asked);
-	if ((flags & UMF_DEADBEEF) != 0 && !firewalled(flags))
+	if (watched(cp))
+		os_watch_alloc(cp, (void *)ob->ob_addr, asked);
+	if ((cp->cache_flags & UMF_DEADBEEF) != 0 && !firewalled(cp))
 		umem__pattern_fill(
-		    ob->ob_addr, ob->ob_cache->cache_tag, UMEM_PATTERN_NEW);
-	if (tagged(flags) || firewalled(flags))
+		    ob->ob_addr, cp->cache_tag, UMEM_PATTERN_NEW);
+	if (tagged(cp) || firewalled(cp))
 		slack_write(ob);
-	if (tagged(flags))
+	if (tagged(cp))
 		tag_write(ob, UMEM_STATE_ALLOC);
-	if ((flags & UMF_AUDIT) != 0)
+	if ((cp->cache_flags & UMF_AUDIT) != 0)
 		audit(ob, UMEM_STATE_ALLOC);
 }
 
@@ -355,20 +341,19 @@ object_give(const struct object *ob)
 {
 	struct umem_cache *cp = ob->ob_cache;
 	struct umem_bufctl *bc = ob->ob_ctl;
-	uint32_t flags = ob->ob_flags;
 
-	if ((flags & UMF_CONTENTS) != 0 && umem__opt.log_contents != 0)
+	if ((cp->cache_flags & UMF_CONTENTS) != 0)
 		bc->bc_contents =
 		    umem__log_contents(cp, ob->ob_addr, bc->bc_asked);
 	bc->bc_state = UMEM_STATE_FREE;
-	if (watched(flags))
+	if (watched(cp))
 		os_watch_free(cp, (void *)ob->ob_addr, bc->bc_asked);
-	if (!firewalled(flags))
+	if (!firewalled(cp))
 		umem__pattern_fill(
 		    ob->ob_addr, cp->cache_verify, UMEM_PATTERN_FREE);
-	if (tagged(flags))
+	if (tagged(cp))
 		tag_write(ob, UMEM_STATE_FREE);
-	if ((flags & UMF_AUDIT) != 0)
+	if ((cp->cache_flags & UMF_AUDIT) != 0)
 		audit(ob, UMEM_STATE_FREE);
 }
 
@@ -528,10 +513,10 @@ umem__debug_slab_init(struct umem_cache *cp, struct umem_slab *sl)
 	if (sl->sl_bufctl == NULL)
 		return (false);
 	memset(sl->sl_bufctl, 0, ctl_bytes(cp));
-	if (firewalled(cp->cache_flags))
+	if (firewalled(cp))
 		sl->sl_first = (uint32_t)(cp->cache_tag -
 		    qr_roundup(cp->cache_bufsize, cp->cache_align));
-	if (watched(cp->cache_flags)) {
+	if (watched(cp)) {
 		/* Our own pointers to the slab are none to an object then. */
 		sl->sl_first =
 		    (uint32_t)qr_roundup(OS_WATCH_GAP, cp->cache_align);
@@ -540,13 +525,13 @@ umem__debug_slab_init(struct umem_cache *cp, struct umem_slab *sl)
 	for (size_t i = 0; i < cp->cache_nchunks; i++) {
 		object_at(cp, sl, i, &ob);
 		ob.ob_ctl->bc_check = ~ob.ob_addr;
-		if (!firewalled(cp->cache_flags))
+		if (!firewalled(cp))
 			umem__pattern_fill(
 			    ob.ob_addr, cp->cache_verify, UMEM_PATTERN_FREE);
 		else if ((cp->cache_flags & UMF_DEADBEEF) != 0)
 			umem__pattern_fill(ob.ob_addr,
 			    cp->cache_tag - sl->sl_first, UMEM_PATTERN_NEW);
-		if (tagged(cp->cache_flags))
+		if (tagged(cp))
 			tag_write(&ob, UMEM_STATE_FREE);
 	}
 	umem__log_slab(cp, sl, true);
@@ -558,13 +543,12 @@ umem__debug_slab_fini(struct umem_cache *cp, struct umem_slab *sl)
 {
 	struct object ob;
 
-	for (size_t i = 0;
-	     i < cp->cache_nchunks && !firewalled(cp->cache_flags); i++) {
+	for (size_t i = 0; i < cp->cache_nchunks && !firewalled(cp); i++) {
 		object_at(cp, sl, i, &ob);
 		check_free(&ob);
 	}
 	umem__log_slab(cp, sl, false);
-	if (watched(cp->cache_flags))
+	if (watched(cp))
 		os_watch_anybody((void *)sl->sl_base, cp->cache_slabsize);
 	ctl_put(cp, sl->sl_bufctl);
 }

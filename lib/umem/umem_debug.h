@@ -114,9 +114,11 @@ struct umem_audit *umem__audit_of(
 size_t umem__audit_size(void);
 void umem__audit_take(struct umem_audit *au);
 
-/* umem_setmtbf(): is a request to a cache with these flags to fail now? */
+/* As umem_setmtbf() was told; one draw of n. */
 extern QR_HIDDEN _Atomic uint32_t umem__mtbf;
 bool umem__mtbf_draw(uint32_t n, uint32_t flags);
+
+/* Is a request to a cache with these flags to fail now? */
 static inline bool
 umem__mtbf_hit(uint32_t flags)
 {

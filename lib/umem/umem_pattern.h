@@ -1,8 +1,8 @@
 /*
  * umem_pattern.h - memory that holds one word over and over.
  *
- * Written and read in the same blocks: what was just stored is
- * then loaded without waiting for it.
+ * Written and read in the same blocks: what was just stored is then loaded
+ * without waiting for it.
  */
 #ifndef QR_UMEM_PATTERN_H
 #define QR_UMEM_PATTERN_H
