@@ -1,6 +1,6 @@
 /*
  * vmem_oom_test.c - arenas when memory is refused: for their records as well
- * as for their tables.
+ * as for their tables, by every policy and constraint.
  */
 #include "support/child.h"
 #include "support/survive.h"
@@ -71,32 +71,26 @@ take(size_t i)
 {
 	static const int policies[] = {
 	    0, VM_BESTFIT, VM_FIRSTFIT, VM_NEXTFIT, VM_ENDALLOC};
+	static const struct {
+		size_t align, phase, nocross;
+		uintptr_t min, max;
+	} constraints[7] = {
+	    [1] = {.align = 256, .phase = 32},
+	    [2] = {.nocross = 4096},
+	    [3] = {.min = 64 * SPAN, .max = 65 * SPAN},
+	};
 	int flags = VM_NOSLEEP | policies[i % 5];
 	struct piece *p = &pieces[i];
+	size_t c = i % 7;
 
 	p->p_size = (1 + i * 7 % 50) * QUANTUM;
-	p->p_x = i % 7 != 0;
-	switch (i % 7) {
-	case 0:
+	p->p_x = c != 0;
+	if (p->p_x)
+		(void)vmem_xalloc_addr(arena, p->p_size, constraints[c].align,
+		    constraints[c].phase, constraints[c].nocross,
+		    constraints[c].min, constraints[c].max, flags, &p->p_addr);
+	else
 		p->p_addr = (uintptr_t)vmem_alloc(arena, p->p_size, flags);
-		break;
-	case 1:
-		(void)vmem_xalloc_addr(arena, p->p_size, 256, 32, 0, 0, 0,
-		    flags & ~VM_NEXTFIT, &p->p_addr);
-		break;
-	case 2:
-		(void)vmem_xalloc_addr(arena, p->p_size, 0, 0, 4096, 0, 0,
-		    flags & ~VM_NEXTFIT, &p->p_addr);
-		break;
-	case 3:
-		(void)vmem_xalloc_addr(arena, p->p_size, 0, 0, 0, 64 * SPAN,
-		    65 * SPAN, flags & ~VM_NEXTFIT, &p->p_addr);
-		break;
-	default:
-		(void)vmem_xalloc_addr(
-		    arena, p->p_size, 0, 0, 0, 0, 0, flags, &p->p_addr);
-		break;
-	}
 	return (p->p_addr != 0);
 }
 

@@ -79,7 +79,7 @@ survive_each(const struct survive_op *op, enum failsys call, bool for_good)
 
 	/* The later ones are all alike, and there may be many. */
 	for (unsigned long n = 1; n <= most && c.c_status != SURVIVE_UNTOUCHED;
-	     n += 1 + n / 8) {
+	     n += 1 + n / 16) {
 		struct survive_attempt a = {op, call, n, for_good};
 
 		child_run(&c, survive_attempt, &a);

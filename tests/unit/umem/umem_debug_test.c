@@ -716,8 +716,7 @@ main(int argc, char **argv)
 	    TEST(t68_a_byte_past_the_end_is_found_when_the_object_is_freed),
 	    TEST(
 		t69_a_write_to_a_free_object_is_found_when_it_is_allocated_again),
-	    cmocka_unit_test(
-		t69_a_write_behind_a_free_object_is_found_in_the_same_way),
+	    TEST(t69_a_write_behind_a_free_object_is_found_in_the_same_way),
 	    TEST(what_is_known_of_an_object_is_itself_checked),
 	    TEST(every_kind_of_debugging_sees_a_bad_free_at_once),
 	    TEST(

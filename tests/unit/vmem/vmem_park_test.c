@@ -16,6 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+static struct vmem__run *
+block_get(size_t size)
+{
+	return (run_get(size, 16 * KIB, 0));
+}
+
 static int
 begin(void **state)
 {
@@ -39,7 +45,7 @@ end(void **state)
 static void
 what_waits_is_for_a_request_of_its_size(void **state)
 {
-	struct vmem__run *run = run_get(512 * KIB, 16 * KIB, 0);
+	struct vmem__run *run = block_get(512 * KIB);
 	uintptr_t addr = run->rn_addr;
 	(void)state;
 
@@ -58,7 +64,7 @@ static void
 what_waits_is_idle_and_not_in_use(void **state)
 {
 	struct vmem__heap_stat before = account(), st;
-	struct vmem__run *run = run_get(512 * KIB, 16 * KIB, 0);
+	struct vmem__run *run = block_get(512 * KIB);
 	(void)state;
 
 	vmem__park(run);
@@ -72,9 +78,9 @@ what_waits_is_idle_and_not_in_use(void **state)
 static void
 only_the_latest_waits(void **state)
 {
-	struct vmem__run *first = run_get(512 * KIB, 16 * KIB, 0),
-			 *wall = run_get(16 * KIB, 16 * KIB, 0);
-	struct vmem__run *second = run_get(256 * KIB, 16 * KIB, 0);
+	struct vmem__run *first = block_get(512 * KIB),
+			 *wall = block_get(16 * KIB);
+	struct vmem__run *second = block_get(256 * KIB);
 	(void)state;
 
 	vmem__park(first);
@@ -82,7 +88,7 @@ only_the_latest_waits(void **state)
 	assert_null(vmem__unpark(512 * KIB));
 	/* It is free like any other, and found. */
 	assert_int_equal(account().idle_bytes, 768 * KIB);
-	assert_ptr_equal(run_get(512 * KIB, 16 * KIB, 0), first);
+	assert_ptr_equal(block_get(512 * KIB), first);
 	assert_ptr_equal(vmem__unpark(256 * KIB), second);
 	vmem__run_free(first);
 	vmem__run_free(second);
@@ -92,7 +98,7 @@ only_the_latest_waits(void **state)
 static void
 each_cpu_has_its_own(void **state)
 {
-	struct vmem__run *run = run_get(512 * KIB, 16 * KIB, 0);
+	struct vmem__run *run = block_get(512 * KIB);
 	unsigned here;
 	(void)state;
 
@@ -116,20 +122,19 @@ a_sixteenth_of_the_cap_may_wait(void **state)
 	(void)state;
 
 	vmem__heap_set_idle_max(4 * MIB);
-	vmem__park(run_get(256 * KIB + 16 * KIB, 16 * KIB, 0));
+	vmem__park(block_get(256 * KIB + 16 * KIB));
 	assert_null(vmem__unpark(256 * KIB + 16 * KIB));
-	vmem__park(run_get(256 * KIB, 16 * KIB, 0));
+	vmem__park(block_get(256 * KIB));
 	assert_non_null(vmem__unpark(256 * KIB));
 	vmem__heap_set_idle_max(0);
-	vmem__park(run_get(16 * KIB, 16 * KIB, 0));
+	vmem__park(block_get(16 * KIB));
 	assert_null(vmem__unpark(16 * KIB));
 }
 
 static void
 what_waits_counts_for_the_cap(void **state)
 {
-	struct vmem__run *run = run_get(MIB, 16 * KIB, 0),
-			 *rest = run_get(31 * MIB, 16 * KIB, 0);
+	struct vmem__run *run = block_get(MIB), *rest = block_get(31 * MIB);
 	size_t most;
 	(void)state;
 
@@ -144,7 +149,7 @@ what_waits_counts_for_the_cap(void **state)
 static void
 what_has_waited_long_is_given_back(void **state)
 {
-	struct vmem__run *run = run_get(512 * KIB, 16 * KIB, 0);
+	struct vmem__run *run = block_get(512 * KIB);
 	(void)state;
 
 	vmem__park(run);
@@ -174,7 +179,7 @@ turn_over(void *arg)
 		struct vmem__run *run = vmem__unpark(size);
 
 		if (run == NULL)
-			run = run_get(size, 16 * KIB, 0);
+			run = block_get(size);
 		*(uintptr_t *)run->rn_addr = (uintptr_t)arg;
 		if (i % 64 == 0)
 			cpus_move(i / 64);
