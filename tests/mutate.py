@@ -23,7 +23,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VMEM = ["unit/vmem/vmem_alloc", "unit/vmem/vmem_arena", "unit/vmem/vmem_span",
-        "unit/vmem/vmem_oom", "unit/vmem/vmem_walk", "unit/vmem/vmem_index",
+        "oom/vmem_oom", "unit/vmem/vmem_walk", "unit/vmem/vmem_index",
         "model/vmem_model"]
 MPIPE = ["unit/mpipe/mpipe", "unit/mpipe/mpipe_wait", "unit/mpipe/mpipe_front",
          "unit/mpipe/mpipe_async", "model/mpipe_model"]

@@ -224,14 +224,12 @@ free_from_default(void)
 
 /* It stays once it is made, so the heap is larger afterwards. */
 static void
-first_block_of_the_default_pool(void *arg)
+first_block_of_the_default_pool(void *shortage)
 {
-	const struct survive_attempt *a = arg;
 	bool ok;
 
 	register_types();
-	failsys_reset();
-	failsys_nth(a->a_call, a->a_n, ENOMEM);
+	failsys_arm(shortage);
 	ok = alloc_from_default();
 	failsys_reset();
 	CHILD_CHECK(ok || alloc_from_default());
@@ -243,11 +241,11 @@ the_default_pool_is_made_when_there_is_memory(void **state)
 {
 	(void)state;
 	for (unsigned long n = 1; n < (look_quick() ? 2 : 20); n++) {
-		struct survive_attempt a = {NULL, FAILSYS_MMAP, n, false};
+		struct shortage s = {FAILSYS_MMAP, n, false};
 
-		child_expect_exit(first_block_of_the_default_pool, &a, 0);
-		a.a_call = FAILSYS_MEMFD;
-		child_expect_exit(first_block_of_the_default_pool, &a, 0);
+		child_expect_exit(first_block_of_the_default_pool, &s, 0);
+		s.s_call = FAILSYS_MEMFD;
+		child_expect_exit(first_block_of_the_default_pool, &s, 0);
 	}
 }
 

@@ -3,7 +3,7 @@
  * then all of them: -1 or an error, nothing lost, and it works again.
  */
 #include "support/child.h"
-#include "support/failsys.h"
+#include "support/survive.h"
 #include "support/umem_look.h"
 #include "vmem/vmem_private.h"
 
@@ -27,24 +27,8 @@ enum { N = 12000, WORDS_OF_SMALL_LEAF = 4 };
 
 #define NO_ID ((id_t)-1)
 
-struct failure {
-	enum failsys call;
-	unsigned long nth;
-	bool lasting;
-};
-
 static id_t held[N];
 static char path[64];
-
-static void
-arm(const struct failure *f)
-{
-	failsys_reset();
-	if (f->lasting)
-		failsys_from(f->call, f->nth, ENOMEM);
-	else
-		failsys_nth(f->call, f->nth, ENOMEM);
-}
 
 static id_space_t *
 make(const char *name)
@@ -90,12 +74,12 @@ empty(id_space_t *s, unsigned first, unsigned step)
 }
 
 static void
-do_allocate(void *arg)
+do_allocate(void *shortage)
 {
 	id_space_t *s;
 
 	memset(held, 0xff, sizeof(held));
-	arm(arg);
+	failsys_arm(shortage);
 	s = make("short");
 	(void)fill(s);
 	CHILD_CHECK(vmem__check(s));
@@ -114,15 +98,15 @@ do_allocate(void *arg)
 
 /* Ranges, each with two ends that need memory. */
 static void
-do_extend(void *arg)
+do_extend(void *shortage)
 {
 	id_space_t *s;
 	unsigned added = 0;
 
-	arm(arg);
+	failsys_arm(shortage);
 	while ((s = id_space_create("short", 5, 6)) == NULL)
 		failsys_reset();
-	arm(arg);
+	failsys_arm(shortage);
 	for (uintptr_t i = 1; i < 3000; i++) {
 		int error = vmem_add_addr(s, i * 4000 + i % 64, 77, VM_NOSLEEP);
 
@@ -154,7 +138,7 @@ arenas(void)
 }
 
 static void
-do_save_and_restore(void *arg)
+do_save_and_restore(void *shortage)
 {
 	id_space_t *s, *again;
 	unsigned before;
@@ -165,11 +149,11 @@ do_save_and_restore(void *arg)
 	CHILD_CHECK(id_space_set_cooldown(s, UINT_MAX) == 0);
 	CHILD_CHECK(fill(s) == 0);
 	empty(s, 0, 7);
-	arm(arg);
+	failsys_arm(shortage);
 	while (id_space_save(s, path) != 0)
 		failsys_reset();
 	before = arenas();
-	arm(arg);
+	failsys_arm(shortage);
 	again = id_space_restore("again", path);
 	if (again == NULL) {
 		CHILD_CHECK(errno == ENOMEM && arenas() == before);
@@ -181,7 +165,7 @@ do_save_and_restore(void *arg)
 }
 
 static void
-do_cool(void *arg)
+do_cool(void *shortage)
 {
 	id_space_t *s;
 	int error;
@@ -190,14 +174,14 @@ do_cool(void *arg)
 	memset(held, 0xff, sizeof(held));
 	s = make("cool");
 	CHILD_CHECK(fill(s) == 0);
-	arm(arg);
+	failsys_arm(shortage);
 	error = id_space_set_cooldown(s, 1);
 	CHILD_CHECK(error == 0 || error == ENOMEM);
 	CHILD_CHECK(vmem__check(s));
 	if (error != 0) {
 		failsys_reset();
 		CHILD_CHECK(id_space_set_cooldown(s, 1) == 0);
-		arm(arg);
+		failsys_arm(shortage);
 	}
 	/* Where there is no memory to note more, this waits for the first. */
 	empty(s, 0, 1);
@@ -208,38 +192,17 @@ do_cool(void *arg)
 }
 
 static void
-fail_one(void (*fn)(void *), enum failsys call, unsigned long nth)
-{
-	struct failure once = {call, nth, false}, ever = {call, nth, true};
-
-	child_expect_exit(fn, &once, 0);
-	child_expect_exit(fn, &ever, 0);
-}
-
-/* Records are many, and the later ones all alike. */
-static void
-fail_each(void (*fn)(void *))
-{
-	unsigned long step = look_quick() ? 7 : look_shadowed() ? 3 : 1;
-
-	for (unsigned long nth = 1; nth <= 16; nth += step)
-		fail_one(fn, FAILSYS_MMAP, nth);
-	for (unsigned long nth = 1; nth <= 1000; nth += step + nth / 2)
-		fail_one(fn, FAILSYS_RECORD, nth);
-}
-
-static void
-a_failed_mmap_loses_no_identifier(void **state)
+a_shortage_loses_no_identifier(void **state)
 {
 	(void)state;
-	fail_each(do_allocate);
+	survive_long(do_allocate);
 }
 
 static void
 nor_does_it_when_ranges_are_added(void **state)
 {
 	(void)state;
-	fail_each(do_extend);
+	survive_long(do_extend);
 }
 
 static void
@@ -248,7 +211,7 @@ nor_when_a_space_is_saved_and_restored(void **state)
 	(void)state;
 	(void)snprintf(path, sizeof(path), "%s/id_space_oom.%d",
 	    access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", getpid());
-	fail_each(do_save_and_restore);
+	survive_long(do_save_and_restore);
 	(void)unlink(path);
 }
 
@@ -256,7 +219,7 @@ static void
 nor_when_what_is_freed_has_to_rest(void **state)
 {
 	(void)state;
-	fail_each(do_cool);
+	survive_long(do_cool);
 }
 
 /* ---- waiting for memory ---- */
@@ -344,7 +307,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(a_failed_mmap_loses_no_identifier),
+	    cmocka_unit_test(a_shortage_loses_no_identifier),
 	    cmocka_unit_test(nor_does_it_when_ranges_are_added),
 	    cmocka_unit_test(nor_when_a_space_is_saved_and_restored),
 	    cmocka_unit_test(nor_when_what_is_freed_has_to_rest),

@@ -93,36 +93,47 @@ a_large_block_is_had_or_not(void **state)
 	survive(&(struct survive_op){NULL, alloc_large, free_large, false});
 }
 
-/* One block of every class there is: all their caches are made. */
-enum { CLASSES = 300 };
+/*
+ * At least a block of every class there is, so that all their caches are made,
+ * and larger ones, so that more is free afterwards than is kept.
+ */
+enum { CLASSES = 160, CLASS_MOST = 140000, MOST = 60 << 20 };
 static void *of_class[CLASSES];
 
+/* The size of the next block, from 0. */
 static size_t
-class_size(size_t i)
+larger(size_t size)
 {
-	return (i < 64 ? 1 + i * 8 : 512 + (i - 64) * 600);
-}
-
-static bool
-alloc_classes(void)
-{
-	for (size_t i = 0; i < CLASSES; i++) {
-		of_class[i] = umem_alloc(class_size(i), UMEM_DEFAULT);
-		if (of_class[i] == NULL) {
-			while (i-- > 0)
-				umem_free(of_class[i], class_size(i));
-			return (false);
-		}
-		memset(of_class[i], 1, class_size(i));
-	}
-	return (true);
+	return (size < CLASS_MOST ? size + 8 + size / 16 : 4 * size);
 }
 
 static void
 free_classes(void)
 {
-	for (size_t i = 0; i < CLASSES; i++)
-		umem_free(of_class[i], class_size(i));
+	size_t size = 0;
+
+	for (size_t i = 0; i < CLASSES && of_class[i] != NULL; i++) {
+		size = larger(size);
+		umem_free(of_class[i], size);
+		of_class[i] = NULL;
+	}
+}
+
+static bool
+alloc_classes(void)
+{
+	size_t i = 0;
+
+	for (size_t size = larger(0); size < MOST; size = larger(size), i++) {
+		CHILD_CHECK(i < CLASSES);
+		of_class[i] = umem_alloc(size, UMEM_DEFAULT);
+		if (of_class[i] == NULL) {
+			free_classes();
+			return (false);
+		}
+		memset(of_class[i], 1, size < CLASS_MOST ? size : 1);
+	}
+	return (true);
 }
 
 static void
@@ -144,7 +155,6 @@ free_classes_now(void)
 	if (of_class[0] == NULL)
 		must_alloc_classes();
 	free_classes();
-	of_class[0] = NULL;
 	return (true);
 }
 
@@ -479,7 +489,7 @@ a_cache_reaped_without_a_fence_keeps_what_cpus_hold(void **state)
 {
 	struct child c;
 	const struct survive_op op = {must_create, reap_batch, nothing, true};
-	struct survive_attempt a = {&op, FAILSYS_MMAP, 1000, true};
+	struct survive_attempt a = {&op, {FAILSYS_MMAP, 1000, true}};
 	(void)state;
 
 	child_run(&c, survive_attempt, &a);
@@ -489,20 +499,17 @@ a_cache_reaped_without_a_fence_keeps_what_cpus_hold(void **state)
 
 /* ---- initialisation ---- */
 
-/* Before any constructor of the library: "call n for-good". */
+/* Before any constructor of the library: "call n lasting". */
 __attribute__((constructor(101))) static void
 fail_at_start(void)
 {
 	const char *how = getenv("QR_TEST_FAIL");
-	unsigned call, for_good;
+	unsigned call, lasting;
 	unsigned long n;
 
-	if (how == NULL || sscanf(how, "%u %lu %u", &call, &n, &for_good) != 3)
-		return;
-	if (for_good)
-		failsys_from((enum failsys)call, n, ENOMEM);
-	else
-		failsys_nth((enum failsys)call, n, ENOMEM);
+	if (how != NULL && sscanf(how, "%u %lu %u", &call, &n, &lasting) == 3)
+		failsys_arm(
+		    &(struct shortage){(enum failsys)call, n, lasting != 0});
 }
 
 /* What the program sees while the library cannot begin. */

@@ -34,6 +34,47 @@ aligned(const void *p, size_t align)
 	return ((uintptr_t)p % align == 0);
 }
 
+/*
+ * What is written to a block and looked at: all of it up to a mebibyte; of more,
+ * every sixteenth piece and the last.
+ */
+enum { PIECE = 65536 };
+
+static size_t
+stride(size_t size)
+{
+	return (size <= 16 * PIECE ? PIECE : 16 * PIECE);
+}
+
+static void
+fill(char *p, size_t size, int byte)
+{
+	size_t last = size < PIECE ? 0 : size - PIECE;
+
+	for (size_t at = 0; at < last; at += stride(size))
+		memset(p + at, byte, PIECE);
+	memset(p + last, byte, size - last);
+}
+
+static bool
+is_all(const char *p, size_t size, int byte)
+{
+	return (
+	    size == 0 || (*p == (char)byte && memcmp(p, p + 1, size - 1) == 0));
+}
+
+static bool
+filled(const char *p, size_t size, int byte)
+{
+	size_t last = size < PIECE ? 0 : size - PIECE;
+
+	for (size_t at = 0; at < last; at += stride(size)) {
+		if (!is_all(p + at, PIECE, byte))
+			return (false);
+	}
+	return (is_all(p + last, size - last, byte));
+}
+
 static void
 distinct(void *const *p, size_t n)
 {
@@ -106,10 +147,12 @@ aligned_blocks_of(size_t align, size_t size)
 	for (size_t i = 0; i < n; i++) {
 		CHECK(aligned(p[i], align));
 		CHECK(malloc_usable_size(p[i]) >= size);
-		memset(p[i], (int)i, size);
+		fill(p[i], size, (int)i);
 	}
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		CHECK(filled(p[i], size, (int)i));
 		free(p[i]);
+	}
 }
 
 static void
@@ -323,12 +366,6 @@ t83_success_and_free_leave_errno_alone(void)
 
 /* ---- calloc ---- */
 
-static bool
-all_zero(const char *p, size_t n)
-{
-	return (n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0));
-}
-
 static void
 zeroed_again(size_t size, bool trim)
 {
@@ -339,7 +376,7 @@ zeroed_again(size_t size, bool trim)
 	for (size_t i = 0; i < n; i++) {
 		p[i] = malloc(size);
 		CHECK(p[i] != NULL);
-		memset(p[i], 0xa5, malloc_usable_size(p[i]));
+		fill(p[i], malloc_usable_size(p[i]), 0xa5);
 	}
 	for (size_t i = 0; i < n; i++)
 		free(p[i]);
@@ -347,8 +384,8 @@ zeroed_again(size_t size, bool trim)
 		(void)malloc_trim(0);
 	for (size_t i = 0; i < n; i++) {
 		p[i] = i % 2 == 0 ? calloc(1, size) : calloc(size, 1);
-		CHECK(p[i] != NULL && all_zero(p[i], size));
-		memset(p[i], 0xa5, size);
+		CHECK(p[i] != NULL && filled(p[i], size, 0));
+		fill(p[i], size, 0xa5);
 	}
 	for (size_t i = 0; i < n; i++)
 		free(p[i]);
@@ -377,12 +414,10 @@ usable(size_t size)
 		CHECK(p[i] != NULL);
 		room[i] = malloc_usable_size(p[i]);
 		CHECK(room[i] >= size);
-		memset(p[i], (int)i + 1, room[i]);
+		fill(p[i], room[i], (int)i + 1);
 	}
 	for (size_t i = 0; i < n; i++) {
-		CHECK(room[i] == 0 || p[i][0] == (char)(i + 1));
-		CHECK(room[i] == 0 || p[i][room[i] - 1] == (char)(i + 1));
-		CHECK(room[i] == 0 || memcmp(p[i], p[i] + 1, room[i] - 1) == 0);
+		CHECK(filled(p[i], room[i], (int)i + 1));
 		free(p[i]);
 	}
 }

@@ -113,6 +113,16 @@ failsys_from(enum failsys call, unsigned long n, int error)
 }
 
 void
+failsys_arm(const struct shortage *s)
+{
+	failsys_reset();
+	if (s->s_lasting)
+		failsys_from(s->s_call, s->s_n, ENOMEM);
+	else
+		failsys_nth(s->s_call, s->s_n, ENOMEM);
+}
+
+void
 failsys_before(enum failsys call, void (*fn)(void))
 {
 	faults[call].f_before = fn;

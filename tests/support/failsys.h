@@ -41,6 +41,16 @@ void failsys_nth(enum failsys call, unsigned long n, int error);
 /* The n-th call from now and all that follow fail with `error`. */
 void failsys_from(enum failsys call, unsigned long n, int error);
 
+/* A shortage of memory: at the n-th call from now and, lasting, ever after. */
+struct shortage {
+	enum failsys s_call;
+	unsigned long s_n;
+	bool s_lasting;
+};
+
+/* Let everything through again but for this, which fails with ENOMEM. */
+void failsys_arm(const struct shortage *s);
+
 /*
  * Run fn before each such call, in the calling thread; its own calls are not
  * seen.  It may do what another thread could do at that moment.  NULL ends it.

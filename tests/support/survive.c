@@ -33,6 +33,7 @@ survive_attempt(void *attempt)
 {
 	const struct survive_attempt *a = attempt;
 	const struct survive_op *op = a->a_op;
+	const struct shortage *s = &a->a_shortage;
 	unsigned long calls;
 	size_t before;
 	bool ok;
@@ -42,17 +43,13 @@ survive_attempt(void *attempt)
 		op->o_setup();
 	before = look_heap();
 	descriptors = open_descriptors();
-	failsys_reset();
-	if (a->a_for_good)
-		failsys_from(a->a_call, a->a_n, ENOMEM);
-	else
-		failsys_nth(a->a_call, a->a_n, ENOMEM);
+	failsys_arm(s);
 	errno = 0;
 	ok = op->o_do();
-	calls = failsys_calls(a->a_call);
+	calls = failsys_calls(s->s_call);
 	failsys_reset();
 
-	CHILD_CHECK(ok || (!op->o_must && calls >= a->a_n));
+	CHILD_CHECK(ok || (!op->o_must && calls >= s->s_n));
 	CHILD_CHECK(ok || open_descriptors() == descriptors);
 	look_check();
 	for (int again = 0; again < 2; again++) {
@@ -67,12 +64,12 @@ survive_attempt(void *attempt)
 	look_check();
 	CHILD_CHECK(look_heap() <= before);
 	CHILD_CHECK(open_descriptors() == descriptors);
-	if (calls < a->a_n)
+	if (calls < s->s_n)
 		_exit(SURVIVE_UNTOUCHED);
 }
 
 void
-survive_each(const struct survive_op *op, enum failsys call, bool for_good)
+survive_each(const struct survive_op *op, enum failsys call, bool lasting)
 {
 	unsigned long most = look_quick() ? 1 : 50000;
 	struct child c = {0};
@@ -80,14 +77,14 @@ survive_each(const struct survive_op *op, enum failsys call, bool for_good)
 	/* The later ones are all alike, and there may be many. */
 	for (unsigned long n = 1; n <= most && c.c_status != SURVIVE_UNTOUCHED;
 	     n += 1 + n / 16) {
-		struct survive_attempt a = {op, call, n, for_good};
+		struct survive_attempt a = {op, {call, n, lasting}};
 
 		child_run(&c, survive_attempt, &a);
 		if (c.c_signal != 0 ||
 		    (c.c_status != 0 && c.c_status != SURVIVE_UNTOUCHED))
 			fail_msg("call %d, the %lu-th%s: signal %d, status %d,"
 				 " %s",
-			    call, n, for_good ? " and all others" : "",
+			    call, n, lasting ? " and all others" : "",
 			    c.c_signal, c.c_status, c.c_stderr);
 	}
 	assert_true(look_quick() || c.c_status == SURVIVE_UNTOUCHED);
@@ -110,4 +107,26 @@ survive(const struct survive_op *op)
 	survive_each(op, FAILSYS_MADVISE, false);
 	survive_each(op, FAILSYS_MPROTECT, true);
 	survive_each(op, FAILSYS_OPEN, true);
+}
+
+/* There are few maps and many records, the later ones all alike. */
+void
+survive_long(void (*fn)(void *))
+{
+	static const struct {
+		enum failsys call;
+		unsigned long most;
+	} of[] = {{FAILSYS_MMAP, 20}, {FAILSYS_RECORD, 1000}};
+	unsigned long step = look_quick() ? 7 : look_shadowed() ? 3 : 1;
+
+	for (size_t i = 0; i < sizeof(of) / sizeof(of[0]); i++) {
+		for (unsigned long n = 1; n <= of[i].most;
+		     n += step * (1 + n / 2)) {
+			struct shortage s = {of[i].call, n, false};
+
+			child_expect_exit(fn, &s, 0);
+			s.s_lasting = true;
+			child_expect_exit(fn, &s, 0);
+		}
+	}
 }

@@ -24,8 +24,7 @@ struct survive_op {
 };
 
 /* Fail the running test unless it survives the failure of any such call. */
-void survive_each(
-    const struct survive_op *op, enum failsys call, bool for_good);
+void survive_each(const struct survive_op *op, enum failsys call, bool lasting);
 /* The same for the calls by which memory is had. */
 void survive(const struct survive_op *op);
 
@@ -36,10 +35,14 @@ void survive(const struct survive_op *op);
 enum { SURVIVE_UNTOUCHED = 42 };
 struct survive_attempt {
 	const struct survive_op *a_op;
-	enum failsys a_call;
-	unsigned long a_n;
-	bool a_for_good; /* the n-th and all later ones */
+	struct shortage a_shortage;
 };
 void survive_attempt(void *attempt);
+
+/*
+ * What goes on and on after the call that failed: fn(struct shortage *) is to
+ * arm it, and looks itself for what is lost.  In a child for each shortage.
+ */
+void survive_long(void (*fn)(void *shortage));
 
 #endif /* QR_TEST_SURVIVE_H */
