@@ -378,8 +378,8 @@ vmem__pos_tag(struct vmem_pos pos)
 void vmem__exit_slowly(struct vmem *vmp);
 
 /*
- * Leave vm_lock.  A hash table that is no longer used is unmapped then, because
- * that takes long.
+ * Leave vm_lock after taking a segment.  A hash table that is no longer used is
+ * unmapped then, because that takes long.
  */
 static inline void
 vmem__exit(struct vmem *vmp)

@@ -354,7 +354,7 @@ vmem__import(struct vmem *vmp, const struct vmem_req *r, uintptr_t *addrp)
 
 	if (came &&
 	    import_refused(vmp, r, start, size, want, &spare, addrp, &error)) {
-		qr_mutex_exit(&vmp->vm_lock);
+		vmem__exit(vmp);
 		if (error == EINVAL)
 			panic_overlap(vmp, start, size);
 		else

@@ -77,6 +77,7 @@ hash_step(struct vmem *vmp)
 	if (vmp->vm_hash_done < end)
 		return;
 	if (vmp->vm_hash_old != vmp->vm_hash_first) {
+		QR_ASSERT(vmp->vm_hash_dead == NULL);
 		vmp->vm_hash_dead = vmp->vm_hash_old;
 		vmp->vm_hash_dead_size = end * sizeof(vmp->vm_hash_old[0]);
 	}
@@ -90,8 +91,6 @@ hash_begin(struct vmem *vmp)
 	unsigned bits = vmp->vm_hash_bits + 1;
 	struct vmem_tag **table;
 
-	if (vmp->vm_hash_dead != NULL)
-		return;
 	bits = bits < HASH_BITS_PAGE ? HASH_BITS_PAGE : bits;
 	table = meta_block_get(sizeof(struct vmem_tag *) << bits);
 	if (table == NULL)
@@ -126,8 +125,7 @@ vmem__exit_slowly(struct vmem *vmp)
 void
 vmem__hash_fini(struct vmem *vmp)
 {
-	if (vmp->vm_hash_dead != NULL)
-		meta_block_put(vmp->vm_hash_dead, vmp->vm_hash_dead_size);
+	QR_ASSERT(vmp->vm_hash_dead == NULL);
 	if (vmp->vm_hash_old != NULL && vmp->vm_hash_old != vmp->vm_hash_first)
 		meta_block_put(vmp->vm_hash_old,
 		    sizeof(struct vmem_tag *) << vmp->vm_hash_old_bits);
