@@ -22,7 +22,7 @@ trap 'exit 1' HUP INT TERM
 try() {
 	local test
 	LD_PRELOAD=$QUARRY_PRELOAD preload/turnover || exit
-	for test in oom_umem_oom oom_id_space_oom oom_contig_oom; do
+	for test in oom_vmem_oom oom_umem_oom oom_id_space_oom oom_contig_oom; do
 		[ ! -x $test ] || ./$test >"$1" 2>&1 || {
 			cat "$1"
 			exit 1

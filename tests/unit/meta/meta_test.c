@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -376,6 +377,7 @@ use_pools_and_exit(void)
 static void
 a_child_forked_while_others_use_the_floor_goes_on(void **state)
 {
+	int forks = getenv("QR_TEST_QUICK") != NULL ? 10 : 40;
 	pthread_t threads[3];
 	(void)state;
 
@@ -384,7 +386,7 @@ a_child_forked_while_others_use_the_floor_goes_on(void **state)
 	assert_int_equal(pthread_create(&threads[1], NULL, churn, NULL), 0);
 	assert_int_equal(
 	    pthread_create(&threads[2], NULL, register_pools, NULL), 0);
-	for (int i = 0; i < 100; i++) {
+	for (int i = 0; i < forks; i++) {
 		int status = -1;
 		pid_t pid = fork();
 

@@ -225,8 +225,8 @@ can_be_limited(void)
 static void
 memory_is_found_and_known_under_any_limit_on_address_space(void **state)
 {
-	static const size_t limits[] = {32, 64, 96, 128, 500, 1024};
-	size_t n = getenv("QR_TEST_QUICK") != NULL ? 2 : 6;
+	static const size_t limits[] = {32, 64, 96, 128, 500};
+	size_t n = getenv("QR_TEST_QUICK") != NULL ? 2 : 5;
 	(void)state;
 
 	if (!can_be_limited())

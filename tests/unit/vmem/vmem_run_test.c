@@ -22,7 +22,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { RUNS = 200, STEPS = 6000, STEPS_QUICK = 300 };
+enum { RUNS = 200, STEPS = 3000, STEPS_QUICK = 300 };
 
 /* A heap in which nothing is idle, and where a test may look at the change. */
 static int
