@@ -7,6 +7,7 @@
 
 #include "base/bits.h"
 #include "base/fmt.h"
+#include "base/panic.h"
 #include "os/os.h"
 
 #include <quarry/umem.h>
@@ -356,6 +357,7 @@ mpipe_cancel(malloc_pipe_t pipe, uint64_t ticket)
 
 /* ---- mpipe_done ---- */
 
+/* Threads in line there are none: all buffers are free. */
 void
 mpipe__async_take_all(struct mpipe *mp, struct qr_list *left)
 {
@@ -366,8 +368,7 @@ mpipe__async_take_all(struct mpipe *mp, struct qr_list *left)
 		qr_list_push_back(left, &w->w_link);
 	}
 	QR_LIST_FOREACH_SAFE (w, &mp->mp_queue, struct mpipe_waiter, w_link) {
-		if (w->w_kind == MPIPE_THREAD)
-			continue;
+		QR_ASSERT(w->w_kind != MPIPE_THREAD);
 		qr_list_remove(&w->w_link);
 		qr_list_push_back(left, &w->w_link);
 	}

@@ -295,8 +295,6 @@ vmem__alloc(vmem_t *vmp, size_t size, int vmflag,
 {
 	struct vmem_req r;
 
-	if (size == 0)
-		return (EINVAL);
 	if (size <= vmp->vm_qcache_max)
 		return (vmem__qcache_alloc(vmp, size, vmflag, deadline, addrp));
 	vmflag = flags_of(vmflag);

@@ -75,7 +75,8 @@ vmem__fit_high(
 /*
  * At worst a run begins one quantum past a place, so that r_align - quantum
  * integers are lost, and then r straddles at its last integer, which loses
- * its size and the phase once more.
+ * its size and the phase once more.  Those two are r_nocross at most, as the
+ * alignment is, so that what is lost is a number.
  */
 size_t
 vmem__fit_surely(const struct vmem_req *r, size_t quantum)
@@ -83,9 +84,8 @@ vmem__fit_surely(const struct vmem_req *r, size_t quantum)
 	size_t need = r->r_extent;
 	size_t lost = r->r_align - quantum;
 
-	if (r->r_nocross != 0 &&
-	    __builtin_add_overflow(lost, r->r_extent + r->r_phase, &lost))
-		return (SIZE_MAX);
+	if (r->r_nocross != 0)
+		lost += r->r_extent + r->r_phase;
 	if (__builtin_add_overflow(need, lost, &need))
 		return (SIZE_MAX);
 	return (need);

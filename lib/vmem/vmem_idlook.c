@@ -167,8 +167,7 @@ check_below(const struct vmem_idset *s, struct vmem_idnode *n, uint32_t id)
 void
 vmem__idset_check(const struct vmem_idset *s)
 {
-	if (s->s_root == NULL)
-		return;
+	QR_VERIFY(s->s_root != NULL);
 	QR_VERIFY(s->s_root->n_up == NULL && s->s_root->n_level == s->s_level);
 	QR_VERIFY((s->s_root->n_kind & VMEM_ID_ROOMY) != 0);
 	check_below(s, s->s_root, 0);

@@ -464,13 +464,14 @@ best_skip(
 	    e->e_val > r->r_max ? UINTPTR_MAX : r->r_min - e->e_key));
 }
 
-/* A leaf that was all looked at is learnt from. */
+/*
+ * A leaf that was all looked at, in vain, is learnt from: what r asks for is
+ * more than a size, which all would have.
+ */
 static void
 best_learn(struct vmem *vmp, const struct vmem_req *r,
     struct vmem_search *search, struct vmem_node *leaf)
 {
-	if (vmem__fit_surely(r, vmp->vm_quantum) == r->r_extent)
-		return;
 	if (search->f_shape < 0)
 		search->f_shape = vmem__index_shape(vmp, &vmp->vm_sizes, r);
 	learn(vmp, r, search->f_shape, leaf);

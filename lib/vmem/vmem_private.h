@@ -93,7 +93,7 @@ void vmem__fork_child(void);
 /*
  * vmem_alloc and vmem_xalloc_addr with a deadline (absolute CLOCK_MONOTONIC,
  * NULL = for ever), which counts when vmflag allows sleeping.  0, or ENOMEM,
- * EINVAL, ETIMEDOUT.
+ * EINVAL, ETIMEDOUT.  The size that vmem__alloc is asked for is not 0.
  */
 int vmem__alloc(vmem_t *vmp, size_t size, int vmflag,
     const struct timespec *deadline, uintptr_t *addrp);

@@ -135,13 +135,10 @@ vmem__tree_floor(const struct vmem_tree *t, uintptr_t key, uintptr_t val)
 {
 	struct vmem_pos pos = tree_gap(t, key, val);
 
-	if (pos.p_leaf == NULL || pos.p_i > 0) {
-		pos.p_i--;
-		return (pos);
-	}
-	pos.p_leaf = pos.p_leaf->n_prev;
-	if (pos.p_leaf != NULL)
-		pos.p_i = pos.p_leaf->n_count - 1u;
+	/* A gap in front of all of a leaf is in front of everything: N3. */
+	if (pos.p_i == 0)
+		return ((struct vmem_pos){NULL, 0});
+	pos.p_i--;
 	return (pos);
 }
 
