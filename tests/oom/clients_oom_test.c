@@ -127,8 +127,21 @@ ask_to_be_called(void)
 	return (error);
 }
 
-static int (*const operations[])(void) = {make_pool, make_pool_of_pieces,
-    reserve, make_pipe, resize_pipe, ask_later, ask_to_be_called};
+/* Its record is had, or it stays unknown. */
+static int
+use_type(void)
+{
+	static struct malloc_type fresh[1] = {{NULL, M_MAGIC, "fresh", NULL}};
+
+	if (malloc_type_register(fresh) != 0)
+		return (errno);
+	malloc_type_unregister(fresh);
+	return (0);
+}
+
+static int (*const operations[])(void) = {use_type, make_pool,
+    make_pool_of_pieces, reserve, make_pipe, resize_pipe, ask_later,
+    ask_to_be_called};
 
 static void
 clients(void)

@@ -74,9 +74,9 @@ survive_each(const struct survive_op *op, enum failsys call, bool lasting)
 	unsigned long most = look_quick() ? 1 : 50000;
 	struct child c = {0};
 
-	/* The later ones are all alike, and there may be many. */
+	/* The first all, of the later ones some: there may be many. */
 	for (unsigned long n = 1; n <= most && c.c_status != SURVIVE_UNTOUCHED;
-	     n += 1 + n / 16) {
+	     n += n < 32 ? 1 : n / 16) {
 		struct survive_attempt a = {op, {call, n, lasting}};
 
 		child_run(&c, survive_attempt, &a);
@@ -121,7 +121,7 @@ survive_long(void (*fn)(void *))
 
 	for (size_t i = 0; i < sizeof(of) / sizeof(of[0]); i++) {
 		for (unsigned long n = 1; n <= of[i].most;
-		     n += step * (1 + n / 2)) {
+		     n += n < 8 ? step : step * n / 2) {
 			struct shortage s = {of[i].call, n, false};
 
 			child_expect_exit(fn, &s, 0);

@@ -68,6 +68,15 @@ quiet_place(void)
 }
 
 static void
+what_user_space_has_not_cannot_be_described(void **state)
+{
+	(void)state;
+
+	assert_false(pagemap_covers(NULL, (size_t)1 << 60));
+	assert_false(pagemap_admit((void *)((uintptr_t)1 << 60), 4096));
+}
+
+static void
 a_word_is_read_back_from_each_byte_of_its_pages_and_no_other(void **state)
 {
 	char *p = quiet_place();
@@ -305,6 +314,7 @@ main(int argc, char **argv)
 	};
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(an_address_that_was_not_described_is_unknown),
+	    cmocka_unit_test(what_user_space_has_not_cannot_be_described),
 	    cmocka_unit_test(
 		a_word_is_read_back_from_each_byte_of_its_pages_and_no_other),
 	    cmocka_unit_test(

@@ -392,6 +392,29 @@ done_waits_for_who_grows_in_vain_and_turns_it_away(void **state)
 }
 
 /* By way of the lock until it is, and what is at hand is counted. */
+/* Others have all the slots: it stays shut, and serves. */
+static void
+without_a_slot_a_pipe_is_not_opened(void **state)
+{
+	static unsigned slots[PERCPU_SLOTS];
+	struct malloc_pipe p;
+	unsigned n = 0;
+	(void)state;
+
+	pipe_make(&p, NNOM, NNOM);
+	while ((slots[n] = percpu_slot_open()) != 0)
+		n++;
+	for (int i = 0; i < 30; i++)
+		warm(&p);
+	assert_false(is_open(&p));
+	COUNTS(&p, NNOM, NNOM);
+	while (n-- > 0)
+		percpu_slot_close(slots[n]);
+	heat(&p);
+	assert_true(is_open(&p) || !percpu__restartable);
+	mpipe_done(&p);
+}
+
 static void
 a_pipe_that_is_only_waited_for_is_opened_too(void **state)
 {
@@ -485,6 +508,7 @@ main(void)
 	    cmocka_unit_test(a_record_made_in_vain_is_that_of_the_next_buffer),
 	    cmocka_unit_test(
 		done_waits_for_who_grows_in_vain_and_turns_it_away),
+	    cmocka_unit_test(without_a_slot_a_pipe_is_not_opened),
 	    cmocka_unit_test(a_pipe_that_is_only_waited_for_is_opened_too),
 	    cmocka_unit_test(who_waits_for_buffers_gives_its_cpu_some),
 	    cmocka_unit_test(

@@ -9,6 +9,8 @@
 #include "support/cpus.h"
 #include "support/failsys.h"
 
+#include <quarry/umem.h>
+
 #include <errno.h>
 #include <linux/membarrier.h>
 #include <pthread.h>
@@ -553,6 +555,57 @@ option_lock(void)
 {
 	work_as_lock();
 	stacks_work();
+}
+
+#ifdef __x86_64__
+#define RSEQ_MARK 0x53053053
+#else
+#define RSEQ_MARK 0xd428bc00
+#endif
+
+/* The C library's own, which ends the thread's sequences. */
+static void
+unregister(void)
+{
+	enum { UNREGISTER = 1, LEAST = 32, MOST = 1024 };
+	uintptr_t area = percpu__rseq_area();
+	unsigned size = LEAST;
+
+	while (size < MOST &&
+	    syscall(SYS_rseq, area, size, UNREGISTER, RSEQ_MARK) != 0)
+		size += 4;
+	CHILD_CHECK(size < MOST);
+}
+
+/* With the index of the CPU; that of the process says nothing of it. */
+static void
+option_cpu_and_unregistered(void)
+{
+	unsigned slot = percpu_slot_open(), cpu;
+
+	CHILD_CHECK(slot != 0 && percpu_enter(&cpu) != NULL);
+	if (!percpu__restartable)
+		return;
+	unregister();
+	CHILD_CHECK(percpu_enter(&cpu) == NULL);
+	CHILD_CHECK(percpu_pop(off_of(slot)) == 0);
+	CHILD_CHECK(!percpu_push(off_of(slot), 12));
+	for (size_t size = 1; size < 200000; size += 1 + size / 7) {
+		void *p = umem_alloc(size, UMEM_DEFAULT);
+
+		CHILD_CHECK(p != NULL && memset(p, 1, size) == p);
+		umem_free(p, size);
+	}
+}
+
+static void
+a_thread_whose_sequences_were_ended_does_without(void **state)
+{
+	struct again_run run = {
+	    "option_cpu_and_unregistered", {"QUARRY_OPTIONS=percpu=cpu"}};
+	(void)state;
+
+	child_expect_exit(again_exec, &run, 0);
 }
 
 static void
@@ -1107,6 +1160,7 @@ main(int argc, char **argv)
 {
 	static const struct again parts[] = {
 	    {"option_cpu", option_cpu},
+	    {"option_cpu_and_unregistered", option_cpu_and_unregistered},
 	    {"option_lock", option_lock},
 	    {NULL, NULL},
 	};
@@ -1132,6 +1186,7 @@ main(int argc, char **argv)
 	    ONE_THREAD(no_sequence_commits_while_its_slot_is_drained),
 	    ONE_THREAD(a_look_sees_each_block_and_takes_none),
 	    ONE_THREAD(a_drain_that_the_kernel_refuses_takes_nothing),
+	    cmocka_unit_test(a_thread_whose_sequences_were_ended_does_without),
 	    cmocka_unit_test(the_form_can_be_asked_for),
 	    cmocka_unit_test(
 		no_word_is_lost_or_doubled_by_threads_that_share_cpus),

@@ -201,6 +201,25 @@ memory_that_cannot_be_taken_away_is_lost_and_nothing_else(void **state)
 	umem_cache_destroy(cp);
 }
 
+/* What is in front of an object is its memory, and no object. */
+static void
+free_in_front(void *arg)
+{
+	umem_cache_t *cp = cache(100, 8, 0);
+	char *p = umem_cache_alloc(cp, UMEM_DEFAULT);
+
+	(void)arg;
+	umem_cache_free(cp, p - 16);
+}
+
+static void
+an_address_in_front_of_an_object_is_none(void **state)
+{
+	(void)state;
+	child_expect_abort_like(free_in_front, NULL,
+	    "umem allocator: invalid free: buffer not in *");
+}
+
 /* ---- by the environment ---- */
 
 static void
@@ -274,6 +293,8 @@ main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 	    TEST(the_first_byte_past_an_object_faults),
 	    TEST(an_alignment_is_kept_and_what_it_leaves_is_guarded),
+	    cmocka_unit_test_teardown(
+		an_address_in_front_of_an_object_is_none, end),
 	    TEST(addresses_are_used_again_as_late_as_possible),
 	    TEST(an_object_takes_one_mapping_to_make_and_one_to_unmake),
 	    TEST(each_object_is_constructed_and_destroyed),

@@ -167,6 +167,34 @@ many_slabs_are_all_found_again(void **state)
 	serves_either_way((uintptr_t)1 << 40, n << 20, 1 << 20, 1 << 20, n);
 }
 
+/* Then the chains get longer. */
+static void
+without_memory_for_more_buckets_slabs_are_found_all_the_same(void **state)
+{
+	enum { SLABS = 2000 };
+	uintptr_t base = (uintptr_t)1 << 40;
+	vmem_t *vmp = arena_of(base, (size_t)SLABS << 20, 1 << 20, 0);
+	umem_cache_t *cp = cache_over(vmp, 1 << 20, 1 << 20, UMC_NOMAGAZINE);
+	size_t n;
+	(void)state;
+
+	/* The first records are there, and the arena has looked up its tags. */
+	n = take_all(cp, base, (size_t)SLABS << 20, 1 << 20);
+	give_all(cp, n);
+	umem_cache_destroy(cp);
+	cp = cache_over(vmp, 1 << 20, 1 << 20, UMC_NOMAGAZINE);
+	failsys_from(FAILSYS_MMAP, 1, ENOMEM);
+	n = take_all(cp, base, (size_t)SLABS << 20, 1 << 20);
+	assert_true(failsys_calls(FAILSYS_MMAP) > 0);
+	assert_int_equal(n, SLABS);
+	look_check();
+	give_all(cp, n);
+	failsys_reset();
+	umem_cache_destroy(cp);
+	assert_int_equal(vmem_size(vmp, VMEM_ALLOC), 0);
+	vmem_destroy(vmp);
+}
+
 static void
 t60_memory_of_such_a_cache_is_never_touched(void **state)
 {
@@ -484,6 +512,7 @@ main(void)
 	    TEST(odd_integers_are_served),
 	    TEST(integers_up_to_the_very_last_are_served),
 	    TEST(many_slabs_are_all_found_again),
+	    TEST(without_memory_for_more_buckets_slabs_are_found_all_the_same),
 	    TEST(t60_memory_of_such_a_cache_is_never_touched),
 	    TEST(memory_of_an_arena_may_be_constructed),
 	    TEST(alignment_may_be_up_to_the_quantum_of_the_arena),

@@ -250,6 +250,24 @@ a_cache_that_cannot_be_created_ends_the_row(void **state)
 	vmem_destroy(vm);
 }
 
+/* Three of the largest would be more than there are integers. */
+static void
+sizes_without_room_for_a_slab_are_not_cached(void **state)
+{
+	size_t half = (size_t)1 << 63;
+	vmem_t *vm = vmem_create("vast", P(half / 2), half, half / 2, NULL,
+	    NULL, NULL, half, VM_NOSLEEP);
+	void *p;
+	(void)state;
+
+	assert_non_null(vm);
+	assert_int_equal(ncaches, 0);
+	p = vmem_alloc(vm, half / 2, VM_NOSLEEP);
+	assert_addr_equal(p, half / 2);
+	vmem_free(vm, p, half / 2);
+	done(vm);
+}
+
 static void
 no_qcache_makes_none(void **state)
 {
@@ -406,6 +424,8 @@ main(void)
 	    cmocka_unit_test_setup(t32_xalloc_goes_past_the_caches, setup),
 	    cmocka_unit_test_setup(
 		a_cache_that_cannot_be_created_ends_the_row, setup),
+	    cmocka_unit_test_setup(
+		sizes_without_room_for_a_slab_are_not_cached, setup),
 	    cmocka_unit_test_setup(no_qcache_makes_none, setup),
 	    cmocka_unit_test_setup(reaping_an_arena_reaps_its_caches, setup),
 	    cmocka_unit_test_setup(

@@ -410,6 +410,36 @@ room_of_any_size_may_be_asked_for(void **state)
 }
 
 static void
+a_heap_without_records_divides_nothing(void **state)
+{
+	struct vmem__run *run = run_get(8 * MIB, 16 * KIB, 0);
+	size_t used = account().used;
+	bool zeroed;
+	(void)state;
+
+	*page(run->rn_addr, 0) = 99;
+	failsys_from(FAILSYS_RECORD, 1, ENOMEM);
+	/* It stays as large as it is. */
+	assert_false(vmem__run_resize(run, MIB));
+	assert_int_equal(run->rn_size, 8 * MIB);
+	vmem__heap_check();
+	failsys_reset();
+	vmem__run_free(run);
+	failsys_from(FAILSYS_RECORD, 1, ENOMEM);
+	/* Nothing can be left in front of what is aligned. */
+	for (size_t align = 16 * KIB; align <= 8 * MIB; align *= 2) {
+		run = vmem__run_alloc(HEAP_BLOCK, MIB, align, 0, &zeroed);
+		vmem__heap_check();
+		if (run != NULL)
+			vmem__run_free(run);
+	}
+	assert_null(vmem__run_alloc(HEAP_BLOCK, MIB, 64 * MIB, 0, &zeroed));
+	failsys_reset();
+	vmem__heap_check();
+	assert_int_equal(account().used, used - 8 * MIB);
+}
+
+static void
 a_heap_without_memory_says_so_and_works_again(void **state)
 {
 	struct vmem__run *run = run_get(MIB, 16 * KIB, 0);
@@ -447,6 +477,7 @@ main(void)
 	    TEST(memory_that_the_kernel_will_not_purge_reads_as_zero_too),
 	    TEST(what_is_idle_is_used_though_it_is_too_short),
 	    TEST(room_of_any_size_may_be_asked_for),
+	    TEST(a_heap_without_records_divides_nothing),
 	    TEST(a_heap_without_memory_says_so_and_works_again),
 	};
 

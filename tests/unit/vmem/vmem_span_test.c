@@ -364,6 +364,59 @@ a_limit_bounds_imports_and_can_be_raised(void **state)
 	done(source);
 }
 
+/* A function that gives more than it was asked for may give too much. */
+static void
+an_import_that_grows_over_the_limit_goes_back(void **state)
+{
+	vmem_t *source = plain_arena(Q, 64 * Q, Q);
+	vmem_t *vm = xchild_of(source, Q, 0);
+	(void)state;
+
+	assert_int_equal(vmem_set_limit(vm, 4 * Q), 0);
+	seen.more = 2 * Q;
+	assert_null(vmem_alloc(vm, 3 * Q, VM_NOSLEEP));
+	assert_int_equal(seen.releases, seen.imports);
+	assert_int_equal(seen.size, 5 * Q);
+	assert_int_equal(vmem_size(source, VMEM_ALLOC), 0);
+	done(vm);
+	done(source);
+}
+
+static void *
+import_beside_the_quantum(vmem_t *source, size_t size, int flags)
+{
+	void *p = vmem_alloc(source, size, flags);
+
+	seen.imports++;
+	return (p == NULL ? NULL : P((uintptr_t)p + 16));
+}
+
+static void
+release_beside_the_quantum(vmem_t *source, void *addr, size_t size)
+{
+	seen.releases++;
+	vmem_free(source, P((uintptr_t)addr - 16), size);
+}
+
+/* A source is trusted to align to its quantum; one that does not is no use. */
+static void
+an_import_without_room_for_the_request_goes_back(void **state)
+{
+	vmem_t *source = plain_arena(Q, 64 * Q, Q);
+	vmem_t *vm =
+	    vmem_create("beside", NULL, 0, 16, import_beside_the_quantum,
+		release_beside_the_quantum, source, 0, VM_NOSLEEP);
+	(void)state;
+
+	assert_non_null(vm);
+	assert_null(vmem_xalloc(vm, Q, Q, 0, 0, NULL, NULL, VM_NOSLEEP));
+	assert_true(seen.imports > 0);
+	assert_int_equal(seen.releases, seen.imports);
+	assert_int_equal(vmem_size(source, VMEM_ALLOC), 0);
+	done(vm);
+	done(source);
+}
+
 static void
 no_qcache_imports_in_batches(void **state)
 {
@@ -581,6 +634,8 @@ main(void)
 		t25_an_import_made_redundant_by_a_free_is_handed_back),
 	    cmocka_unit_test(a_free_during_an_import_that_fails_is_used),
 	    cmocka_unit_test(a_limit_bounds_imports_and_can_be_raised),
+	    cmocka_unit_test(an_import_that_grows_over_the_limit_goes_back),
+	    cmocka_unit_test(an_import_without_room_for_the_request_goes_back),
 	    cmocka_unit_test(no_qcache_imports_in_batches),
 	    cmocka_unit_test(next_fit_that_imports_leaves_the_rotor),
 	    cmocka_unit_test(
