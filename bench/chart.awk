@@ -1,6 +1,6 @@
 # chart.awk - the medians of a comparison as a picture: one line for each row,
 # one dot on it for each allocator, on a logarithmic scale of the ratio to the
-# best of the others.  Ours is the diamond.
+# best of the others.  Ours is the diamond.  What is below a row are its numbers.
 #
 # Input and names: as for report.awk, whose medians and keys it shares.
 #
@@ -17,33 +17,38 @@ function x_of(ratio) {
 	return left + width * log(ratio / low) / log(high / low)
 }
 
-function dot(i, x, y, title) {
+# A dot is a stroke of no length with round ends: all of one kind are a path.
+function dot(i, x, y) {
 	if (i == n)
-		printf "<path class='ours' d='M%.1f %.1fl6 6l-6 6l-6-6z'>", x, y - 6 >svg
+		dots[i] = dots[i] sprintf("M%d %dl5 5-5 5-5-5z", x, y - 5)
 	else
-		printf "<circle cx='%.1f' cy='%.1f' r='4' fill='%s'>", x, y, color[i] >svg
-	printf "<title>%s</title>%s\n", title, i == n ? "</path>" : "</circle>" >svg
+		dots[i] = dots[i] sprintf("M%d %dh0", x, y)
 }
 
 function chart_head(    i, x, r) {
 	printf "<svg xmlns='http://www.w3.org/2000/svg' width='%d' height='%d' " \
 	    "font-family='sans-serif' font-size='12'>\n", left + width + 60, \
 	    top + nrows * step + 20 >svg
-	print "<style>.ours{fill:#c00}text{fill:#222}line{stroke:#ddd}" \
-	    ".one{stroke:#888}</style>" >svg
+	print "<style>text{fill:#222}.n{text-anchor:end}line{stroke:#ddd}" \
+	    ".one{stroke:#888}path{stroke-width:8;stroke-linecap:round}" \
+	    "</style>" >svg
 	print "<rect width='100%' height='100%' fill='#fff'/>" >svg
 	for (i = 1; i <= n; i++) {
 		x = left + (i - 1) * 100
-		dot(i, x, 20, name[i])
+		dot(i, x, 20)
 		printf "<text x='%d' y='24'>%s</text>\n", x + 10, escape(name[i]) >svg
 	}
 	for (r = low; r <= high; r *= 2) {
-		printf "<line class='%s' x1='%.1f' x2='%.1f' y1='%d' y2='%d'/>\n", \
-		    r == 1 ? "one" : "", x_of(r), x_of(r), top - 10, \
-		    top + nrows * step >svg
-		printf "<text x='%.1f' y='%d' text-anchor='middle'>%s%s</text>\n", \
-		    x_of(r), top - 16, r, r == 1 ? " = best peer" : "" >svg
+		x = x_of(r)
+		printf "<line class='%s' x1='%d' x2='%d' y1='%d' y2='%d'/>\n", \
+		    r == 1 ? "one" : "", x, x, top - 10, top + nrows * step >svg
+		printf "<text x='%d' y='%d' text-anchor='middle'>%s%s</text>\n", \
+		    x, top - 16, r, r == 1 ? " = best peer" : "" >svg
 	}
+	printf "<path stroke='#ddd' style='stroke-width:1' d='" >svg
+	for (r = 1; r <= nrows; r++)
+		printf "M%d %dh%d", left, top + (r - 0.5) * step, width >svg
+	print "'/>" >svg
 }
 
 function chart(    r, i, y, b) {
@@ -58,14 +63,16 @@ function chart(    r, i, y, b) {
 	for (r = 1; r <= nrows; r++) {
 		y = top + (r - 0.5) * step
 		b = best(ns, r)
-		printf "<line x1='%d' x2='%d' y1='%.1f' y2='%.1f'/>" \
-		    "<text x='%d' y='%.1f' text-anchor='end'>%s, %s</text>\n", left, \
-		    left + width, y, y, left - 12, y + 4, escape(row[r]), \
-		    threads[r] >svg
-		for (i = 1; i <= n; i++)
-			dot(i, x_of(ns[r, i] / b), y, sprintf("%s: %s, %.2f x best", \
-			    name[i], show(ns[r, i] * scale), ns[r, i] / b))
+		printf "<text class='n' x='%d' y='%d'><title>", left - 12, y + 4 >svg
+		for (i = 1; i <= n; i++) {
+			dot(i, x_of(ns[r, i] / b), y)
+			printf "%s%s %s", i == 1 ? "" : ", ", escape(name[i]), \
+			    show(ns[r, i] * scale) >svg
+		}
+		printf "</title>%s, %s</text>\n", escape(row[r]), threads[r] >svg
 	}
-	print "</svg>" >svg
+	for (i = 1; i < n; i++)
+		printf "<path stroke='%s' d='%s'/>\n", color[i], dots[i] >svg
+	printf "<path fill='#c00' d='%s'/>\n</svg>\n", dots[n] >svg
 	close(svg)
 }
