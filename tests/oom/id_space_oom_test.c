@@ -107,8 +107,10 @@ do_extend(void *shortage)
 	while ((s = id_space_create("short", 5, 6)) == NULL)
 		failsys_reset();
 	failsys_arm(shortage);
-	for (uintptr_t i = 1; i < 3000; i++) {
-		int error = vmem_add_addr(s, i * 4000 + i % 64, 77, VM_NOSLEEP);
+	/* The first is far up, so that the tree has to grow at once. */
+	for (uintptr_t i = 0; i < 3000; i++) {
+		uintptr_t at = i == 0 ? 1 << 20 : i * 4000 + i % 64;
+		int error = vmem_add_addr(s, at, 77, VM_NOSLEEP);
 
 		CHILD_CHECK(error == 0 || error == ENOMEM);
 		added += error == 0;

@@ -512,22 +512,6 @@ fail_at_start(void)
 		    &(struct shortage){(enum failsys)call, n, lasting != 0});
 }
 
-/* What there may be already: a request in vain has no caches to reap. */
-static void
-use_an_early_arena(void)
-{
-	vmem_t *vmp = vmem_create("early", (void *)64, 64, 1, NULL, NULL, NULL,
-	    0, VM_NOSLEEP | VMC_IDENTIFIER);
-
-	if (vmp == NULL)
-		return;
-	if (vmem_alloc(vmp, 64, VM_NOSLEEP) != NULL) {
-		CHILD_CHECK(vmem_alloc(vmp, 1, VM_NOSLEEP) == NULL);
-		vmem_free(vmp, (void *)64, 64);
-	}
-	vmem_destroy(vmp);
-}
-
 /* What the program sees while the library cannot begin. */
 static void
 expect_nothing_yet(void)
@@ -539,7 +523,6 @@ expect_nothing_yet(void)
 	CHILD_CHECK(umem_alloc_align(100, 64, UMEM_DEFAULT) == NULL);
 	CHILD_CHECK(!create() && errno == EAGAIN);
 	CHILD_CHECK(vmem_heap_arena(NULL, NULL) == NULL);
-	use_an_early_arena();
 	CHILD_CHECK(quarry_stats_write(fd, "text") == ENOMEM);
 	CHILD_CHECK(quarry_reap() == 0);
 	umem_reap();

@@ -68,26 +68,37 @@ survive_attempt(void *attempt)
 		_exit(SURVIVE_UNTOUCHED);
 }
 
+/* False when there are fewer such calls than n. */
+static bool
+survives(const struct survive_op *op, enum failsys call, unsigned long n,
+    bool lasting)
+{
+	struct survive_attempt a = {op, {call, n, lasting}};
+	struct child c;
+
+	child_run(&c, survive_attempt, &a);
+	if (c.c_signal != 0 ||
+	    (c.c_status != 0 && c.c_status != SURVIVE_UNTOUCHED))
+		fail_msg("call %d, the %lu-th%s: signal %d, status %d, %s",
+		    call, n, lasting ? " and all others" : "", c.c_signal,
+		    c.c_status, c.c_stderr);
+	return (c.c_status == 0);
+}
+
+/* Each of the first and of the last; of those between some, alike as they are. */
 void
 survive_each(const struct survive_op *op, enum failsys call, bool lasting)
 {
-	unsigned long most = look_quick() ? 1 : 50000;
-	struct child c = {0};
+	unsigned long n = 1, passed = 0;
 
-	/* The first all, of the later ones some: there may be many. */
-	for (unsigned long n = 1; n <= most && c.c_status != SURVIVE_UNTOUCHED;
-	     n += n < 32 ? 1 : n / 16) {
-		struct survive_attempt a = {op, {call, n, lasting}};
-
-		child_run(&c, survive_attempt, &a);
-		if (c.c_signal != 0 ||
-		    (c.c_status != 0 && c.c_status != SURVIVE_UNTOUCHED))
-			fail_msg("call %d, the %lu-th%s: signal %d, status %d,"
-				 " %s",
-			    call, n, lasting ? " and all others" : "",
-			    c.c_signal, c.c_status, c.c_stderr);
+	while (survives(op, call, n, lasting)) {
+		if (look_quick())
+			return;
+		passed = n;
+		n += n < 32 ? 1 : n / 16;
 	}
-	assert_true(look_quick() || c.c_status == SURVIVE_UNTOUCHED);
+	while (++passed < n && survives(op, call, passed, lasting))
+		continue;
 }
 
 void
