@@ -1,6 +1,7 @@
 # chart.awk - the medians of a comparison as a picture: one line for each row,
 # one dot on it for each allocator, on a logarithmic scale of the ratio to the
-# best of the others.  Ours is the diamond.  What is below a row are its numbers.
+# best of the others.  Ours is the diamond.  The name of a row has its
+# numbers as a title.
 #
 # Input and names: as for report.awk, whose medians and keys it shares.
 #
@@ -45,10 +46,6 @@ function chart_head(    i, x, r) {
 		printf "<text x='%d' y='%d' text-anchor='middle'>%s%s</text>\n", \
 		    x, top - 16, r, r == 1 ? " = best peer" : "" >svg
 	}
-	printf "<path stroke='#ddd' style='stroke-width:1' d='" >svg
-	for (r = 1; r <= nrows; r++)
-		printf "M%d %dh%d", left, top + (r - 0.5) * step, width >svg
-	print "'/>" >svg
 }
 
 function chart(    r, i, y, b) {
@@ -63,6 +60,7 @@ function chart(    r, i, y, b) {
 	for (r = 1; r <= nrows; r++) {
 		y = top + (r - 0.5) * step
 		b = best(ns, r)
+		grid = grid sprintf("M%d %dh%d", left, y, width)
 		printf "<text class='n' x='%d' y='%d'><title>", left - 12, y + 4 >svg
 		for (i = 1; i <= n; i++) {
 			dot(i, x_of(ns[r, i] / b), y)
@@ -71,6 +69,7 @@ function chart(    r, i, y, b) {
 		}
 		printf "</title>%s, %s</text>\n", escape(row[r]), threads[r] >svg
 	}
+	printf "<path stroke='#ddd' style='stroke-width:1' d='%s'/>\n", grid >svg
 	for (i = 1; i < n; i++)
 		printf "<path stroke='%s' d='%s'/>\n", color[i], dots[i] >svg
 	printf "<path fill='#c00' d='%s'/>\n</svg>\n", dots[n] >svg

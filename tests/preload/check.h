@@ -53,6 +53,16 @@ check_say(int fd, const char *fmt, ...)
 		_exit(1);
 }
 
+/* Whether all n bytes at p are that one. */
+__attribute__((unused)) static int
+check_bytes(const void *p, size_t n, int byte)
+{
+	const unsigned char *b = (const unsigned char *)p;
+
+	return (n == 0 ||
+	    (*b == (unsigned char)byte && memcmp(b, b + 1, n - 1) == 0));
+}
+
 /* Say what is false, and end the process with status 1. */
 #define CHECK(expr) ((expr) ? (void)0 : check_failed(#expr, __FILE__, __LINE__))
 

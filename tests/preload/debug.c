@@ -14,16 +14,6 @@ enum { SIZE = 100 };
 static void *(*volatile get)(size_t) = malloc;
 static void (*volatile put)(void *) = free;
 
-static int
-bytes_are(const unsigned char *p, size_t n, int byte)
-{
-	while (n > 0 && *p == byte) {
-		p++;
-		n--;
-	}
-	return (n == 0);
-}
-
 static void
 t89_the_usable_size_is_the_one_asked_for(void)
 {
@@ -42,7 +32,7 @@ a_block_of_calloc_is_zero_and_no_more(void)
 	for (size_t size = 1; size < 3000; size += 13) {
 		unsigned char *p = calloc(1, size);
 
-		CHECK(p != NULL && bytes_are(p, size, 0));
+		CHECK(p != NULL && check_bytes(p, size, 0));
 		memset(p, 1, size);
 		put(p);
 	}
@@ -60,9 +50,9 @@ realloc_keeps_what_both_sizes_have(void)
 		CHECK(p != NULL && malloc_usable_size(p) == size);
 		memset(p, 7, size);
 		p = realloc(p, next);
-		CHECK(p != NULL && bytes_are(p, size, 7));
+		CHECK(p != NULL && check_bytes(p, size, 7));
 		p = realloc(p, size / 2 + 1);
-		CHECK(p != NULL && bytes_are(p, size / 2 + 1, 7));
+		CHECK(p != NULL && check_bytes(p, size / 2 + 1, 7));
 		CHECK(realloc(p, size / 2 + 1) == p);
 	}
 	put(p);

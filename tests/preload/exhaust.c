@@ -147,7 +147,7 @@ what_could_not_start_starts_later(void)
 	free(p);
 	failmap_arm(FAILMAP_MMAP, 0, 0);
 	p = calloc(1, SMALL);
-	CHECK(p != NULL && p[0] == 0 && memcmp(p, p + 1, SMALL - 1) == 0);
+	CHECK(p != NULL && check_bytes(p, SMALL, 0));
 	free(p);
 	seed = 1;
 	n = node_make(NULL);

@@ -54,7 +54,7 @@ do_malloc_huge(void)
 static bool
 zero(const char *p, size_t size)
 {
-	return (p == NULL || (p[0] == 0 && memcmp(p, p + 1, size - 1) == 0));
+	return (p == NULL || check_bytes(p, size, 0));
 }
 
 static void *

@@ -57,22 +57,15 @@ fill(char *p, size_t size, int byte)
 }
 
 static bool
-is_all(const char *p, size_t size, int byte)
-{
-	return (
-	    size == 0 || (*p == (char)byte && memcmp(p, p + 1, size - 1) == 0));
-}
-
-static bool
 filled(const char *p, size_t size, int byte)
 {
 	size_t last = size < PIECE ? 0 : size - PIECE;
 
 	for (size_t at = 0; at < last; at += stride(size)) {
-		if (!is_all(p + at, PIECE, byte))
+		if (!check_bytes(p + at, PIECE, byte))
 			return (false);
 	}
-	return (is_all(p + last, size - last, byte));
+	return (check_bytes(p + last, size - last, byte));
 }
 
 static void

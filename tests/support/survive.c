@@ -92,6 +92,7 @@ survive_each(const struct survive_op *op, enum failsys call, bool lasting)
 	unsigned long n = 1, passed = 0;
 
 	while (survives(op, call, n, lasting)) {
+		assert_in_range(n, 1, 50000);
 		if (look_quick())
 			return;
 		passed = n;

@@ -7,6 +7,7 @@
 #include "os/os.h"
 #include "support/child.h"
 #include "support/failsys.h"
+#include "support/umem_look.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -14,7 +15,6 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -377,7 +377,7 @@ use_pools_and_exit(void)
 static void
 a_child_forked_while_others_use_the_floor_goes_on(void **state)
 {
-	int forks = getenv("QR_TEST_QUICK") != NULL ? 10 : 40;
+	int forks = look_quick() ? 10 : 40;
 	pthread_t threads[3];
 	(void)state;
 

@@ -391,7 +391,6 @@ done_waits_for_who_grows_in_vain_and_turns_it_away(void **state)
 	assert_int_equal((intptr_t)error, ESHUTDOWN);
 }
 
-/* By way of the lock until it is, and what is at hand is counted. */
 /* Others have all the slots: it stays shut, and serves. */
 static void
 without_a_slot_a_pipe_is_not_opened(void **state)
@@ -415,6 +414,7 @@ without_a_slot_a_pipe_is_not_opened(void **state)
 	mpipe_done(&p);
 }
 
+/* By way of the lock until it is, and what is at hand is counted. */
 static void
 a_pipe_that_is_only_waited_for_is_opened_too(void **state)
 {

@@ -3,8 +3,6 @@
  *
  * This program is linked without a build id, which reports do without.
  */
-#include "umem/umem_options.h"
-
 #include "os/os.h"
 #include "support/again.h"
 #include "support/child.h"
