@@ -33,7 +33,12 @@ for ((round = 0; round < 3; round++)); do
 		wait "$client"
 		echo 'every request answered'
 	done
-	kill -HUP "$(cat pid)"
+	# Workers that leave may hang up on who asks them meanwhile.
+	workers=$(cat "/proc/$server/task/$server/children")
+	kill -HUP "$server"
+	for worker in $workers; do
+		while kill -0 "$worker" 2>/dev/null; do sleep 0.05; done
+	done
 done
 kill -QUIT "$(cat pid)"
 wait $server
