@@ -17,10 +17,7 @@
 #define QR_NORETURN __attribute__((noreturn))
 #define QR_ALIGNED(n) __attribute__((aligned(n)))
 #define QR_UNUSED __attribute__((unused))
-/*
- * Reads what others may be writing, and has the answer confirmed otherwise.
- * No atomic loads: a race detector would still see those.
- */
+/* Is not looked at by ThreadSanitizer. */
 #define QR_RACY __attribute__((no_sanitize("thread")))
 /* Reads memory of others, all of it readable, for what it can find there. */
 #define QR_UNCHECKED __attribute__((no_sanitize("address", "thread")))

@@ -6,6 +6,7 @@
 #include "os/os_lock.h"
 
 #include "base/panic.h"
+#include "base/races.h"
 #include "os/os.h"
 
 #include <errno.h>
@@ -38,13 +39,6 @@ cpu_pause(void)
 #endif
 
 #ifdef QR_DEBUG
-
-#if __has_include(<valgrind/drd.h>)
-#include <valgrind/drd.h>
-#else
-#define ANNOTATE_RWLOCK_ACQUIRED(m, writing) ((void)(m))
-#define ANNOTATE_RWLOCK_RELEASED(m, writing) ((void)(m))
-#endif
 
 /* Locks one thread may hold at once, those of the fork handlers aside. */
 enum { HELD_MAX = 16 };
@@ -98,7 +92,7 @@ check_order(struct qr_mutex *m)
 static void
 note_owner(struct qr_mutex *m)
 {
-	ANNOTATE_RWLOCK_ACQUIRED(m, 1);
+	QR_TELL_LOCKED(m);
 	atomic_store_explicit(&m->m_owner, owner_token(), memory_order_relaxed);
 }
 
@@ -115,7 +109,7 @@ note_exit(struct qr_mutex *m)
 {
 	qr_mutex_assert_held(m);
 	atomic_store_explicit(&m->m_owner, 0, memory_order_relaxed);
-	ANNOTATE_RWLOCK_RELEASED(m, 1);
+	QR_TELL_UNLOCKED(m);
 	for (unsigned i = held.h_count; i-- > 0;) {
 		if (held.h_mutex[i] == m) {
 			held.h_count--;

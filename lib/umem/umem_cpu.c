@@ -5,6 +5,7 @@
  * stopped between any two of them: what it holds is its own, and what it has
  * put down is somebody else's.
  */
+#include "base/races.h"
 #include "umem/umem_debug.h"
 #include "umem/umem_impl.h"
 #include "umem/umem_log.h"
@@ -36,16 +37,16 @@ struct miss {
  * Where in its block a top stands.  The block need not be ours: whoever acts on
  * the answer exchanges this very top for another.
  */
-static QR_RACY bool
+static bool
 top_empty(uintptr_t top)
 {
-	return ((((const volatile uintptr_t *)top)[-1] & 1) != 0);
+	return ((qr_racy_load((const uintptr_t *)top - 1) & 1) != 0);
 }
 
-static QR_RACY bool
+static bool
 top_full(uintptr_t top)
 {
-	return ((((const volatile uintptr_t *)top)[0] & 1) != 0);
+	return ((qr_racy_load((const uintptr_t *)top) & 1) != 0);
 }
 
 static uintptr_t
