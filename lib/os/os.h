@@ -63,6 +63,8 @@ size_t os_page_size(void);
 
 /* Bound on the address space in bytes (RLIMIT_AS); SIZE_MAX if unlimited. */
 size_t os_address_space_limit(void);
+/* The same of RLIMIT_DATA: private memory that can be written. */
+size_t os_data_limit(void);
 
 /*
  * Does Valgrind run us?  It looks at every page of a mapping when it searches

@@ -135,17 +135,29 @@ os_page_size(void)
 	return (size);
 }
 
-size_t
-os_address_space_limit(void)
+static size_t
+limit_of(int resource)
 {
 	int saved = errno;
 	struct rlimit rl;
 	size_t limit = SIZE_MAX;
 
-	if (getrlimit(RLIMIT_AS, &rl) == 0 && rl.rlim_cur != RLIM_INFINITY)
+	if (getrlimit(resource, &rl) == 0 && rl.rlim_cur != RLIM_INFINITY)
 		limit = rl.rlim_cur;
 	errno = saved;
 	return (limit);
+}
+
+size_t
+os_address_space_limit(void)
+{
+	return (limit_of(RLIMIT_AS));
+}
+
+size_t
+os_data_limit(void)
+{
+	return (limit_of(RLIMIT_DATA));
 }
 
 /*

@@ -159,6 +159,8 @@ fork_done(bool child)
 			vmem__fork_child();
 		}
 		unlock_all(child);
+		if (child)
+			vmem__heap_watch(false);
 	}
 	umem__exit_unlock(child);
 }

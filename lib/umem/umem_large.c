@@ -27,9 +27,11 @@ umem__large_alloc(size_t size, size_t align, size_t room, bool *zeroed)
 		return (NULL);
 	if (room == 0 && align <= vmem__heap_quantum())
 		run = vmem__unpark(round_size(size));
-	if (run == NULL)
+	if (run == NULL) {
+		umem__tick(true);
 		run = vmem__run_alloc(HEAP_BLOCK, round_size(size),
 		    qr_max(align, vmem__heap_quantum()), room, zeroed);
+	}
 	if (run == NULL)
 		return (NULL);
 	run->rn_asked = size;

@@ -166,9 +166,11 @@ static void *
 thread_main(void *arg)
 {
 	while (thread_here()) {
+		vmem__heap_watch(true);
 		thread_sleep_tick();
 		if (!round_by_thread())
 			continue;
+		vmem__heap_watch(false);
 		atomic_store(&thread_idle, true);
 		thread_sleep(NULL);
 	}

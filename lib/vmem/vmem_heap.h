@@ -106,6 +106,12 @@ void vmem__heap_free(void *addr);
  * kept if that is more, unless the cap is 0.
  */
 void vmem__heap_set_idle_max(size_t bytes);
+/*
+ * Somebody calls vmem__heap_purge() every second from now on, or no longer.
+ * In between, what is idle and what is in use may together be as much as has
+ * been in use since the last call, unless the process has a limit.
+ */
+void vmem__heap_watch(bool on);
 /* Give idle memory freed before `before` (os_now_coarse) back; bytes given. */
 size_t vmem__heap_purge(uint64_t before);
 

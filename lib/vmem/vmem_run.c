@@ -49,12 +49,16 @@ static struct runs idle, zero;                   /* (h) */
 static struct qr_list ages = QR_LIST_INIT(ages); /* (h) */
 static size_t idle_max = RUN_IDLE_MAX;           /* (h) */
 static struct vmem__heap_stat totals;            /* (h) but idle_bytes */
+static size_t most_used; /* (h) of totals.used since the last purge */
+static bool watched;     /* (h) there will be one within a second or two */
+static bool limited;     /* idle memory is missed elsewhere; set at start */
 static struct meta_pool run_pool =
     META_POOL_INIT("heap_run", sizeof(struct vmem__run));
 
 void
 vmem__runs_init(void)
 {
+	limited = qr_min(os_address_space_limit(), os_data_limit()) != SIZE_MAX;
 	for (unsigned i = 0; i < RUN_BINS; i++) {
 		qr_list_init(&idle.rs_bin[i]);
 		qr_list_init(&zero.rs_bin[i]);
@@ -295,6 +299,7 @@ count(const struct vmem__run *run, size_t n, size_t bytes)
 {
 	qr_mutex_assert_held(&run_lock);
 	totals.used += bytes;
+	most_used = qr_max(most_used, totals.used);
 	if (run->rn_kind == HEAP_BLOCK) {
 		totals.blocks += n;
 		totals.block_bytes += bytes;
@@ -414,11 +419,13 @@ static struct vmem__run *
 take(enum vmem__heap_kind kind, size_t size, size_t align, size_t room,
     bool mixed)
 {
-	struct vmem__run *run;
+	struct vmem__run *run = NULL;
 
 	qr_mutex_enter(&run_lock);
-	run = room == 0 ? find(&idle, size, align)
-			: find_widest(&idle, size + room, align);
+	/* To clear more than the cap would touch what perhaps nobody did. */
+	if (mixed || size <= idle_max)
+		run = room == 0 ? find(&idle, size, align)
+				: find_widest(&idle, size + room, align);
 	if (run == NULL && room == 0 && mixed)
 		run = find_short(size, align);
 	if (run == NULL)
@@ -427,31 +434,6 @@ take(enum vmem__heap_kind kind, size_t size, size_t align, size_t room,
 		run = take_from(run, kind, size, align);
 	qr_mutex_exit(&run_lock);
 	return (run != NULL ? run : take_new(kind, size, align, room));
-}
-
-struct vmem__run *
-vmem__run_alloc(enum vmem__heap_kind kind, size_t size, size_t align,
-    size_t room, bool *zeroed)
-{
-	bool mixed = zeroed == NULL;
-	struct vmem__run *run;
-
-	if (size > PTRDIFF_MAX / 4 || align > PTRDIFF_MAX / 4)
-		return (NULL);
-	room = qr_roundup(qr_min(room, PTRDIFF_MAX / 4), vmem__heap_quantum());
-	run = take(kind, size, align, room, mixed);
-	if (run == NULL && room != 0)
-		run = take(kind, size, align, 0, mixed);
-	if (run == NULL && vmem__heap_purge(UINT64_MAX) != 0)
-		run = take(kind, size, align, 0, mixed);
-	if (run == NULL) {
-		vmem__reap_heap();
-		(void)vmem__heap_purge(UINT64_MAX);
-		run = take(kind, size, align, 0, mixed);
-	}
-	if (run != NULL && zeroed != NULL)
-		*zeroed = run->rn_zero;
-	return (run);
 }
 
 /* Take at most `most` bytes, in whole quanta, of the oldest idle run. */
@@ -515,12 +497,19 @@ vmem__heap_purge(uint64_t before)
 	size_t total = 0, given;
 
 	vmem__park_purge(before);
+	qr_mutex_enter(&run_lock);
+	most_used = totals.used;
+	qr_mutex_exit(&run_lock);
 	while ((given = purge_oldest(before, SIZE_MAX)) != 0)
 		total += given;
 	return (total);
 }
 
-/* Whole quanta of idle memory beyond what may be kept. */
+/*
+ * Whole quanta of idle memory beyond what may be kept.  With somebody there to
+ * purge it soon, what was in use a moment ago may stay, in the place of what
+ * would have to be had from the system again.
+ */
 static size_t
 idle_over(void)
 {
@@ -528,8 +517,11 @@ idle_over(void)
 	       bytes = idle.rs_bytes + vmem__parked(&runs);
 
 	qr_mutex_assert_held(&run_lock);
-	if (keep != 0)
+	if (keep != 0) {
 		keep = qr_max(keep, totals.used / RUN_IDLE_SHARE);
+		if (watched)
+			keep = qr_max(keep, most_used - totals.used);
+	}
 	return (
 	    bytes <= keep ? 0 : qr_roundup(bytes - keep, vmem__heap_quantum()));
 }
@@ -542,6 +534,56 @@ purge_over(size_t over)
 
 		over -= qr_min(over, given == 0 ? over : given);
 	}
+}
+
+/* What is about to be touched for the first time comes out of what is idle. */
+static void
+trim(void)
+{
+	size_t over;
+
+	qr_mutex_enter(&run_lock);
+	over = idle_over();
+	qr_mutex_exit(&run_lock);
+	purge_over(over);
+}
+
+void
+vmem__heap_watch(bool on)
+{
+	qr_mutex_enter(&run_lock);
+	watched = on && !limited;
+	qr_mutex_exit(&run_lock);
+	trim();
+}
+
+struct vmem__run *
+vmem__run_alloc(enum vmem__heap_kind kind, size_t size, size_t align,
+    size_t room, bool *zeroed)
+{
+	bool mixed = zeroed == NULL;
+	struct vmem__run *run;
+
+	if (size > PTRDIFF_MAX / 4 || align > PTRDIFF_MAX / 4)
+		return (NULL);
+	room = qr_roundup(qr_min(room, PTRDIFF_MAX / 4), vmem__heap_quantum());
+	run = take(kind, size, align, room, mixed);
+	if (run == NULL && room != 0)
+		run = take(kind, size, align, 0, mixed);
+	if (run == NULL && vmem__heap_purge(UINT64_MAX) != 0)
+		run = take(kind, size, align, 0, mixed);
+	if (run == NULL) {
+		vmem__reap_heap();
+		(void)vmem__heap_purge(UINT64_MAX);
+		run = take(kind, size, align, 0, mixed);
+	}
+	if (run == NULL)
+		return (NULL);
+	if (run->rn_zero)
+		trim();
+	if (zeroed != NULL)
+		*zeroed = run->rn_zero;
+	return (run);
 }
 
 /* `run` has no owner any more: it is idle from now on. */

@@ -43,15 +43,20 @@ size_of(size_t i)
 	return (i % 1000 == 0 ? 200000 : 16 + i % 37 * 16);
 }
 
-/* Memory in use; where a sanitizer has its own, what the heap accounts for. */
 static size_t
-memory(void)
+idle_bytes(void)
 {
 	struct vmem__heap_stat st;
 
 	vmem__heap_stat(&st);
-	return (
-	    look_shadowed() ? look_heap() + st.idle_bytes : look_resident());
+	return (st.idle_bytes);
+}
+
+/* Memory in use; where a sanitizer has its own, what the heap accounts for. */
+static size_t
+memory(void)
+{
+	return (look_shadowed() ? look_heap() + idle_bytes() : look_resident());
 }
 
 /* About `total` bytes in blocks of many sizes, all touched; how many. */
@@ -123,23 +128,29 @@ what_is_in_use_is_not_touched_by_a_reap(void **state)
 	}
 }
 
+/* Without a thread; one would give the rest back within a second or two. */
+static void
+stay_bounded(void)
+{
+	struct umem_totals ut;
+	size_t bytes;
+
+	peak_down(peak_up(look_quick() ? 20 * MIB : 60 * MIB));
+	umem__totals(&ut);
+	CHILD_CHECK(idle_bytes() <= 16 * MIB);
+	CHILD_CHECK(umem__depot_bytes() <= 8 * MIB);
+	/* Depots, the magazines of each CPU it ran on, slabs in part. */
+	CHILD_CHECK(ut.ut_cached + ut.ut_free <=
+	    (8 + 7 * percpu_fronts(&bytes) + 4) * MIB);
+}
+
 static void
 what_stays_after_a_peak_without_a_reap_is_bounded(void **state)
 {
-	struct vmem__heap_stat st;
-	struct umem_totals ut;
-	size_t bytes;
+	struct again_run run = {"stay_bounded", {"QUARRY_OPTIONS=nothread"}};
 	(void)state;
 
-	peak_down(peak_up(look_quick() ? 20 * MIB : 60 * MIB));
-	vmem__heap_stat(&st);
-	umem__totals(&ut);
-	assert_in_range(st.idle_bytes, 0, 16 * MIB);
-	assert_in_range(umem__depot_bytes(), 0, 8 * MIB);
-	/* Depots, the magazines of each CPU it ran on, slabs in part. */
-	assert_in_range(ut.ut_cached + ut.ut_free, 0,
-	    (8 + 7 * percpu_fronts(&bytes) + 4) * MIB);
-	(void)quarry_reap();
+	child_expect_exit(again_exec, &run, 0);
 }
 
 /* ---- the rate of reaping ---- */
@@ -358,6 +369,34 @@ go_slow(void)
 	CHILD_CHECK(memory() < resident + 2 * MIB);
 }
 
+/* Idle memory falls to `most` while nobody calls. */
+static bool
+falls_to(size_t most)
+{
+	for (int i = 0; i < 100; i++) {
+		if (idle_bytes() <= most)
+			return (true);
+		wait_for(100);
+	}
+	return (false);
+}
+
+static void
+free_large(void)
+{
+	enum { BYTES = 100 << 20 };
+	void *first = umem_alloc(BYTES, UMEM_DEFAULT);
+	void *second = umem_alloc(BYTES, UMEM_DEFAULT);
+
+	CHILD_CHECK(first != NULL && second != NULL);
+	umem_free(first, BYTES);
+	CHILD_CHECK(falls_to(0));
+	/* The thread sleeps by now, and nothing that follows wakes it. */
+	wait_for(3000);
+	umem_free(second, BYTES);
+	CHILD_CHECK(falls_to(16 * MIB));
+}
+
 static void
 have_no_thread(void)
 {
@@ -382,6 +421,17 @@ static void
 t63_a_small_heap_gives_idle_memory_back_without_a_thread(void **state)
 {
 	struct again_run run = {"go_slow", {NULL}};
+	(void)state;
+
+	if (look_quick())
+		skip();
+	child_expect_exit(again_exec, &run, 0);
+}
+
+static void
+large_blocks_do_not_stay_idle_though_nobody_calls(void **state)
+{
+	struct again_run run = {"free_large", {NULL}};
 	(void)state;
 
 	if (look_quick())
@@ -472,6 +522,7 @@ int
 main(int argc, char **argv)
 {
 	static const struct again parts[] = {
+	    {"stay_bounded", stay_bounded},
 	    {"reap_twice", reap_twice},
 	    {"reap_each_second", reap_each_second},
 	    {"reap_always", reap_always},
@@ -479,6 +530,7 @@ main(int argc, char **argv)
 	    {"reap_without_a_thread", reap_without_a_thread},
 	    {"go_idle", go_idle},
 	    {"go_slow", go_slow},
+	    {"free_large", free_large},
 	    {"have_no_thread", have_no_thread},
 	    {"get_signals", get_signals},
 	    {"fork_with_a_thread", fork_with_a_thread},
@@ -496,6 +548,7 @@ main(int argc, char **argv)
 		t63_a_large_heap_gives_idle_memory_back_though_nobody_calls),
 	    cmocka_unit_test(
 		t63_a_small_heap_gives_idle_memory_back_without_a_thread),
+	    cmocka_unit_test(large_blocks_do_not_stay_idle_though_nobody_calls),
 	    cmocka_unit_test(there_is_no_thread_where_none_is_wanted),
 	    cmocka_unit_test(no_signal_of_the_program_goes_to_the_thread),
 	    cmocka_unit_test(

@@ -38,6 +38,7 @@ end(void **state)
 {
 	(void)state;
 	failsys_reset();
+	vmem__heap_watch(false);
 	vmem__heap_set_idle_max(16 * MIB);
 	look_check();
 	return (0);
@@ -158,6 +159,8 @@ step(const struct vmem__heap_stat *before)
 		(void)vmem__heap_purge(os_now_coarse() - below(10000000));
 	if (below(500) == 0)
 		vmem__heap_set_idle_max(below(32) * MIB);
+	if (below(100) == 0)
+		vmem__heap_watch(below(2) == 0);
 	vmem__heap_check();
 	for (size_t i = 0; i < RUNS; i++) {
 		bytes += live[i].l_run == NULL ? 0 : live[i].l_size;
@@ -327,6 +330,70 @@ idle_memory_over_the_cap_is_purged_and_no_more(void **state)
 	    vmem_size(vmem__heap(), VMEM_ALLOC), 0, mapped - 32 * MIB);
 }
 
+/* A run that need not be zero. */
+static struct vmem__run *
+any_get(size_t size)
+{
+	struct vmem__run *run =
+	    vmem__run_alloc(HEAP_BLOCK, size, 16 * KIB, 0, NULL);
+
+	assert_non_null(run);
+	return (run);
+}
+
+static void
+while_somebody_watches_what_was_in_use_may_be_idle(void **state)
+{
+	struct vmem__run *run = any_get(64 * MIB), *larger;
+	uint64_t purged = account().purged;
+	(void)state;
+
+	vmem__heap_watch(true);
+	vmem__run_free(run);
+	assert_int_equal(account().idle_bytes, 64 * MIB);
+	run = any_get(64 * MIB);
+	assert_int_equal(account().purged, purged);
+	/* Idle and in use, it is never more than was in use or the cap allows. */
+	vmem__run_free(run);
+	run = any_get(40 * MIB);
+	larger = any_get(60 * MIB);
+	assert_in_range(
+	    account().idle_bytes, 1, qr_max(16 * MIB, account().used / 4));
+	vmem__run_free(run);
+	vmem__run_free(larger);
+	assert_in_range(account().idle_bytes, 100 * MIB, 116 * MIB);
+	/* From the next purge on it counts what is in use then. */
+	(void)vmem__heap_purge(0);
+	run = any_get(MIB);
+	vmem__run_free(run);
+	assert_in_range(account().idle_bytes, 1, 16 * MIB + account().used / 4);
+	run = any_get(64 * MIB);
+	vmem__run_free(run);
+	assert_in_range(account().idle_bytes, 64 * MIB, SIZE_MAX);
+	vmem__heap_watch(false);
+	assert_in_range(account().idle_bytes, 1, 16 * MIB + account().used / 4);
+}
+
+static void
+more_zeroes_than_the_cap_come_from_memory_that_has_no_pages(void **state)
+{
+	struct vmem__run *run = any_get(64 * MIB);
+	bool zeroed = false;
+	(void)state;
+
+	vmem__heap_watch(true);
+	vmem__run_free(run);
+	assert_int_equal(account().idle_bytes, 64 * MIB);
+	run = vmem__run_alloc(HEAP_BLOCK, 32 * MIB, 16 * KIB, 0, &zeroed);
+	assert_non_null(run);
+	assert_true(zeroed);
+	vmem__run_free(run);
+	run = vmem__run_alloc(HEAP_BLOCK, 16 * MIB, 16 * KIB, 0, &zeroed);
+	assert_non_null(run);
+	assert_false(zeroed);
+	vmem__run_free(run);
+}
+
 static void
 without_idle_memory_allowed_none_is_kept(void **state)
 {
@@ -471,6 +538,8 @@ main(void)
 	    TEST(neighbours_that_are_freed_become_one),
 	    TEST(what_joins_is_as_old_as_its_largest_part),
 	    TEST(idle_memory_over_the_cap_is_purged_and_no_more),
+	    TEST(while_somebody_watches_what_was_in_use_may_be_idle),
+	    TEST(more_zeroes_than_the_cap_come_from_memory_that_has_no_pages),
 	    TEST(without_idle_memory_allowed_none_is_kept),
 	    TEST(memory_that_the_kernel_will_not_purge_reads_as_zero_too),
 	    TEST(what_is_idle_is_used_though_it_is_too_short),
