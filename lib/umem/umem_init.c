@@ -141,7 +141,7 @@ unlock_all(bool child)
 {
 	umem__log_unlock_all();
 	meta_unlock_all();
-	vmem__heap_unlock();
+	vmem__heap_unlock(child);
 	vmem__unlock_all();
 	percpu_unlock_all();
 	umem__cache_unlock_all(child);
@@ -159,8 +159,6 @@ fork_done(bool child)
 			vmem__fork_child();
 		}
 		unlock_all(child);
-		if (child)
-			vmem__heap_watch(false);
 	}
 	umem__exit_unlock(child);
 }

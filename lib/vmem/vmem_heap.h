@@ -119,7 +119,8 @@ void vmem__heap_stat(struct vmem__heap_stat *st);
 /* Abort unless every invariant of the runs holds. */
 void vmem__heap_check(void);
 void vmem__heap_lock(void);
-void vmem__heap_unlock(void);
+/* Nobody watches in a child; what it has too much goes with its next free. */
+void vmem__heap_unlock(bool child);
 
 /* ---- between the arena and its runs ---- */
 

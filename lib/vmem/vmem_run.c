@@ -753,7 +753,8 @@ vmem__heap_lock(void)
 }
 
 void
-vmem__heap_unlock(void)
+vmem__heap_unlock(bool child)
 {
+	watched = watched && !child;
 	qr_mutex_exit(&run_lock);
 }

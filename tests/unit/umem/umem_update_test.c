@@ -147,7 +147,8 @@ stay_bounded(void)
 static void
 what_stays_after_a_peak_without_a_reap_is_bounded(void **state)
 {
-	struct again_run run = {"stay_bounded", {"QUARRY_OPTIONS=nothread"}};
+	struct again_run run = {
+	    "stay_bounded", {"QUARRY_OPTIONS=nothread,nowatch"}};
 	(void)state;
 
 	child_expect_exit(again_exec, &run, 0);
@@ -492,15 +493,19 @@ no_signal_of_the_program_goes_to_the_thread(void **state)
 static void
 fork_with_a_thread(void)
 {
+	enum { BYTES = 100 << 20 };
 	size_t before = threads();
+	void *large = umem_alloc(BYTES, UMEM_DEFAULT);
 	pid_t pid;
 	int status;
 
 	peak_down(peak_up(64 * MIB));
-	CHILD_CHECK(threads() > before);
+	CHILD_CHECK(large != NULL && threads() > before);
 	pid = fork();
 	if (pid == 0) {
 		(void)alarm(30);
+		umem_free(large, BYTES);
+		CHILD_CHECK(idle_bytes() <= 16 * MIB);
 		go_idle();
 		_exit(0);
 	}
