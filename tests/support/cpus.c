@@ -7,6 +7,23 @@
 
 #include <sched.h>
 
+int __real_sched_getcpu(void);
+int __wrap_sched_getcpu(void);
+
+static __thread int pretended = -1;
+
+int
+__wrap_sched_getcpu(void)
+{
+	return (pretended >= 0 ? pretended : __real_sched_getcpu());
+}
+
+void
+cpus_pretend(int cpu)
+{
+	pretended = cpu;
+}
+
 /* Those that the process began with. */
 static cpu_set_t all;
 

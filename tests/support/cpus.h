@@ -13,4 +13,7 @@ void cpus_move(unsigned nth);
 /* Let it run on all of them. */
 void cpus_roam(void);
 
+/* Whoever in the calling thread asks is told this CPU; -1: the truth. */
+void cpus_pretend(int cpu);
+
 #endif /* QR_TEST_CPUS_H */

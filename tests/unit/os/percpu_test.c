@@ -2,6 +2,7 @@
  * percpu_test.c - stacks of words, one for each CPU: no word is ever lost or
  * handed out twice, whatever happens to the threads.
  */
+#include "os/os.h"
 #include "os/percpu.h"
 
 #include "support/again.h"
@@ -557,6 +558,45 @@ option_lock(void)
 	stacks_work();
 }
 
+/* Far apart, the last one there can be, and one more than that. */
+static void
+option_lock_and_many_cpus(void)
+{
+	enum { CPUS = 5 };
+	static struct block b[CPUS];
+	unsigned limit =
+	    os_cpu_limit() < PERCPU_CPUS ? os_cpu_limit() : PERCPU_CPUS;
+	const unsigned cpus[CPUS] = {0, 3, limit / 2 - 1, limit / 2, limit - 1};
+	unsigned slot = percpu_slot_open(), cpu;
+	uintptr_t tops[CPUS + 1] = {0};
+	size_t bytes;
+	void *p;
+
+	work_as_lock();
+	for (unsigned i = 0; i < CPUS; i++) {
+		cpus_pretend((int)cpus[i]);
+		CHILD_CHECK(percpu_enter(&cpu) != NULL && cpu == cpus[i]);
+		block_init(&b[i]);
+		CHILD_CHECK(
+		    exchange(off_of(slot), block_top(&b[i], 0)) == PERCPU_NULL);
+		CHILD_CHECK(push(off_of(slot), 8 + 2 * i) == PERCPU_DONE);
+	}
+	CHILD_CHECK(percpu_fronts(&bytes) >= CPUS);
+	for (unsigned i = CPUS; i-- > 0;) {
+		cpus_pretend((int)cpus[i]);
+		CHILD_CHECK(pop(off_of(slot)) == 8 + 2 * i);
+		CHILD_CHECK(pop(off_of(slot)) == 0);
+	}
+	CHILD_CHECK(percpu_drain(slot, note_top, tops));
+	CHILD_CHECK(tops[CPUS - 1] != 0 && tops[CPUS] == 0);
+	/* Who is nowhere has no stack, and memory all the same. */
+	cpus_pretend((int)limit);
+	CHILD_CHECK(percpu_enter(&cpu) == NULL);
+	p = umem_alloc(64, UMEM_DEFAULT);
+	CHILD_CHECK(p != NULL);
+	umem_free(p, 64);
+}
+
 #ifdef __x86_64__
 #define RSEQ_MARK 0x53053053
 #else
@@ -613,10 +653,13 @@ the_form_can_be_asked_for(void **state)
 {
 	struct again_run cpu = {"option_cpu", {"QUARRY_OPTIONS=percpu=cpu"}};
 	struct again_run lock = {"option_lock", {"QUARRY_OPTIONS=percpu=lock"}};
+	struct again_run many = {
+	    "option_lock_and_many_cpus", {"QUARRY_OPTIONS=percpu=lock"}};
 	(void)state;
 
 	child_expect_exit(again_exec, &cpu, 0);
 	child_expect_exit(again_exec, &lock, 0);
+	child_expect_exit(again_exec, &many, 0);
 }
 
 /* ---- draining ---- */
@@ -1173,6 +1216,7 @@ main(int argc, char **argv)
 	    {"option_cpu", option_cpu},
 	    {"option_cpu_and_unregistered", option_cpu_and_unregistered},
 	    {"option_lock", option_lock},
+	    {"option_lock_and_many_cpus", option_lock_and_many_cpus},
 	    {NULL, NULL},
 	};
 	const struct CMUnitTest tests[] = {
