@@ -1,6 +1,6 @@
 #!/bin/bash
 # Malloc lives with the limits of a system, and without what a system usually
-# has: standard descriptors, any descriptor at all, /proc.
+# has: standard descriptors, any descriptor at all, /proc, /sys, a root to write to.
 set -u
 
 cd "$QUARRY_BUILD/tests/preload" || exit 1
@@ -42,10 +42,11 @@ done
 if unshare -m true 2>/dev/null; then
 	for options in UMEM_DEBUG= UMEM_DEBUG=default,verbose; do
 		run "$options" unshare -m sh -c '
+			mount -o remount,bind,ro / && mount -t tmpfs none /sys &&
 			mount -t tmpfs none /proc && ./sizes "$1" && ./threads "$2"
 		' sh $calloc $threads
 	done
 else
-	echo 'without /proc: not tested, that takes root'
+	echo 'without /proc, /sys, or a root to write to: not tested, that takes root'
 fi
 exit $bad
