@@ -393,8 +393,7 @@ a_peak_followed_by_idle_time_goes_away(void)
 	for (size_t i = 0; i < PEAK_THREADS; i++)
 		CHECK(pthread_join(id[i], NULL) == 0);
 	/* Nobody calls us: it goes all the same. */
-	for (unsigned i = 0; i < 80 && check_resident() > settled; i++)
-		(void)usleep(100000);
+	check_wait_resident(settled, 80);
 	check_say(STDOUT_FILENO, "%zu KiB resident when idle\n",
 	    check_resident() >> 10);
 	CHECK(check_resident() <= settled);

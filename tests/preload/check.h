@@ -107,6 +107,14 @@ check_resident(void)
 	return (resident);
 }
 
+/* Wait until at most so much is resident, for so many tenths of a second. */
+__attribute__((unused)) static void
+check_wait_resident(size_t most, unsigned tenths)
+{
+	for (; tenths > 0 && check_resident() > most; tenths--)
+		(void)usleep(100000);
+}
+
 /* Bytes that the program holds, as malloc counts them. */
 __attribute__((unused)) static size_t
 check_in_use(void)

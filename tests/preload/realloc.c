@@ -190,8 +190,7 @@ shrinking_gives_memory_back(void)
 	p = realloc(p, 1000000);
 	CHECK(p != NULL && p[0] == 1 && p[999999] == 1);
 	/* Within a second or two: it might grow again. */
-	for (int i = 0; i < 80 && check_resident() >= large / 4; i++)
-		(void)usleep(100000);
+	check_wait_resident(large / 4 - 1, 80);
 	CHECK(check_resident() < large / 4);
 	free(p);
 }

@@ -50,9 +50,7 @@ idle_memory_goes_back_to_the_system(void)
 	take_and_give(48);
 	take_and_give(300000);
 	peak = check_resident();
-	for (unsigned i = 0; i < 200 && check_resident() > before + LIVE / 2;
-	     i++)
-		(void)usleep(100000);
+	check_wait_resident(before + LIVE / 2, 200);
 	check_say(STDOUT_FILENO, "resident: %zu, then %zu, then %zu KiB\n",
 	    before >> 10, peak >> 10, check_resident() >> 10);
 	CHECK(check_resident() <= before + LIVE / 2);

@@ -2,6 +2,7 @@
  * percpu_test.c - stacks of words, one for each CPU: no word is ever lost or
  * handed out twice, whatever happens to the threads.
  */
+#include "base/bits.h"
 #include "os/os.h"
 #include "os/percpu.h"
 
@@ -9,6 +10,7 @@
 #include "support/child.h"
 #include "support/cpus.h"
 #include "support/failsys.h"
+#include "support/umem_look.h"
 
 #include <quarry/umem.h>
 
@@ -564,8 +566,7 @@ option_lock_and_many_cpus(void)
 {
 	enum { CPUS = 5 };
 	static struct block b[CPUS];
-	unsigned limit =
-	    os_cpu_limit() < PERCPU_CPUS ? os_cpu_limit() : PERCPU_CPUS;
+	unsigned limit = (unsigned)qr_min(os_cpu_limit(), PERCPU_CPUS);
 	const unsigned cpus[CPUS] = {0, 3, limit / 2 - 1, limit / 2, limit - 1};
 	unsigned slot = percpu_slot_open(), cpu;
 	uintptr_t tops[CPUS + 1] = {0};
@@ -1075,13 +1076,13 @@ storm_missing(void)
 	return (missing);
 }
 
-/* The least that a storm lasts; one that was none by LONGEST has failed. */
-enum { LONGEST = 60 };
+/* In nanoseconds; a storm that was none by LONGEST has failed. */
+#define LONGEST (60 * UINT64_C(1000000000))
 
-static double
-seconds(void)
+static uint64_t
+shortest(void)
 {
-	return (getenv("QR_TEST_QUICK") != NULL ? 0.2 : 1.0);
+	return (look_quick() ? 200000000 : 1000000000);
 }
 
 /* What a storm is for has happened; it may take a while on a busy machine. */
@@ -1098,11 +1099,10 @@ storm_run(bool drained)
 {
 	const struct timespec pause = {0, 200000};
 	pthread_t threads[THREADS];
-	struct timespec start, now;
-	double elapsed;
+	uint64_t start, elapsed;
 
 	storm_setup();
-	(void)clock_gettime(CLOCK_MONOTONIC, &start);
+	start = os_now();
 	for (uintptr_t i = 0; i < THREADS; i++)
 		if (pthread_create(
 			&threads[i], NULL, worker, (void *)(i + 1)) != 0)
@@ -1112,10 +1112,8 @@ storm_run(bool drained)
 			drain_storm();
 		else
 			(void)nanosleep(&pause, NULL);
-		(void)clock_gettime(CLOCK_MONOTONIC, &now);
-		elapsed = (double)(now.tv_sec - start.tv_sec) +
-		    (double)(now.tv_nsec - start.tv_nsec) / 1e9;
-	} while (elapsed < seconds() ||
+		elapsed = os_now() - start;
+	} while (elapsed < shortest() ||
 	    (elapsed < LONGEST && !storm_was_one(drained)));
 	storm.s_stop = true;
 	for (unsigned i = 0; i < THREADS; i++)

@@ -325,6 +325,15 @@ t62_a_reap_does_not_hold_up_a_program_with_threads(void **state)
 
 /* ---- maintenance that nobody asks for ---- */
 
+/* What is counted falls to `most` while nobody calls. */
+static bool
+falls_to(size_t (*count)(void), size_t most)
+{
+	for (int i = 0; i < 80 && count() > most; i++)
+		wait_for(100);
+	return (count() <= most);
+}
+
 /* A large heap that then does nothing whatever. */
 static void
 go_idle(void)
@@ -335,12 +344,7 @@ go_idle(void)
 	resident = memory();
 	peak_down(peak_up(64 * MIB));
 	CHILD_CHECK(threads() > before);
-	for (int i = 0; i < 80; i++) {
-		if (memory() < resident + 4 * MIB)
-			return;
-		wait_for(100);
-	}
-	CHILD_CHECK(memory() < resident + 4 * MIB);
+	CHILD_CHECK(falls_to(memory, resident + 4 * MIB - 1));
 }
 
 /* A small one, whose owner allocates something now and then. */
@@ -370,18 +374,6 @@ go_slow(void)
 	CHILD_CHECK(memory() < resident + 2 * MIB);
 }
 
-/* Idle memory falls to `most` while nobody calls. */
-static bool
-falls_to(size_t most)
-{
-	for (int i = 0; i < 100; i++) {
-		if (idle_bytes() <= most)
-			return (true);
-		wait_for(100);
-	}
-	return (false);
-}
-
 static void
 free_large(void)
 {
@@ -391,11 +383,11 @@ free_large(void)
 
 	CHILD_CHECK(first != NULL && second != NULL);
 	umem_free(first, BYTES);
-	CHILD_CHECK(falls_to(0));
+	CHILD_CHECK(falls_to(idle_bytes, 0));
 	/* The thread sleeps by now, and nothing that follows wakes it. */
 	wait_for(3000);
 	umem_free(second, BYTES);
-	CHILD_CHECK(falls_to(16 * MIB));
+	CHILD_CHECK(falls_to(idle_bytes, 16 * MIB));
 }
 
 static void
@@ -407,37 +399,36 @@ have_no_thread(void)
 	CHILD_CHECK(threads() == before);
 }
 
+/* In a process of its own, unless tests are to be short. */
 static void
-t63_a_large_heap_gives_idle_memory_back_though_nobody_calls(void **state)
+slowly(const char *part)
 {
-	struct again_run run = {"go_idle", {NULL}};
-	(void)state;
+	struct again_run run = {part, {NULL}};
 
 	if (look_quick())
 		skip();
 	child_expect_exit(again_exec, &run, 0);
+}
+
+static void
+t63_a_large_heap_gives_idle_memory_back_though_nobody_calls(void **state)
+{
+	(void)state;
+	slowly("go_idle");
 }
 
 static void
 t63_a_small_heap_gives_idle_memory_back_without_a_thread(void **state)
 {
-	struct again_run run = {"go_slow", {NULL}};
 	(void)state;
-
-	if (look_quick())
-		skip();
-	child_expect_exit(again_exec, &run, 0);
+	slowly("go_slow");
 }
 
 static void
 large_blocks_do_not_stay_idle_though_nobody_calls(void **state)
 {
-	struct again_run run = {"free_large", {NULL}};
 	(void)state;
-
-	if (look_quick())
-		skip();
-	child_expect_exit(again_exec, &run, 0);
+	slowly("free_large");
 }
 
 static void
@@ -515,12 +506,8 @@ fork_with_a_thread(void)
 static void
 the_child_of_a_process_with_a_thread_gets_one_when_it_grows(void **state)
 {
-	struct again_run run = {"fork_with_a_thread", {NULL}};
 	(void)state;
-
-	if (look_quick())
-		skip();
-	child_expect_exit(again_exec, &run, 0);
+	slowly("fork_with_a_thread");
 }
 
 int

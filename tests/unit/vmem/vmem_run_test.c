@@ -500,7 +500,9 @@ a_heap_without_records_divides_nothing(void **state)
 		if (run != NULL)
 			vmem__run_free(run);
 	}
+	assert_null(vmem__run_alloc(HEAP_BLOCK, MIB, MIB * MIB, 0, &zeroed));
 	failsys_reset();
+	vmem__heap_check();
 	assert_int_equal(account().used, used - 8 * MIB);
 }
 
