@@ -6,7 +6,8 @@
 set -euo pipefail
 
 usage='umem.sh [options] - time and peak memory of umem and what it replaces
-Peers serve the same requests by malloc; "mutex" is a free list under a lock.'
+Peers serve the same requests by malloc; "mutex" is a free list under a lock,
+"debug" is umem with UMEM_DEBUG=default.'
 rounds=5 ms=60
 . "$(dirname "$0")/lib.sh"
 quick_rows='^(cache[.]64|alloc[.]64|batch[.]100|swap)$'
@@ -16,15 +17,16 @@ bench_rows() {
 }
 
 bench_one() {
-	local engine=malloc
+	local engine=malloc debug=
 	case $1 in
 	quarry) engine=umem ;;
+	debug) engine=umem debug=default ;;
 	mutex) engine=mutex ;;
 	esac
-	LD_PRELOAD=$2 "$build/bench/umem_bench" $engine --row "$3" --threads "$4" --ms "$ms"
+	UMEM_DEBUG=$debug LD_PRELOAD=$2 "$build/bench/umem_bench" $engine --row "$3" --threads "$4" --ms "$ms"
 }
 
 bench_parse "$@"
-names+=(mutex quarry)
-libs+=("" "")
+names+=(mutex debug quarry)
+libs+=("" "" "")
 bench_run

@@ -32,9 +32,10 @@ enum {
 static inline size_t
 class_off(size_t size, size_t align)
 {
-	return (size < umem__classes.cl_limit && align <= PAGEMAP_PAGE
-		? umem__off_aligned(size, align)
-		: 0);
+	if (size >= umem__classes.cl_limit || align > PAGEMAP_PAGE)
+		return (0);
+	return (align <= MALLOC_ALIGN ? umem__off_of(size)
+				      : umem__off_aligned(size, align));
 }
 
 /* A firewalled block begins so far before its end, and is to be aligned there. */
@@ -174,34 +175,43 @@ struct block {
 	struct vmem__run *bl_large;  /* or NULL */
 };
 
+static QR_COLD void
+block_report(const char *who, const void *p)
+{
+	const uint32_t *kind = pagemap_descriptor(pagemap_get(p));
+	const struct umem_slab *sl = umem__slab_of(p);
+	const char *wrong = "invalid pointer";
+	char what[128];
+
+	if (sl != NULL && (sl->sl_cache->cache_flags & UMF_MALLOC) == 0)
+		wrong = "not from malloc";
+	else if (sl != NULL || (kind != NULL && *kind == HEAP_BLOCK))
+		wrong = "not the start of a block";
+	umem__describe(p, what, sizeof(what));
+	umem__report("%s(%p): %s: %s", who, p, wrong, what);
+}
+
 /*
  * Find the block that p is the start of, as far as its page tells; else report
  * what is wrong with it on behalf of `who`.
  */
-static bool
+static inline bool
 block_find(const char *who, void *p, struct block *bl)
 {
 	const uint32_t *kind = pagemap_descriptor(pagemap_get(p));
 	struct umem_slab *sl = (void *)(uintptr_t)kind;
-	const char *wrong = "invalid pointer";
-	char what[128];
 
 	*bl = (struct block){NULL, NULL};
-	if (kind != NULL && *kind == HEAP_BLOCK) {
-		bl->bl_large = vmem__run_find(HEAP_BLOCK, p);
-		wrong = "not the start of a block";
-	} else if (kind != NULL && *kind == HEAP_SLAB) {
-		if ((sl->sl_cache->cache_flags & UMF_MALLOC) == 0)
-			wrong = "not from malloc";
-		else if ((uintptr_t)p % MALLOC_ALIGN != 0)
-			wrong = "not the start of a block";
-		else
+	if (kind != NULL && *kind == HEAP_SLAB) {
+		if ((sl->sl_cache->cache_flags & UMF_MALLOC) != 0 &&
+		    (uintptr_t)p % MALLOC_ALIGN == 0)
 			bl->bl_cache = sl->sl_cache;
+	} else if (kind != NULL && *kind == HEAP_BLOCK) {
+		bl->bl_large = vmem__run_find(HEAP_BLOCK, p);
 	}
-	if (bl->bl_cache != NULL || bl->bl_large != NULL)
+	if (QR_LIKELY(bl->bl_cache != NULL || bl->bl_large != NULL))
 		return (true);
-	umem__describe(p, what, sizeof(what));
-	umem__report("%s(%p): %s: %s", who, p, wrong, what);
+	block_report(who, p);
 	return (false);
 }
 

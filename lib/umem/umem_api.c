@@ -117,12 +117,12 @@ umem_cache_alloc(umem_cache_t *cp, int umflag)
 }
 
 static QR_NOINLINE void
-cache_free_miss(umem_cache_t *cp, void *buf)
+cache_free_miss(umem_cache_t *cp, void *buf, size_t size)
 {
 	uintptr_t addr = (uintptr_t)buf;
 
 	if (cp->cache_ctl != 0)
-		umem__debug_free(cp, addr);
+		umem__debug_free(cp, addr, size);
 	else if (addr == 0 || (addr & (cp->cache_align - 1)) != 0)
 		umem__report_free(cp, addr, umem__slab_judge(cp, addr));
 	else
@@ -136,7 +136,7 @@ umem_cache_free(umem_cache_t *cp, void *buf)
 
 	if (QR_UNLIKELY((word & 1) != 0 || word == 0 ||
 		!percpu_push(cp->cache_off, word)))
-		cache_free_miss(cp, buf);
+		cache_free_miss(cp, buf, UMEM_SIZE_ANY);
 }
 
 size_t
@@ -224,9 +224,7 @@ free_miss(void *buf, size_t size)
 	if (size != 0 && size < umem__classes.cl_limit) {
 		cp = umem__class_cache(off_of(size));
 		if (cp != NULL) {
-			if (cp->cache_ctl == 0 ||
-			    umem__debug_size_is(cp, buf, size))
-				cache_free_miss(cp, buf);
+			cache_free_miss(cp, buf, size);
 			return;
 		}
 	}

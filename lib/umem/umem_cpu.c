@@ -412,7 +412,7 @@ void
 umem__cpu_free(struct umem_cache *cp, uintptr_t word)
 {
 	if (cp->cache_ctl != 0)
-		umem__debug_free(cp, umem__word_addr(cp, word));
+		umem__debug_free(cp, umem__word_addr(cp, word), UMEM_SIZE_ANY);
 	else
 		umem__cpu_put(cp, word);
 }

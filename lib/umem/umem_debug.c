@@ -18,29 +18,36 @@
 /* An encoded size is this many times the size, and one. */
 enum { SIZE_FACTOR = 251 };
 
+/* These ask for the flags of a cache. */
 static bool
-firewalled(const struct umem_cache *cp)
+firewalled(uint32_t flags)
 {
-	return ((cp->cache_flags & UMF_FIREWALL) != 0);
+	return ((flags & UMF_FIREWALL) != 0);
 }
 
 static bool
-watched(const struct umem_cache *cp)
+watched(uint32_t flags)
 {
-	return ((cp->cache_flags & UMF_WATCH) != 0);
+	return ((flags & UMF_WATCH) != 0);
+}
+
+static bool
+tagged(uint32_t flags)
+{
+	return ((flags & UMF_BUFTAG) != 0 && !firewalled(flags));
+}
+
+/* Does a free object hold a pattern? */
+static bool
+patterned(uint32_t flags)
+{
+	return ((flags & UMF_DEADBEEF) != 0 && !firewalled(flags));
 }
 
 bool
 umem__debug_each(const struct umem_cache *cp)
 {
-	return (watched(cp) ||
-	    ((cp->cache_flags & UMF_DEADBEEF) != 0 && !firewalled(cp)));
-}
-
-static bool
-tagged(const struct umem_cache *cp)
-{
-	return ((cp->cache_flags & UMF_BUFTAG) != 0 && !firewalled(cp));
+	return (watched(cp->cache_flags) || patterned(cp->cache_flags));
 }
 
 /* ---- audits ---- */
@@ -75,6 +82,8 @@ struct object {
 	struct umem_slab *ob_slab;
 	struct umem_bufctl *ob_ctl;
 	uintptr_t ob_addr;
+	uint32_t ob_flags;    /* of the cache, out of reach of any store */
+	enum umem_bad ob_bad; /* what is wrong with it */
 };
 
 static struct umem_bufctl *
@@ -83,28 +92,28 @@ bufctl_at(const struct umem_cache *cp, const struct umem_slab *sl, size_t i)
 	return ((struct umem_bufctl *)(sl->sl_bufctl + i * cp->cache_ctl));
 }
 
-static void
-object_at(
-    struct umem_cache *cp, struct umem_slab *sl, size_t i, struct object *ob)
+static struct object
+object_at(struct umem_cache *cp, struct umem_slab *sl, size_t i)
 {
-	*ob = (struct object){
+	return ((struct object){
 	    .ob_cache = cp,
 	    .ob_slab = sl,
 	    .ob_ctl = bufctl_at(cp, sl, i),
 	    .ob_addr = sl->sl_base + sl->sl_first + i * cp->cache_chunk,
-	};
+	    .ob_flags = cp->cache_flags,
+	});
 }
 
-static enum umem_bad
-object_find(struct umem_cache *cp, uintptr_t addr, struct object *ob)
+/* If there is none at addr, ob_bad says so. */
+static struct object
+object_find(struct umem_cache *cp, uintptr_t addr)
 {
+	struct object ob = {.ob_cache = cp, .ob_addr = addr};
 	struct umem_slab *sl;
 	size_t i;
-	enum umem_bad bad = umem__slab_find(cp, addr, &sl, &i);
 
-	if (bad == UMEM_GOOD)
-		*ob = (struct object){cp, sl, bufctl_at(cp, sl, i), addr};
-	return (bad);
+	ob.ob_bad = umem__slab_find(cp, addr, &sl, &i);
+	return (ob.ob_bad == UMEM_GOOD ? object_at(cp, sl, i) : ob);
 }
 
 /* ---- tags, and what is behind what was asked for ---- */
@@ -119,8 +128,7 @@ tag_of(const struct object *ob)
 static uint64_t
 redzone_word(const struct object *ob, enum umem_state state)
 {
-	if ((ob->ob_cache->cache_flags & UMF_CLASS) == 0 ||
-	    state == UMEM_STATE_FREE)
+	if ((ob->ob_flags & UMF_CLASS) == 0 || state == UMEM_STATE_FREE)
 		return (UMEM_PATTERN_REDZONE);
 	return (((uint64_t)ob->ob_ctl->bc_asked * SIZE_FACTOR + 1) << 32 |
 	    (uint32_t)UMEM_PATTERN_REDZONE);
@@ -151,7 +159,7 @@ tag_intact(const struct object *ob, enum umem_state state)
 	uint64_t bits = (ob->ob_ctl->bc_check ^ ~ob->ob_addr) |
 	    (uint64_t)(ob->ob_ctl->bc_state ^ state);
 
-	if (tagged(ob->ob_cache))
+	if (tagged(ob->ob_flags))
 		bits |= (tag->tag_redzone ^ redzone_word(ob, state)) |
 		    (tag->tag_bufctl ^ ctl) |
 		    (tag->tag_state ^ ctl ^ tag_magic(state));
@@ -168,11 +176,57 @@ tag_judge(struct object ob, enum umem_state expected)
 		return (UMEM_BAD_BUFCTL);
 	if (state == UMEM_STATE_FREE && expected == UMEM_STATE_ALLOC)
 		return (UMEM_BAD_TWICE);
-	if (!tagged(ob.ob_cache) || tag_intact(&ob, state))
+	if (!tagged(ob.ob_flags) || tag_intact(&ob, state))
 		return (UMEM_GOOD);
 	return (tag_of(&ob)->tag_redzone != redzone_word(&ob, state)
 		? UMEM_BAD_REDZONE
 		: UMEM_BAD_TAG);
+}
+
+/* The object at addr, however long it takes, and what is wrong with it then. */
+static QR_COLD struct object
+object_seek(struct umem_cache *cp, uintptr_t addr, enum umem_state expected)
+{
+	struct object ob = object_find(cp, addr);
+
+	if (ob.ob_bad == UMEM_GOOD && !tag_intact(&ob, expected))
+		ob.ob_bad = tag_judge(ob, expected);
+	return (ob);
+}
+
+/*
+ * The object that would be at addr, where memory is, by its tag: true if that
+ * and the bufctl which it leads to vouch for each other, and for all the rest.
+ * A tag that looks like one is one, or a copy: it leads to a bufctl.  That of an
+ * object found the long way would be four loads further, each waiting for the
+ * one before.
+ */
+static inline bool
+object_known(struct umem_cache *cp, uintptr_t addr, enum umem_state state,
+    struct object *ob)
+{
+	*ob = (struct object){
+	    .ob_cache = cp,
+	    .ob_addr = addr,
+	    .ob_flags = cp->cache_flags,
+	};
+	if (QR_UNLIKELY(!tagged(ob->ob_flags) ||
+		(tag_of(ob)->tag_bufctl ^ tag_of(ob)->tag_state) !=
+		    tag_magic(state)))
+		return (false);
+	ob->ob_ctl = (struct umem_bufctl *)tag_of(ob)->tag_bufctl;
+	return (tag_intact(ob, state));
+}
+
+/* Can there be an object of cp, with its tag, at addr?  Nobody needs to know. */
+static inline bool
+object_possible(const struct umem_cache *cp, uintptr_t addr)
+{
+	const struct umem_slab *sl = umem__slab_of((const void *)addr);
+
+	return (sl != NULL && sl->sl_cache == cp &&
+	    addr % sizeof(struct umem_tag *) == 0 &&
+	    addr - sl->sl_base <= cp->cache_slabsize - cp->cache_chunk);
 }
 
 /* The bytes between what was asked for and where the object ends. */
@@ -180,7 +234,7 @@ static char *
 slack_of(const struct object *ob, size_t *size)
 {
 	uintptr_t end =
-	    (firewalled(ob->ob_cache) ? ob->ob_slab->sl_base : ob->ob_addr) +
+	    (firewalled(ob->ob_flags) ? ob->ob_slab->sl_base : ob->ob_addr) +
 	    ob->ob_cache->cache_tag;
 
 	*size = end - ob->ob_addr - ob->ob_ctl->bc_asked;
@@ -226,20 +280,20 @@ first_change(const struct object *ob)
 }
 
 static QR_COLD void
-object_report(struct object ob, enum umem_bad bad)
+object_report(struct object ob)
 {
 	const struct umem_tag *tag = tag_of(&ob);
 	struct umem_fault uf = {
-	    .uf_bad = bad,
+	    .uf_bad = ob.ob_bad,
 	    .uf_cache = ob.ob_cache,
 	    .uf_addr = ob.ob_addr,
 	};
 
-	if (bad == UMEM_BAD_MODIFIED) {
+	if (ob.ob_bad == UMEM_BAD_MODIFIED) {
 		uf.uf_offset = first_change(&ob);
 		uf.uf_was = UMEM_PATTERN_FREE;
 		uf.uf_is = *(uint64_t *)(ob.ob_addr + uf.uf_offset);
-	} else if (bad == UMEM_BAD_TAG) {
+	} else if (ob.ob_bad == UMEM_BAD_TAG) {
 		uf.uf_was = tag_magic(ob.ob_ctl->bc_state);
 		uf.uf_is = tag->tag_bufctl ^ tag->tag_state;
 	}
@@ -248,35 +302,27 @@ object_report(struct object ob, enum umem_bad bad)
 
 /* Report what happened to an object while it was free. */
 static void
-check_free(const struct object *ob)
+check_free(struct object *ob)
 {
-	enum umem_bad bad = UMEM_GOOD;
-
-	if (QR_UNLIKELY(!tag_intact(ob, UMEM_STATE_FREE)))
-		bad = tag_judge(*ob, UMEM_STATE_FREE);
-	if (bad == UMEM_GOOD &&
+	if (QR_LIKELY(ob->ob_bad == UMEM_GOOD) &&
 	    umem__pattern_changed(
 		ob->ob_addr, ob->ob_cache->cache_verify, UMEM_PATTERN_FREE))
-		bad = UMEM_BAD_MODIFIED;
-	if (QR_UNLIKELY(bad != UMEM_GOOD))
-		object_report(*ob, bad);
+		ob->ob_bad = UMEM_BAD_MODIFIED;
+	if (QR_UNLIKELY(ob->ob_bad != UMEM_GOOD))
+		object_report(*ob);
 }
 
-/* Can the object be freed? */
+/* Can the object be freed?  If not, report why. */
 static bool
-check_used(const struct object *ob)
+check_used(struct object *ob)
 {
-	enum umem_bad bad = UMEM_GOOD;
-
-	if (QR_UNLIKELY(!tag_intact(ob, UMEM_STATE_ALLOC)))
-		bad = tag_judge(*ob, UMEM_STATE_ALLOC);
-	if (bad == UMEM_GOOD &&
-	    (tagged(ob->ob_cache) || firewalled(ob->ob_cache)) &&
+	if (QR_LIKELY(ob->ob_bad == UMEM_GOOD) &&
+	    (tagged(ob->ob_flags) || firewalled(ob->ob_flags)) &&
 	    !slack_intact(ob))
-		bad = UMEM_BAD_REDZONE;
-	if (QR_LIKELY(bad == UMEM_GOOD))
+		ob->ob_bad = UMEM_BAD_REDZONE;
+	if (QR_LIKELY(ob->ob_bad == UMEM_GOOD))
 		return (true);
-	object_report(*ob, bad);
+	object_report(*ob);
 	return (false);
 }
 
@@ -290,7 +336,7 @@ audit(const struct object *ob, enum umem_state state)
 
 	umem__audit_take(au);
 	umem__log_transaction(cp, ob->ob_addr, ob->ob_ctl, au);
-	if ((cp->cache_flags & UMF_CHECKSIGNAL) != 0 &&
+	if ((ob->ob_flags & UMF_CHECKSIGNAL) != 0 &&
 	    os_trace_in_signal(au->au_pc, (unsigned)au->au_depth))
 		umem__report("umem allocator: called from a signal handler: "
 			     "buffer=%p, cache %s",
@@ -317,22 +363,23 @@ object_take(struct object *ob, size_t asked)
 {
 	struct umem_cache *cp = ob->ob_cache;
 	struct umem_bufctl *bc = ob->ob_ctl;
+	uint32_t flags = ob->ob_flags;
 
-	if (firewalled(cp) && (cp->cache_flags & UMF_CLASS) != 0)
+	if (firewalled(flags) && (flags & UMF_CLASS) != 0)
 		object_shift(ob, asked);
 	bc->bc_check = ~ob->ob_addr;
 	bc->bc_state = UMEM_STATE_ALLOC;
 	bc->bc_asked = (uint32_t)asked;
-	if (watched(cp))
+	if (watched(flags))
 		os_watch_alloc(cp, (void *)ob->ob_addr, asked);
-	if ((cp->cache_flags & UMF_DEADBEEF) != 0 && !firewalled(cp))
+	if (patterned(flags))
 		umem__pattern_fill(
 		    ob->ob_addr, cp->cache_tag, UMEM_PATTERN_NEW);
-	if (tagged(cp) || firewalled(cp))
+	if (tagged(flags) || firewalled(flags))
 		slack_write(ob);
-	if (tagged(cp))
+	if (tagged(flags))
 		tag_write(ob, UMEM_STATE_ALLOC);
-	if ((cp->cache_flags & UMF_AUDIT) != 0)
+	if ((flags & UMF_AUDIT) != 0)
 		audit(ob, UMEM_STATE_ALLOC);
 }
 
@@ -341,19 +388,20 @@ object_give(const struct object *ob)
 {
 	struct umem_cache *cp = ob->ob_cache;
 	struct umem_bufctl *bc = ob->ob_ctl;
+	uint32_t flags = ob->ob_flags;
 
-	if ((cp->cache_flags & UMF_CONTENTS) != 0)
+	if ((flags & UMF_CONTENTS) != 0)
 		bc->bc_contents =
 		    umem__log_contents(cp, ob->ob_addr, bc->bc_asked);
 	bc->bc_state = UMEM_STATE_FREE;
-	if (watched(cp))
+	if (watched(flags))
 		os_watch_free(cp, (void *)ob->ob_addr, bc->bc_asked);
-	if (!firewalled(cp))
+	if (!firewalled(flags))
 		umem__pattern_fill(
 		    ob->ob_addr, cp->cache_verify, UMEM_PATTERN_FREE);
-	if (tagged(cp))
+	if (tagged(flags))
 		tag_write(ob, UMEM_STATE_FREE);
-	if ((cp->cache_flags & UMF_AUDIT) != 0)
+	if ((flags & UMF_AUDIT) != 0)
 		audit(ob, UMEM_STATE_FREE);
 }
 
@@ -377,12 +425,13 @@ word_put(struct umem_cache *cp, uintptr_t word)
 QR_FLATTEN uintptr_t
 umem__debug_alloc(struct umem_cache *cp, size_t asked)
 {
-	uintptr_t word = word_take(cp);
+	uintptr_t word = word_take(cp), addr = umem__word_addr(cp, word);
 	struct object ob;
 
 	if (word == 0)
 		return (umem__cpu_failed(cp));
-	(void)object_find(cp, umem__word_addr(cp, word), &ob);
+	if (QR_UNLIKELY(!object_known(cp, addr, UMEM_STATE_FREE, &ob)))
+		ob = object_seek(cp, addr, UMEM_STATE_FREE);
 	check_free(&ob);
 	object_take(&ob, asked);
 	if (cp->cache_each_ctor != NULL &&
@@ -395,18 +444,33 @@ umem__debug_alloc(struct umem_cache *cp, size_t asked)
 	return (umem__word(cp, ob.ob_addr));
 }
 
+static QR_COLD void
+size_report(struct object ob, size_t size)
+{
+	umem__report_fault(&(struct umem_fault){
+	    .uf_bad = UMEM_BAD_SIZE,
+	    .uf_cache = ob.ob_cache,
+	    .uf_addr = ob.ob_addr,
+	    .uf_was = ob.ob_ctl->bc_asked,
+	    .uf_is = size,
+	});
+}
+
 /*
  * Two threads that free one object at the same time may both find it in use:
  * its slab tells then.
  */
 QR_FLATTEN void
-umem__debug_free(struct umem_cache *cp, uintptr_t obj)
+umem__debug_free(struct umem_cache *cp, uintptr_t obj, size_t size)
 {
 	struct object ob;
-	enum umem_bad bad = object_find(cp, obj, &ob);
 
-	if (QR_UNLIKELY(bad != UMEM_GOOD)) {
-		umem__report_free(cp, obj, bad);
+	if (QR_UNLIKELY(!object_possible(cp, obj) ||
+		!object_known(cp, obj, UMEM_STATE_ALLOC, &ob)))
+		ob = object_seek(cp, obj, UMEM_STATE_ALLOC);
+	if (QR_UNLIKELY(ob.ob_bad == UMEM_GOOD && size != UMEM_SIZE_ANY &&
+		size != ob.ob_ctl->bc_asked)) {
+		size_report(ob, size);
 		return;
 	}
 	if (!check_used(&ob))
@@ -422,31 +486,12 @@ umem__debug_free(struct umem_cache *cp, uintptr_t obj)
 bool
 umem__debug_in_use(struct umem_cache *cp, const void *buf, size_t *asked)
 {
-	struct object ob;
+	struct object ob = object_find(cp, (uintptr_t)buf);
 
-	if (object_find(cp, (uintptr_t)buf, &ob) != UMEM_GOOD ||
-	    ob.ob_ctl->bc_state != UMEM_STATE_ALLOC)
+	if (ob.ob_bad != UMEM_GOOD || ob.ob_ctl->bc_state != UMEM_STATE_ALLOC)
 		return (false);
 	*asked = ob.ob_ctl->bc_asked;
 	return (true);
-}
-
-bool
-umem__debug_size_is(struct umem_cache *cp, const void *buf, size_t size)
-{
-	size_t asked;
-	struct umem_fault uf = {
-	    .uf_bad = UMEM_BAD_SIZE,
-	    .uf_cache = cp,
-	    .uf_addr = (uintptr_t)buf,
-	    .uf_is = size,
-	};
-
-	if (!umem__debug_in_use(cp, buf, &asked) || asked == size)
-		return (true);
-	uf.uf_was = asked;
-	umem__report_fault(&uf);
-	return (false);
 }
 
 /* ---- slabs ---- */
@@ -513,25 +558,25 @@ umem__debug_slab_init(struct umem_cache *cp, struct umem_slab *sl)
 	if (sl->sl_bufctl == NULL)
 		return (false);
 	memset(sl->sl_bufctl, 0, ctl_bytes(cp));
-	if (firewalled(cp))
+	if (firewalled(cp->cache_flags))
 		sl->sl_first = (uint32_t)(cp->cache_tag -
 		    qr_roundup(cp->cache_bufsize, cp->cache_align));
-	if (watched(cp)) {
+	if (watched(cp->cache_flags)) {
 		/* Our own pointers to the slab are none to an object then. */
 		sl->sl_first =
 		    (uint32_t)qr_roundup(OS_WATCH_GAP, cp->cache_align);
 		os_watch_nobody((void *)sl->sl_base, cp->cache_slabsize);
 	}
 	for (size_t i = 0; i < cp->cache_nchunks; i++) {
-		object_at(cp, sl, i, &ob);
+		ob = object_at(cp, sl, i);
 		ob.ob_ctl->bc_check = ~ob.ob_addr;
-		if (!firewalled(cp))
+		if (!firewalled(cp->cache_flags))
 			umem__pattern_fill(
 			    ob.ob_addr, cp->cache_verify, UMEM_PATTERN_FREE);
 		else if ((cp->cache_flags & UMF_DEADBEEF) != 0)
 			umem__pattern_fill(ob.ob_addr,
 			    cp->cache_tag - sl->sl_first, UMEM_PATTERN_NEW);
-		if (tagged(cp))
+		if (tagged(cp->cache_flags))
 			tag_write(&ob, UMEM_STATE_FREE);
 	}
 	umem__log_slab(cp, sl, true);
@@ -543,12 +588,15 @@ umem__debug_slab_fini(struct umem_cache *cp, struct umem_slab *sl)
 {
 	struct object ob;
 
-	for (size_t i = 0; i < cp->cache_nchunks && !firewalled(cp); i++) {
-		object_at(cp, sl, i, &ob);
+	for (size_t i = 0;
+	     i < cp->cache_nchunks && !firewalled(cp->cache_flags); i++) {
+		ob = object_at(cp, sl, i);
+		if (!tag_intact(&ob, UMEM_STATE_FREE))
+			ob.ob_bad = tag_judge(ob, UMEM_STATE_FREE);
 		check_free(&ob);
 	}
 	umem__log_slab(cp, sl, false);
-	if (watched(cp))
+	if (watched(cp->cache_flags))
 		os_watch_anybody((void *)sl->sl_base, cp->cache_slabsize);
 	ctl_put(cp, sl->sl_bufctl);
 }

@@ -90,15 +90,14 @@ bool umem__debug_each(const struct umem_cache *cp);
 
 /*
  * The two of umem_cpu.c, for a cache with cache_ctl.  An object of a class is
- * for `asked` bytes only.
+ * for `asked` bytes only, and who frees it may know how many those are.
  */
+#define UMEM_SIZE_ANY SIZE_MAX
 uintptr_t umem__debug_alloc(struct umem_cache *cp, size_t asked);
-void umem__debug_free(struct umem_cache *cp, uintptr_t obj);
+void umem__debug_free(struct umem_cache *cp, uintptr_t obj, size_t size);
 
 /* Is the object at buf in use?  *asked is then the size asked for. */
 bool umem__debug_in_use(struct umem_cache *cp, const void *buf, size_t *asked);
-/* If it is in use, but not for `size` bytes, report that: false. */
-bool umem__debug_size_is(struct umem_cache *cp, const void *buf, size_t size);
 
 /* The objects of a slab that was just made, or that is about to go. */
 bool umem__debug_slab_init(struct umem_cache *cp, struct umem_slab *sl);

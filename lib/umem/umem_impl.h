@@ -38,6 +38,7 @@
 #include "base/bits.h"
 #include "base/compiler.h"
 #include "base/list.h"
+#include "meta/pagemap.h"
 #include "os/os_lock.h"
 #include "os/percpu.h"
 #include "vmem/vmem_heap.h"
@@ -224,7 +225,14 @@ void umem__slab_drain(struct umem_cache *cp, const uintptr_t *objs, size_t n);
 /* Geometry from cache_bufsize, cache_align and the source. */
 bool umem__slab_setup(struct umem_cache *cp, size_t slabsize);
 /* The slab of a heap cache that holds p, or NULL. */
-struct umem_slab *umem__slab_of(const void *p);
+static inline struct umem_slab *
+umem__slab_of(const void *p)
+{
+	struct umem_slab *sl = pagemap_descriptor(pagemap_get(p));
+
+	return (sl != NULL && sl->sl_kind == HEAP_SLAB ? sl : NULL);
+}
+
 /* The slab of cp that holds addr, or NULL.  For heap caches lock-free. */
 struct umem_slab *umem__slab_lookup(struct umem_cache *cp, uintptr_t addr);
 /* Which object of the slab starts at addr; SIZE_MAX when none does. */

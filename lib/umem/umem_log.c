@@ -163,7 +163,7 @@ umem__log_contents(const struct umem_cache *cp, uintptr_t obj, size_t size)
 	struct entry *en;
 	uint64_t number;
 
-	if (lg->lg_slots == 0)
+	if (QR_LIKELY(lg->lg_slots == 0))
 		return (0);
 	en = entry_begin(lg, &rg, cp, "saved\0\0");
 	en->en_addr = obj;

@@ -99,14 +99,6 @@ slab_bit(const struct umem_slab *sl, size_t i)
 /* ---- finding the slab of an address ---- */
 
 struct umem_slab *
-umem__slab_of(const void *p)
-{
-	struct umem_slab *sl = pagemap_descriptor(pagemap_get(p));
-
-	return (sl != NULL && sl->sl_kind == HEAP_SLAB ? sl : NULL);
-}
-
-struct umem_slab *
 umem__slab_lookup(struct umem_cache *cp, uintptr_t addr)
 {
 	if (cp->cache_source == NULL)

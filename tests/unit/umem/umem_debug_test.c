@@ -435,6 +435,17 @@ overwrite_tag(void *arg)
 	umem_cache_free(victim, block);
 }
 
+/* As an overrun does that copies an object, and more, over another. */
+static void
+borrow_tag(void *arg)
+{
+	char *other = umem_cache_alloc(victim, UMEM_DEFAULT);
+
+	(void)arg;
+	memcpy(block + 104, other + 104, 24);
+	umem_cache_free(victim, block);
+}
+
 static void
 what_is_known_of_an_object_is_itself_checked(void **state)
 {
@@ -445,6 +456,9 @@ what_is_known_of_an_object_is_itself_checked(void **state)
 	child_expect_abort_like(overwrite_tag, NULL,
 	    "umem allocator: boundary tag corrupted: buffer=0x* (cache known, "
 	    "slab 0x*), bcp ^ bxstat = *, should be a110c8ed");
+	child_expect_abort_like(borrow_tag, NULL,
+	    "umem allocator: boundary tag corrupted: buffer=0x* (cache known, "
+	    "slab 0x*), bcp ^ bxstat = a110c8ed, should be a110c8ed");
 	umem_cache_free(victim, block);
 	umem_cache_destroy(victim);
 	victim = cache("known", 104, 16, GUARDS);
