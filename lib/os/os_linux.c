@@ -200,12 +200,10 @@ unsigned
 os_cpu_affinity(void)
 {
 	unsigned long mask[CPU_MASK_WORDS];
-	size_t words = affinity_mask(mask) / sizeof(mask[0]);
-	unsigned cpus = 0;
+	size_t bytes = affinity_mask(mask);
 
-	for (size_t i = 0; i < words; i++)
-		cpus += (unsigned)__builtin_popcountl(mask[i]);
-	return (cpus > 0 ? cpus : 1);
+	return (
+	    (unsigned)qr_max(1, CPU_COUNT_S(bytes, (const cpu_set_t *)mask)));
 }
 
 unsigned

@@ -26,7 +26,7 @@ const uintptr_t percpu__null[2] QR_ALIGNED(16) = {1, 1};
 bool percpu__restartable;
 
 static const struct percpu_slot slot_null = {PERCPU_NULL, 0};
-static struct percpu_front stub = {.f_lock = QR_MUTEX_INIT(QR_RANK_CPU)};
+static struct percpu_front stub;
 static const char *form = "lock";
 static unsigned cpu_limit;
 
@@ -56,6 +56,7 @@ percpu_init(enum percpu_want want)
 	cpu_limit = os_cpu_limit();
 	if (cpu_limit > PERCPU_CPUS)
 		cpu_limit = PERCPU_CPUS;
+	qr_mutex_init(&stub.f_lock, QR_RANK_CPU);
 	for (unsigned i = 0; i < cpu_limit + 2; i++)
 		percpu__base[i] = &stub;
 	for (unsigned i = 0; i < PERCPU_FIRST_SLOT; i++) {

@@ -41,7 +41,7 @@ struct log {
 	size_t lg_slots;    /* entries of one ring; 0: there is no log */
 	size_t lg_entry;    /* bytes of one */
 	unsigned lg_rings;  /* a power of two */
-	struct ring lg_ring[RINGS_MAX];
+	struct ring *lg_ring;
 };
 
 static struct log logs[LOGS] = {
@@ -52,6 +52,9 @@ static struct log logs[LOGS] = {
     [LOG_FAIL] = {.lg_name = "fail", .lg_bytes = &umem__opt.log_fail},
     [LOG_SLAB] = {.lg_name = "slab", .lg_bytes = &umem__opt.log_slab},
 };
+
+/* Apart, because nothing is written here where there is no log. */
+static struct ring log_rings[LOGS][RINGS_MAX];
 
 static void
 log_init(struct log *lg, unsigned rings)
@@ -66,6 +69,7 @@ log_init(struct log *lg, unsigned rings)
 	if (lg == &logs[LOG_CONTENTS])
 		lg->lg_entry += qr_roundup(umem__opt.contents, 8);
 	lg->lg_rings = rings;
+	lg->lg_ring = log_rings[lg - logs];
 	for (unsigned i = 0; i < rings; i++) {
 		qr_mutex_init(&lg->lg_ring[i].rg_lock, QR_RANK_LOG);
 		lg->lg_ring[i].rg_base = block + i * bytes;

@@ -25,7 +25,7 @@ enum {
 
 /* Free runs, either all idle or all zero. */
 struct runs {
-	struct qr_list rs_bin[RUN_BINS]; /* latest first */
+	struct qr_list rs_bin[RUN_BINS]; /* latest first; 0 if never used */
 	uint64_t rs_some[RUN_WORDS];     /* bit set: the bin is not empty */
 	size_t rs_bytes;
 };
@@ -59,10 +59,6 @@ void
 vmem__runs_init(void)
 {
 	limited = qr_min(os_address_space_limit(), os_data_limit()) != SIZE_MAX;
-	for (unsigned i = 0; i < RUN_BINS; i++) {
-		qr_list_init(&idle.rs_bin[i]);
-		qr_list_init(&zero.rs_bin[i]);
-	}
 }
 
 /* ---- the lists and the page map ---- */
@@ -130,6 +126,8 @@ enter(struct vmem__run *run, struct qr_list *age)
 
 	qr_mutex_assert_held(&run_lock);
 	run->rn_kind = HEAP_FREE;
+	if ((rs->rs_some[b / 64] >> (b % 64) & 1) == 0)
+		qr_list_init(&rs->rs_bin[b]);
 	qr_list_push_front(&rs->rs_bin[b], &run->rn_bin);
 	rs->rs_some[b / 64] |= (uint64_t)1 << (b % 64);
 	rs->rs_bytes += run->rn_size;
@@ -707,8 +705,13 @@ check_runs(struct runs *rs)
 	size_t bytes = 0;
 
 	for (unsigned b = 0; b < RUN_BINS; b++) {
-		QR_VERIFY((rs->rs_some[b / 64] >> (b % 64) & 1) ==
-		    !qr_list_empty(&rs->rs_bin[b]));
+		bool some = (rs->rs_some[b / 64] >> (b % 64) & 1) != 0;
+
+		QR_VERIFY(some ==
+		    (rs->rs_bin[b].next != NULL &&
+			!qr_list_empty(&rs->rs_bin[b])));
+		if (!some)
+			continue;
 		QR_LIST_FOREACH (
 		    run, &rs->rs_bin[b], struct vmem__run, rn_bin) {
 			struct vmem__run *next = free_behind(run);

@@ -23,7 +23,7 @@ calls_of()
 	__environ | environ | __errno_location | __libc_*) ;;
 	__sigsetjmp | __pthread_* | __register_atfork | __rseq_*) ;;
 	pthread_attr_* | pthread_self | pthread_setcancelstate) ;;
-	sigaddset | sigemptyset | sigfillset) ;;
+	sigaddset | sigemptyset | sigfillset | __sched_cpucount) ;;
 	syscall) sed -n 's/.*syscall([[:space:]]*SYS_\([a-z0-9_]*\).*/\1/p' "$work/source" ;;
 	pthread_create) printf '%s\n' clone3 rseq set_robust_list mmap mprotect ;;
 	pthread_sigmask | sigprocmask) echo rt_sigprocmask ;;
