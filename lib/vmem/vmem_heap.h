@@ -78,7 +78,7 @@ size_t vmem__heap_quantum(void);
  * A run of at least `size` bytes, a multiple of the quantum, at a multiple of
  * `align` (a power of two).  If possible `room` bytes behind it are free, for
  * it to grow into.  *zeroed tells whether it reads as zero; where zeroed is NULL,
- * and nobody cares, the run may be an idle one and part of a zero one behind it.
+ * and nobody cares, some of it may be zero and some idle.
  * The page map leads from its first page to the run, from the others nowhere.
  * NULL when memory is short.
  */
@@ -108,8 +108,8 @@ void vmem__heap_free(void *addr);
 void vmem__heap_set_idle_max(size_t bytes);
 /*
  * Somebody calls vmem__heap_purge() every second from now on, or no longer.
- * In between, what is idle and what is in use may together be as much as has
- * been in use since the last call, unless the process has a limit.
+ * In between, a quarter of what is in use may be idle beside what makes it as much
+ * as has been in use since the last call, unless the process has a limit.
  */
 void vmem__heap_watch(bool on);
 /* Give idle memory freed before `before` (os_now_coarse) back; bytes given. */

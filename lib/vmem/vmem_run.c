@@ -17,6 +17,7 @@ enum {
 	RUN_BINS = 8 * 50, /* eight sizes to a doubling, of any size */
 	RUN_WORDS = (RUN_BINS + 63) / 64,
 	RUN_TRIES = 16,          /* runs looked at before a sure bin */
+	RUN_STEPS = 4,           /* free ones looked at on each side of one */
 	RUN_IDLE_MAX = 16 << 20, /* default cap on idle bytes */
 	RUN_IDLE_SHARE = 4,      /* or this part of what is in use */
 	/* What free() finds in the page map for a free run: a slot that misses. */
@@ -226,6 +227,19 @@ join(struct vmem__run *run)
 
 /* ---- finding one ---- */
 
+/* From `skip` bytes into a free run on, into those behind it perhaps. */
+struct place {
+	struct vmem__run *pl_run; /* NULL: none */
+	size_t pl_skip;
+	size_t pl_idle; /* bytes of it that are idle, where that is counted */
+};
+
+static struct place
+place_in(struct vmem__run *run, size_t align)
+{
+	return ((struct place){run, qr_nphase(run->rn_addr, align), 0});
+}
+
 /* Is there room for `size` bytes at a multiple of `align`? */
 static bool
 fits(const struct vmem__run *run, size_t size, size_t align)
@@ -259,14 +273,13 @@ find(struct runs *rs, size_t size, size_t align)
 }
 
 /*
- * Take `size` bytes out of a free run that has room for them.  The rest stays
- * free; without a record for it, it stays with the run.  NULL when a piece in
- * front would need a record that is not to be had.
+ * Take `size` bytes behind the first `skip` out of a free run that has room for
+ * them.  The rest stays free; without a record for it, it stays with the run.
+ * NULL when a piece in front would need a record that is not to be had.
  */
 static struct vmem__run *
-carve(struct vmem__run *run, size_t size, size_t align)
+carve(struct vmem__run *run, size_t skip, size_t size)
 {
-	size_t skip = qr_nphase(run->rn_addr, align);
 	struct qr_list *age = run->rn_age.prev;
 	struct vmem__run *part;
 
@@ -336,13 +349,14 @@ grow(struct vmem__run *run, size_t more)
 	return (true);
 }
 
-/* Take a run that has room, or that has it with what is behind it. */
+/* Take a place, all of which is free. */
 static struct vmem__run *
-take_from(struct vmem__run *free, enum vmem__heap_kind kind, size_t size,
-    size_t align)
+take_from(struct place place, enum vmem__heap_kind kind, size_t size)
 {
-	struct vmem__run *run = carve(free, qr_min(size, free->rn_size), align);
+	struct vmem__run *run = place.pl_run;
 
+	run = carve(
+	    run, place.pl_skip, qr_min(size, run->rn_size - place.pl_skip));
 	if (run == NULL)
 		return (NULL);
 	run->rn_kind = kind;
@@ -351,6 +365,16 @@ take_from(struct vmem__run *free, enum vmem__heap_kind kind, size_t size,
 	if (run->rn_size < size)
 		(void)grow(run, size - run->rn_size);
 	pagemap_set((void *)run->rn_addr, PAGEMAP_PAGE, pagemap_word(run, 0));
+	return (run);
+}
+
+/* The furthest free run one gets to from `run` in a few steps. */
+static struct vmem__run *
+beside(
+    struct vmem__run *run, struct vmem__run *(*step)(const struct vmem__run *))
+{
+	for (unsigned i = 0; i < RUN_STEPS && step(run) != NULL; i++)
+		run = step(run);
 	return (run);
 }
 
@@ -367,72 +391,65 @@ find_widest(struct runs *rs, size_t size, size_t align)
 	return (fits(run, size, align) ? run : NULL);
 }
 
-/* Of the longest idle runs that are too short, one that can grow, or NULL. */
-static struct vmem__run *
-find_short(size_t size, size_t align)
+/*
+ * `best`, or [addr, addr + size) if that is free from `run` on, which is not
+ * behind it, and has more in it that is idle.
+ */
+static struct place
+better(struct place best, struct vmem__run *run, uintptr_t addr, size_t size)
 {
+	struct place place = {.pl_idle = 0};
+	uintptr_t end = addr + size, to = 0;
+
+	for (; run != NULL && to < end; run = free_behind(run)) {
+		uintptr_t from = qr_max(run->rn_addr, addr);
+
+		to = qr_min(run->rn_addr + run->rn_size, end);
+		if (to <= addr)
+			continue;
+		if (place.pl_run == NULL) {
+			place.pl_run = run;
+			place.pl_skip = addr - run->rn_addr;
+		}
+		place.pl_idle += run->rn_zero ? 0 : to - from;
+	}
+	return (to == end && place.pl_idle > best.pl_idle ? place : best);
+}
+
+/*
+ * Of the places that begin with one of the longest idle runs, too short though
+ * they are, or in front of it as far as they must, the one that has the most
+ * idle memory in it.  One that ends with an idle run has no more.
+ */
+static struct place
+find_around(size_t size, size_t align)
+{
+	struct place best = {.pl_idle = 0};
 	unsigned tries = RUN_TRIES;
 
 	for (unsigned b = bin_before(&idle, bin_of(size) + 1); b < RUN_BINS;
 	     b = bin_before(&idle, b)) {
 		QR_LIST_FOREACH (
 		    run, &idle.rs_bin[b], struct vmem__run, rn_bin) {
-			struct vmem__run *next = free_behind(run);
+			struct vmem__run *first = beside(run, free_before);
+			struct vmem__run *last = beside(run, free_behind);
+			uintptr_t from = qr_roundup(first->rn_addr, align);
+			uintptr_t to = last->rn_addr + last->rn_size;
 
-			if (next != NULL &&
-			    qr_phase(run->rn_addr, align) == 0 &&
-			    run->rn_size + next->rn_size >= size)
-				return (run);
+			if (from < to && to - from >= size) {
+				to = qr_min(run->rn_addr, to - size);
+				best = better(best, first,
+				    qr_max(from, qr_rounddown(to, align)),
+				    size);
+			}
 			if (--tries == 0)
-				return (NULL);
+				return (best);
 		}
 	}
-	return (NULL);
+	return (best);
 }
 
-/* From a new span, which nobody else can have emptied before. */
-static struct vmem__run *
-take_new(enum vmem__heap_kind kind, size_t size, size_t align, size_t room)
-{
-	struct vmem__run *span = meta_get(&run_pool), *run;
-	void *addr;
-
-	if (span == NULL)
-		return (NULL);
-	addr = vmem__span_alloc(size + room, align, &span->rn_size);
-	if (addr == NULL) {
-		meta_put(&run_pool, span);
-		return (NULL);
-	}
-	span->rn_addr = (uintptr_t)addr;
-	span->rn_first = span->rn_last = span->rn_zero = true;
-	qr_mutex_enter(&run_lock);
-	enter(span, NULL);
-	run = take_from(span, kind, size, align);
-	qr_mutex_exit(&run_lock);
-	return (run);
-}
-
-static struct vmem__run *
-take(enum vmem__heap_kind kind, size_t size, size_t align, size_t room,
-    bool mixed)
-{
-	struct vmem__run *run = NULL;
-
-	qr_mutex_enter(&run_lock);
-	/* To clear more than the cap would touch what perhaps nobody did. */
-	if (mixed || size <= idle_max)
-		run = room == 0 ? find(&idle, size, align)
-				: find_widest(&idle, size + room, align);
-	if (run == NULL && room == 0 && mixed)
-		run = find_short(size, align);
-	if (run == NULL)
-		run = find(&zero, size + room, align);
-	if (run != NULL)
-		run = take_from(run, kind, size, align);
-	qr_mutex_exit(&run_lock);
-	return (run != NULL ? run : take_new(kind, size, align, room));
-}
+/* ---- giving memory back ---- */
 
 /* Take at most `most` bytes, in whole quanta, of the oldest idle run. */
 static struct vmem__run *
@@ -515,11 +532,10 @@ idle_over(void)
 	       bytes = idle.rs_bytes + vmem__parked(&runs);
 
 	qr_mutex_assert_held(&run_lock);
-	if (keep != 0) {
-		keep = qr_max(keep, totals.used / RUN_IDLE_SHARE);
-		if (watched)
-			keep = qr_max(keep, most_used - totals.used);
-	}
+	if (keep != 0)
+		keep = qr_max(keep,
+		    totals.used / RUN_IDLE_SHARE +
+			(watched ? most_used - totals.used : 0));
 	return (
 	    bytes <= keep ? 0 : qr_roundup(bytes - keep, vmem__heap_quantum()));
 }
@@ -534,7 +550,69 @@ purge_over(size_t over)
 	}
 }
 
-/* What is about to be touched for the first time comes out of what is idle. */
+/* ---- taking it ---- */
+
+/*
+ * Take a place, if there is one, and let go of run_lock.  What is about to be
+ * touched for the first time comes out of what is idle.
+ */
+static struct vmem__run *
+take_and_leave(struct place place, enum vmem__heap_kind kind, size_t size)
+{
+	struct vmem__run *run =
+	    place.pl_run == NULL ? NULL : take_from(place, kind, size);
+	size_t over = 0;
+
+	if (run != NULL && (run->rn_zero || place.pl_idle != 0))
+		over = idle_over();
+	qr_mutex_exit(&run_lock);
+	purge_over(over);
+	return (run);
+}
+
+/* From a new span, which nobody else can have emptied before. */
+static struct vmem__run *
+take_new(enum vmem__heap_kind kind, size_t size, size_t align, size_t room)
+{
+	struct vmem__run *span = meta_get(&run_pool);
+	void *addr;
+
+	if (span == NULL)
+		return (NULL);
+	addr = vmem__span_alloc(size + room, align, &span->rn_size);
+	if (addr == NULL) {
+		meta_put(&run_pool, span);
+		return (NULL);
+	}
+	span->rn_addr = (uintptr_t)addr;
+	span->rn_first = span->rn_last = span->rn_zero = true;
+	qr_mutex_enter(&run_lock);
+	enter(span, NULL);
+	return (take_and_leave(place_in(span, align), kind, size));
+}
+
+static struct vmem__run *
+take(enum vmem__heap_kind kind, size_t size, size_t align, size_t room,
+    bool mixed)
+{
+	struct vmem__run *run = NULL;
+	struct place place = {.pl_run = NULL};
+
+	qr_mutex_enter(&run_lock);
+	/* To clear more than the cap would touch what perhaps nobody did. */
+	if (mixed || size <= idle_max)
+		run = room == 0 ? find(&idle, size, align)
+				: find_widest(&idle, size + room, align);
+	if (run == NULL && room == 0 && mixed)
+		place = find_around(size, align);
+	if (run == NULL && place.pl_run == NULL)
+		run = find(&zero, size + room, align);
+	if (run != NULL)
+		place = place_in(run, align);
+	run = take_and_leave(place, kind, size);
+	return (run != NULL ? run : take_new(kind, size, align, room));
+}
+
 static void
 trim(void)
 {
@@ -575,11 +653,7 @@ vmem__run_alloc(enum vmem__heap_kind kind, size_t size, size_t align,
 		(void)vmem__heap_purge(UINT64_MAX);
 		run = take(kind, size, align, 0, mixed);
 	}
-	if (run == NULL)
-		return (NULL);
-	if (run->rn_zero)
-		trim();
-	if (zeroed != NULL)
+	if (run != NULL && zeroed != NULL)
 		*zeroed = run->rn_zero;
 	return (run);
 }

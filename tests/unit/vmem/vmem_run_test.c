@@ -374,6 +374,31 @@ while_somebody_watches_what_was_in_use_may_be_idle(void **state)
 	assert_in_range(account().idle_bytes, 1, 16 * MIB + account().used / 4);
 }
 
+/* Behind the second part of what is idle is memory that has no pages. */
+static void
+what_is_taken_with_no_pages_comes_out_of_what_is_idle(void **state)
+{
+	struct vmem__run *one = any_get(100 * MIB), *guard, *two, *run;
+	(void)state;
+
+	assert_true(vmem__run_resize(one, 32 * MIB));
+	guard = any_get(MIB);
+	two = any_get(32 * MIB);
+	assert_int_equal(two->rn_addr, one->rn_addr + 33 * MIB);
+	(void)vmem__heap_purge(UINT64_MAX);
+	vmem__heap_watch(true);
+	vmem__run_free(one);
+	vmem__run_free(two);
+	assert_int_equal(account().idle_bytes, 64 * MIB);
+	run = any_get(48 * MIB);
+	assert_int_equal(run->rn_addr, two->rn_addr);
+	assert_in_range(account().idle_bytes, 16 * MIB,
+	    16 * MIB + account().used / 4 + vmem__heap_quantum());
+	assert_in_range(account().idle_bytes, 0, 31 * MIB);
+	vmem__run_free(run);
+	vmem__run_free(guard);
+}
+
 static void
 more_zeroes_than_the_cap_come_from_memory_that_has_no_pages(void **state)
 {
@@ -387,6 +412,8 @@ more_zeroes_than_the_cap_come_from_memory_that_has_no_pages(void **state)
 	run = vmem__run_alloc(HEAP_BLOCK, 32 * MIB, 16 * KIB, 0, &zeroed);
 	assert_non_null(run);
 	assert_true(zeroed);
+	assert_in_range(account().idle_bytes, 32 * MIB,
+	    32 * MIB + account().used / 4 + vmem__heap_quantum());
 	vmem__run_free(run);
 	run = vmem__run_alloc(HEAP_BLOCK, 16 * MIB, 16 * KIB, 0, &zeroed);
 	assert_non_null(run);
@@ -456,6 +483,81 @@ what_is_idle_is_used_though_it_is_too_short(void **state)
 	assert_int_not_equal(run->rn_addr, addr);
 	assert_int_equal(account().idle_bytes, MIB / 2);
 	vmem__run_free(run);
+}
+
+/* Parts, next to each other, of four quanta: idle, zero or in use. */
+enum { PARTS_MAX = 12, PART_QUANTA = 4 };
+
+/* The first begins at a multiple of 16 quanta, so that alignments matter. */
+static void
+lay_out(struct vmem__run *part[PARTS_MAX], const char *how)
+{
+	size_t q = vmem__heap_quantum(), size = PART_QUANTA * q;
+
+	(void)vmem__heap_purge(UINT64_MAX);
+	part[0] = run_get(strlen(how) * size, 16 * q, 0);
+	assert_true(vmem__run_resize(part[0], size));
+	for (size_t i = 1; how[i] != '\0'; i++) {
+		part[i] = any_get(size);
+		assert_int_equal(part[i]->rn_addr, part[0]->rn_addr + i * size);
+	}
+	for (size_t i = 0; how[i] != '\0'; i++) {
+		if (how[i] == 'z')
+			vmem__run_free(part[i]);
+	}
+	(void)vmem__heap_purge(UINT64_MAX);
+	for (size_t i = 0; how[i] != '\0'; i++) {
+		if (how[i] == 'i')
+			vmem__run_free(part[i]);
+	}
+}
+
+static void
+what_is_idle_is_used_with_what_is_free_around_it(void **state)
+{
+	/* Asked for, in quanta; where it is found, and how much idle is in it. */
+	static const struct {
+		const char *how;
+		size_t size, align, at, idle;
+	} cases[] = {
+	    {"zizu", 6, 1, 4, 4},
+	    {"uizu", 8, 1, 4, 4},
+	    {"ziuu", 6, 1, 2, 4},
+	    {"zizu", 10, 1, 2, 4},
+	    {"zizu", 12, 1, 0, 4},
+	    {"iziu", 12, 1, 0, 8},
+	    {"iziu", 11, 1, 1, 7},
+	    {"uziz", 11, 1, 8, 4},
+	    {"zizu", 8, 8, 0, 4},
+	    {"uizz", 8, 4, 4, 4},
+	    {"iizzzuiziziu", 20, 1, 24, 12},
+	};
+	size_t q = vmem__heap_quantum();
+	(void)state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct vmem__run *part[PARTS_MAX] = {NULL}, *run;
+		uintptr_t start;
+		size_t idle;
+
+		lay_out(part, cases[i].how);
+		start = part[0]->rn_addr;
+		idle = account().idle_bytes;
+		run = vmem__run_alloc(
+		    HEAP_BLOCK, cases[i].size * q, cases[i].align * q, 0, NULL);
+		assert_non_null(run);
+		assert_int_equal(run->rn_addr, start + cases[i].at * q);
+		assert_int_equal(run->rn_size, cases[i].size * q);
+		assert_int_equal(
+		    account().idle_bytes, idle - cases[i].idle * q);
+		vmem__heap_check();
+		vmem__run_free(run);
+		for (size_t k = 0; cases[i].how[k] != '\0'; k++) {
+			if (cases[i].how[k] == 'u')
+				vmem__run_free(part[k]);
+		}
+		(void)vmem__heap_purge(UINT64_MAX);
+	}
 }
 
 static void
@@ -541,10 +643,12 @@ main(void)
 	    TEST(what_joins_is_as_old_as_its_largest_part),
 	    TEST(idle_memory_over_the_cap_is_purged_and_no_more),
 	    TEST(while_somebody_watches_what_was_in_use_may_be_idle),
+	    TEST(what_is_taken_with_no_pages_comes_out_of_what_is_idle),
 	    TEST(more_zeroes_than_the_cap_come_from_memory_that_has_no_pages),
 	    TEST(without_idle_memory_allowed_none_is_kept),
 	    TEST(memory_that_the_kernel_will_not_purge_reads_as_zero_too),
 	    TEST(what_is_idle_is_used_though_it_is_too_short),
+	    TEST(what_is_idle_is_used_with_what_is_free_around_it),
 	    TEST(room_of_any_size_may_be_asked_for),
 	    TEST(a_heap_without_records_divides_nothing),
 	    TEST(a_heap_without_memory_says_so_and_works_again),
