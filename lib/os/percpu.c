@@ -174,8 +174,7 @@ struct percpu_front *
 percpu_enter(unsigned *cpup)
 {
 	struct percpu_front *front;
-	unsigned cpu = percpu__restartable ? (unsigned)percpu__rseq_cpu()
-					   : os_cpu_current();
+	unsigned cpu = percpu_cpu();
 
 	if (cpu >= cpu_limit)
 		return (NULL);

@@ -32,6 +32,7 @@
 #define QR_PERCPU_H
 
 #include "base/compiler.h"
+#include "os/os.h"
 #include "os/os_lock.h"
 
 #include <stdbool.h>
@@ -111,6 +112,14 @@ void percpu_init(enum percpu_want want);
 
 /* "rseq, mm_cid", "rseq, cpu" or "lock". */
 const char *percpu_form(void);
+
+/* The index of the CPU that the caller runs on, or did just now. */
+static inline unsigned
+percpu_cpu(void)
+{
+	return (percpu__restartable ? (unsigned)percpu__rseq_cpu()
+				    : os_cpu_current());
+}
 
 /* A slot for a new user, or 0 when all are taken. */
 unsigned percpu_slot_open(void);

@@ -44,8 +44,8 @@ enum vmem__heap_kind {
 };
 
 /*
- * Locking: (o) the owner, whom a free run has none of, then (h); (h) heap lock;
- * (p) or, while it is parked, whoever has it out of its slot.
+ * Locking: (o) the owner, who is whoever has it out of its slot when it was
+ * parked; a free run has none, then (h); (h) heap lock.
  */
 struct vmem__run {
 	uint32_t rn_kind;      /* (o) enum vmem__heap_kind */
@@ -55,7 +55,7 @@ struct vmem__run {
 	uintptr_t rn_addr;     /* (o) */
 	size_t rn_size;        /* (o) bytes, a multiple of the quantum */
 	size_t rn_asked;       /* (o) for the owner's use */
-	uint64_t rn_when;      /* (h) os_now_coarse() when it was freed; (p) */
+	uint64_t rn_when;      /* (h) os_now_coarse() when it was freed */
 	struct qr_list rn_bin; /* (h) free runs of about this size */
 	struct qr_list rn_age; /* (h) idle runs, oldest first */
 };
@@ -112,7 +112,10 @@ void vmem__heap_set_idle_max(size_t bytes);
  * as has been in use since the last call, unless the process has a limit.
  */
 void vmem__heap_watch(bool on);
-/* Give idle memory freed before `before` (os_now_coarse) back; bytes given. */
+/*
+ * Give idle memory freed before `before` (os_now_coarse) back, and what waited at
+ * the last call already, or all of both: UINT64_MAX; bytes given.
+ */
 size_t vmem__heap_purge(uint64_t before);
 
 void vmem__heap_stat(struct vmem__heap_stat *st);
@@ -138,8 +141,8 @@ void vmem__runs_init(void);
 /* ---- between the runs and those that wait ---- */
 
 void vmem__park_set_idle_max(size_t bytes);
-/* Free what waits since before `before`. */
-void vmem__park_purge(uint64_t before);
+/* Free what waited at the last call already, or all that waits. */
+void vmem__park_purge(bool all);
 /* Bytes that wait, in how many runs. */
 size_t vmem__parked(size_t *runs);
 

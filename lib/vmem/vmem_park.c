@@ -5,19 +5,24 @@
  * Threads that free and allocate large blocks in turn would meet at run_lock,
  * to take apart what they put together just before.  A word of a slot is a run
  * and how many quanta it has, so that who wants another size need not take it;
- * 0: the slot is empty.  Whoever takes the word out owns the run.
+ * 0: the slot is empty.  Whoever takes the word out owns the run.  No clock is
+ * read: a purge leaves a mark on what waits, and the next takes what has one.
  */
 #include "vmem/vmem_heap.h"
 
 #include "base/bits.h"
 #include "base/panic.h"
 #include "meta/pagemap.h"
-#include "os/os.h"
+#include "os/percpu.h"
 
 #include <stdatomic.h>
 
-/* CPUs share slots where there are more: what waits is never above the cap. */
-enum { SLOTS = 16 };
+enum {
+	/* CPUs share slots where there are more: what waits is in the cap. */
+	SLOTS = 16,
+	QUANTA = INT16_MAX,   /* of a word: how many */
+	SEEN = INT16_MAX + 1, /* of a word: it waited at the last purge */
+};
 
 static struct {
 	_Atomic uint64_t pk_word;
@@ -29,20 +34,20 @@ void
 vmem__park_set_idle_max(size_t bytes)
 {
 	atomic_store_explicit(&run_max,
-	    qr_min(bytes / SLOTS, UINT16_MAX * vmem__heap_quantum()),
+	    qr_min(bytes / SLOTS, QUANTA * vmem__heap_quantum()),
 	    memory_order_relaxed);
 }
 
 static _Atomic uint64_t *
 slot_here(void)
 {
-	return (&slots[os_cpu_current() % SLOTS].pk_word);
+	return (&slots[percpu_cpu() % SLOTS].pk_word);
 }
 
 static size_t
 word_bytes(uint64_t word)
 {
-	return ((word & UINT16_MAX) * vmem__heap_quantum());
+	return ((word & QUANTA) * vmem__heap_quantum());
 }
 
 /* The run becomes what it was before it had to wait. */
@@ -69,7 +74,6 @@ vmem__park(struct vmem__run *run)
 		return;
 	}
 	run->rn_kind = HEAP_FREE;
-	run->rn_when = os_now_coarse();
 	word =
 	    atomic_exchange_explicit(slot_here(), word, memory_order_acq_rel);
 	if (word != 0)
@@ -90,22 +94,24 @@ vmem__unpark(size_t size)
 }
 
 void
-vmem__park_purge(uint64_t before)
+vmem__park_purge(bool all)
 {
 	for (unsigned i = 0; i < SLOTS; i++) {
 		_Atomic uint64_t *slot = &slots[i].pk_word;
-		uint64_t none = 0, word = 0;
-		struct vmem__run *run;
+		uint64_t word =
+		    atomic_load_explicit(slot, memory_order_relaxed);
 
-		if (atomic_load_explicit(slot, memory_order_relaxed) != 0)
-			word = atomic_exchange_explicit(
-			    slot, 0, memory_order_acquire);
 		if (word == 0)
 			continue;
-		run = pagemap_descriptor(word);
-		if (run->rn_when < before ||
-		    !atomic_compare_exchange_strong_explicit(slot, &none, word,
-			memory_order_release, memory_order_relaxed))
+		if (all)
+			word = atomic_exchange_explicit(
+			    slot, 0, memory_order_acquire);
+		else if (!atomic_compare_exchange_strong_explicit(slot, &word,
+			     (word & SEEN) != 0 ? 0 : word | SEEN,
+			     memory_order_acquire, memory_order_relaxed) ||
+		    (word & SEEN) == 0)
+			continue;
+		if (word != 0)
 			vmem__run_free(wake(word));
 	}
 }

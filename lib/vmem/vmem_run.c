@@ -511,7 +511,7 @@ vmem__heap_purge(uint64_t before)
 {
 	size_t total = 0, given;
 
-	vmem__park_purge(before);
+	vmem__park_purge(before == UINT64_MAX);
 	qr_mutex_enter(&run_lock);
 	most_used = totals.used;
 	qr_mutex_exit(&run_lock);

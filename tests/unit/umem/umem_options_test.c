@@ -108,7 +108,7 @@ OPT(verbose, verbose)
 OPT(harden, harden)
 OPT(nothread, nothread)
 OPT(percpu_auto, percpu == PERCPU_AUTO)
-OPT(percpu_cpu, percpu == PERCPU_CPU)
+OPT(percpu_by_cpu, percpu == PERCPU_CPU)
 OPT(percpu_lock, percpu == PERCPU_LOCK)
 OPT(idle_max_0, idle_max == 0)
 OPT(idle_max_1000, idle_max == 1000)
@@ -165,7 +165,7 @@ each_option_does_what_it_says(void **state)
 	says("QUARRY_OPTIONS", "harden", harden, "");
 	says("QUARRY_OPTIONS", "nothread", nothread, "");
 	says("QUARRY_OPTIONS", "percpu=auto", percpu_auto, "");
-	says("QUARRY_OPTIONS", "percpu=cpu", percpu_cpu, "");
+	says("QUARRY_OPTIONS", "percpu=cpu", percpu_by_cpu, "");
 	says("QUARRY_OPTIONS", "percpu=lock", percpu_lock, "");
 	says("QUARRY_OPTIONS", "depot_max=7m", depot_max_7m, "");
 }

@@ -103,9 +103,9 @@ each_cpu_has_its_own(void **state)
 	(void)state;
 
 	cpus_move(0);
-	here = os_cpu_current();
+	here = percpu_cpu();
 	cpus_move(1);
-	if (os_cpu_current() % 16 == here % 16)
+	if (percpu_cpu() % 16 == here % 16)
 		skip();
 	vmem__park(run);
 	cpus_move(0);
@@ -152,10 +152,19 @@ what_has_waited_long_is_given_back(void **state)
 	struct vmem__run *run = block_get(512 * KIB);
 	(void)state;
 
+	/* Each time anew. */
+	for (int i = 0; i < 3; i++) {
+		vmem__park(run);
+		(void)vmem__heap_purge(0);
+		assert_int_equal(account().idle_bytes, 512 * KIB);
+		assert_ptr_equal(vmem__unpark(512 * KIB), run);
+	}
 	vmem__park(run);
-	(void)vmem__heap_purge(run->rn_when);
-	assert_ptr_equal(vmem__unpark(512 * KIB), run);
-	vmem__park(run);
+	(void)vmem__heap_purge(0);
+	(void)vmem__heap_purge(0);
+	assert_null(vmem__unpark(512 * KIB));
+	assert_int_equal(account().idle_bytes, 512 * KIB);
+	vmem__park(block_get(512 * KIB));
 	(void)vmem__heap_purge(UINT64_MAX);
 	assert_null(vmem__unpark(512 * KIB));
 	assert_int_equal(account().idle_bytes, 0);
