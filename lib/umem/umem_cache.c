@@ -291,6 +291,7 @@ umem_cache_destroy(umem_cache_t *cp)
 void
 umem__cache_reap(struct umem_cache *cp, bool everything)
 {
+	atomic_store_explicit(&cp->cache_reaped, true, memory_order_relaxed);
 	if (everything)
 		(void)umem__cpu_drain(cp);
 	else
@@ -298,6 +299,7 @@ umem__cache_reap(struct umem_cache *cp, bool everything)
 	umem__depot_reap(cp, everything);
 	if (everything)
 		(void)umem__slab_trim(cp);
+	atomic_store_explicit(&cp->cache_reaped, false, memory_order_relaxed);
 }
 
 void

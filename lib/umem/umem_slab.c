@@ -158,6 +158,8 @@ run_free(struct umem_cache *cp, struct umem_slab *sl)
 		vmem_free(cp->cache_source, base, cp->cache_slabsize);
 	else if ((cp->cache_flags & UMF_FIREWALL) != 0)
 		umem__firewall_free(cp, base);
+	else if (atomic_load_explicit(&cp->cache_reaped, memory_order_relaxed))
+		vmem__run_free_aged(sl->sl_run);
 	else
 		vmem__run_free(sl->sl_run);
 }

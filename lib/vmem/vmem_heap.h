@@ -48,14 +48,15 @@ enum vmem__heap_kind {
  * parked; a free run has none, then (h); (h) heap lock.
  */
 struct vmem__run {
-	uint32_t rn_kind;      /* (o) enum vmem__heap_kind */
-	bool rn_first;         /* (o) begins its span */
-	bool rn_last;          /* (o) ends it */
-	bool rn_zero;          /* (h) reads as zero; only of a free run */
-	uintptr_t rn_addr;     /* (o) */
-	size_t rn_size;        /* (o) bytes, a multiple of the quantum */
-	size_t rn_asked;       /* (o) for the owner's use */
-	uint64_t rn_when;      /* (h) os_now_coarse() when it was freed */
+	uint32_t rn_kind;  /* (o) enum vmem__heap_kind */
+	bool rn_first;     /* (o) begins its span */
+	bool rn_last;      /* (o) ends it */
+	bool rn_zero;      /* (h) reads as zero; only of a free run */
+	uintptr_t rn_addr; /* (o) */
+	size_t rn_size;    /* (o) bytes, a multiple of the quantum */
+	size_t rn_asked;   /* (o) for the owner's use */
+	uint64_t
+	    rn_when; /* (h) os_now_coarse() when it was freed; 0: long ago */
 	struct qr_list rn_bin; /* (h) free runs of about this size */
 	struct qr_list rn_age; /* (h) idle runs, oldest first */
 };
@@ -86,6 +87,8 @@ struct vmem__run *vmem__run_alloc(enum vmem__heap_kind kind, size_t size,
     size_t align, size_t room, bool *zeroed);
 /* The page map must be as vmem__run_alloc() left it. */
 void vmem__run_free(struct vmem__run *run);
+/* The same of a run that was of no use for a while: the next purge takes it. */
+void vmem__run_free_aged(struct vmem__run *run);
 /*
  * Free a block, HEAP_BLOCK, as vmem__run_free() does or so that it waits whole,
  * on this CPU, for vmem__unpark() of its exact size; NULL: none waits.

@@ -195,7 +195,7 @@ split(struct vmem__run *run, size_t size, struct vmem__run *rest)
 static void
 join(struct vmem__run *run)
 {
-	struct qr_list *age = ages.prev;
+	struct qr_list *age = run->rn_when == 0 ? &ages : ages.prev;
 	struct vmem__run *with[2] = {free_before(run), free_behind(run)};
 	size_t largest = run->rn_size;
 
@@ -658,29 +658,40 @@ vmem__run_alloc(enum vmem__heap_kind kind, size_t size, size_t align,
 	return (run);
 }
 
-/* `run` has no owner any more: it is idle from now on. */
+/* `run` has no owner any more: it is idle, since `when`. */
 static void
-retire(struct vmem__run *run, uint64_t now)
+retire(struct vmem__run *run, uint64_t when)
 {
 	count(run, 0, 0 - run->rn_size);
 	run->rn_zero = false;
-	run->rn_when = now;
+	run->rn_when = when;
 	join(run);
 }
 
-void
-vmem__run_free(struct vmem__run *run)
+static void
+give(struct vmem__run *run, uint64_t when)
 {
-	uint64_t now = os_now_coarse();
 	size_t over;
 
 	pagemap_set((void *)run->rn_addr, PAGEMAP_PAGE, 0);
 	qr_mutex_enter(&run_lock);
 	count(run, (size_t)0 - 1, 0);
-	retire(run, now);
+	retire(run, when);
 	over = idle_over();
 	qr_mutex_exit(&run_lock);
 	purge_over(over);
+}
+
+void
+vmem__run_free(struct vmem__run *run)
+{
+	give(run, os_now_coarse());
+}
+
+void
+vmem__run_free_aged(struct vmem__run *run)
+{
+	give(run, 0);
 }
 
 static bool

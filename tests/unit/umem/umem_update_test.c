@@ -3,6 +3,7 @@
  */
 #include "umem/umem_impl.h"
 
+#include "os/os_watch.h"
 #include "support/again.h"
 #include "support/child.h"
 #include "support/umem_look.h"
@@ -108,6 +109,52 @@ a_reap_returns_everything_that_is_idle(void **state)
 	/* There is nothing left to give. */
 	assert_int_equal(quarry_reap(), 0);
 	look_check();
+}
+
+/* Nobody wanted them from the magazines, so nobody will from the heap. */
+static void
+what_is_reaped_goes_with_the_next_purge(void **state)
+{
+	umem_cache_t *cp = umem_cache_create(
+	    "reaped", 1000, 0, NULL, NULL, NULL, NULL, NULL, 0);
+	void *objs[10];
+	(void)state;
+
+	assert_non_null(cp);
+	/* There are no magazines then. */
+	if (os_watching())
+		skip();
+	(void)quarry_reap();
+	for (int i = 0; i < 10; i++)
+		assert_non_null(objs[i] = umem_cache_alloc(cp, UMEM_DEFAULT));
+	for (int i = 0; i < 10; i++)
+		umem_cache_free(cp, objs[i]);
+	assert_int_equal(idle_bytes(), 0);
+	umem_cache_reap_now(cp);
+	assert_in_range(idle_bytes(), 1, SIZE_MAX);
+	(void)vmem__heap_purge(1);
+	assert_int_equal(idle_bytes(), 0);
+	umem_cache_destroy(cp);
+}
+
+/* It was in use a moment ago, whatever was reaped before. */
+static void
+what_is_freed_after_a_reap_waits_as_before(void **state)
+{
+	umem_cache_t *cp = umem_cache_create(
+	    "freed", 1000, 0, NULL, NULL, NULL, NULL, NULL, UMF_NOMAGAZINE);
+	void *obj;
+	(void)state;
+
+	assert_non_null(cp);
+	umem_cache_reap_now(cp);
+	(void)quarry_reap();
+	obj = umem_cache_alloc(cp, UMEM_DEFAULT);
+	assert_non_null(obj);
+	umem_cache_free(cp, obj);
+	(void)vmem__heap_purge(1);
+	assert_in_range(idle_bytes(), 1, SIZE_MAX);
+	umem_cache_destroy(cp);
 }
 
 static void
@@ -530,6 +577,8 @@ main(int argc, char **argv)
 	};
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_reap_returns_everything_that_is_idle),
+	    cmocka_unit_test(what_is_reaped_goes_with_the_next_purge),
+	    cmocka_unit_test(what_is_freed_after_a_reap_waits_as_before),
 	    cmocka_unit_test(what_is_in_use_is_not_touched_by_a_reap),
 	    cmocka_unit_test(what_stays_after_a_peak_without_a_reap_is_bounded),
 	    cmocka_unit_test(

@@ -421,6 +421,29 @@ more_zeroes_than_the_cap_come_from_memory_that_has_no_pages(void **state)
 	vmem__run_free(run);
 }
 
+/* Long before anything else, though it was freed later. */
+static void
+what_was_of_no_use_for_a_while_goes_with_the_next_purge(void **state)
+{
+	struct vmem__run *run[3];
+	uintptr_t fresh;
+	(void)state;
+
+	for (int i = 0; i < 3; i++)
+		run[i] = run_get(MIB, 16 * KIB, 0);
+	fresh = run[0]->rn_addr;
+	vmem__run_free(run[0]);
+	vmem__run_free_aged(run[2]);
+	assert_int_equal(account().idle_bytes, 2 * MIB);
+	(void)vmem__heap_purge(1);
+	assert_int_equal(account().idle_bytes, MIB);
+	run[0] = vmem__run_alloc(HEAP_BLOCK, MIB, 16 * KIB, 0, NULL);
+	assert_int_equal(run[0]->rn_addr, fresh);
+	vmem__heap_check();
+	vmem__run_free(run[0]);
+	vmem__run_free(run[1]);
+}
+
 static void
 without_idle_memory_allowed_none_is_kept(void **state)
 {
@@ -645,6 +668,7 @@ main(void)
 	    TEST(while_somebody_watches_what_was_in_use_may_be_idle),
 	    TEST(what_is_taken_with_no_pages_comes_out_of_what_is_idle),
 	    TEST(more_zeroes_than_the_cap_come_from_memory_that_has_no_pages),
+	    TEST(what_was_of_no_use_for_a_while_goes_with_the_next_purge),
 	    TEST(without_idle_memory_allowed_none_is_kept),
 	    TEST(memory_that_the_kernel_will_not_purge_reads_as_zero_too),
 	    TEST(what_is_idle_is_used_though_it_is_too_short),
