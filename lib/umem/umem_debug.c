@@ -218,7 +218,7 @@ object_known(struct umem_cache *cp, uintptr_t addr, enum umem_state state,
 	return (tag_intact(ob, state));
 }
 
-/* Can there be an object of cp, with its tag, at addr?  Nobody needs to know. */
+/* Can an object of cp, with its tag, be at addr?  The long way tells why not. */
 static inline bool
 object_possible(const struct umem_cache *cp, uintptr_t addr)
 {
