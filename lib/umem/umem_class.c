@@ -5,7 +5,6 @@
  * request wastes less than an eighth of what it is given.
  */
 #include "umem/umem_class.h"
-#include "umem/umem_debug.h"
 #include "umem/umem_options.h"
 
 #include "base/fmt.h"
@@ -134,9 +133,7 @@ umem__classes_init(void)
 	for (unsigned i = 0; i < UMEM_CLASS_ALIGNS; i++)
 		aligned_init(cl, i);
 	cl->cl_limit = UMEM_CLASS_MAX + 1;
-	/* Where every operation is to be seen, popping is a vain attempt. */
-	if (!umem__opt.stats && (umem__opt.debug & UMF_DEBUG) == 0)
-		cl->cl_fast = cl->cl_limit;
+	cl->cl_fast = umem__opt.stats ? 0 : cl->cl_limit;
 	return (true);
 }
 
