@@ -183,14 +183,22 @@ tag_judge(struct object ob, enum umem_state expected)
 		: UMEM_BAD_TAG);
 }
 
+/* The same, in the object itself. */
+static void
+tag_check(struct object *ob, enum umem_state expected)
+{
+	if (!tag_intact(ob, expected))
+		ob->ob_bad = tag_judge(*ob, expected);
+}
+
 /* The object at addr, however long it takes, and what is wrong with it then. */
 static QR_COLD struct object
 object_seek(struct umem_cache *cp, uintptr_t addr, enum umem_state expected)
 {
 	struct object ob = object_find(cp, addr);
 
-	if (ob.ob_bad == UMEM_GOOD && !tag_intact(&ob, expected))
-		ob.ob_bad = tag_judge(ob, expected);
+	if (ob.ob_bad == UMEM_GOOD)
+		tag_check(&ob, expected);
 	return (ob);
 }
 
@@ -591,8 +599,7 @@ umem__debug_slab_fini(struct umem_cache *cp, struct umem_slab *sl)
 	for (size_t i = 0;
 	     i < cp->cache_nchunks && !firewalled(cp->cache_flags); i++) {
 		ob = object_at(cp, sl, i);
-		if (!tag_intact(&ob, UMEM_STATE_FREE))
-			ob.ob_bad = tag_judge(ob, UMEM_STATE_FREE);
+		tag_check(&ob, UMEM_STATE_FREE);
 		check_free(&ob);
 	}
 	umem__log_slab(cp, sl, false);

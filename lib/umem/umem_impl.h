@@ -185,11 +185,10 @@ struct umem_cache {
 	_Atomic uint8_t cache_mag;   /* (a) type of the next magazine */
 	/* (a) operations past the magazines where there is no slot for them */
 	_Atomic uint64_t cache_missed[PERCPU_OPS];
-	_Atomic bool
-	    cache_reaped; /* (a) what is idle for long is given back now */
-	uint64_t cache_misses_at; /* (u) of both kinds, at the last round */
-	bool cache_drained;       /* (u) nothing happened since it was */
-	uint64_t cache_fails;     /* (s) requests that got nothing */
+	_Atomic bool cache_reaped; /* (a) what it gives back was long idle */
+	uint64_t cache_misses_at;  /* (u) of both kinds, at the last round */
+	bool cache_drained;        /* (u) nothing happened since it was */
+	uint64_t cache_fails;      /* (s) requests that got nothing */
 
 	struct qr_list cache_link; /* (l) all caches: classes, then others */
 	unsigned cache_busy; /* (l) maintenance at work without the lock */

@@ -11,6 +11,7 @@
 #include "vmem/vmem_heap.h"
 #include "vmem/vmem_private.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 /* Descriptors come in these sizes; the last holds the largest bitmap. */

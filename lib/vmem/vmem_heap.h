@@ -48,15 +48,14 @@ enum vmem__heap_kind {
  * parked; a free run has none, then (h); (h) heap lock.
  */
 struct vmem__run {
-	uint32_t rn_kind;  /* (o) enum vmem__heap_kind */
-	bool rn_first;     /* (o) begins its span */
-	bool rn_last;      /* (o) ends it */
-	bool rn_zero;      /* (h) reads as zero; only of a free run */
-	uintptr_t rn_addr; /* (o) */
-	size_t rn_size;    /* (o) bytes, a multiple of the quantum */
-	size_t rn_asked;   /* (o) for the owner's use */
-	uint64_t
-	    rn_when; /* (h) os_now_coarse() when it was freed; 0: long ago */
+	uint32_t rn_kind;      /* (o) enum vmem__heap_kind */
+	bool rn_first;         /* (o) begins its span */
+	bool rn_last;          /* (o) ends it */
+	bool rn_zero;          /* (h) reads as zero; only of a free run */
+	uintptr_t rn_addr;     /* (o) */
+	size_t rn_size;        /* (o) bytes, a multiple of the quantum */
+	size_t rn_asked;       /* (o) for the owner's use */
+	uint64_t rn_when;      /* (h) os_now_coarse() when freed; 0: aged */
 	struct qr_list rn_bin; /* (h) free runs of about this size */
 	struct qr_list rn_age; /* (h) idle runs, oldest first */
 };
@@ -111,8 +110,8 @@ void vmem__heap_free(void *addr);
 void vmem__heap_set_idle_max(size_t bytes);
 /*
  * Somebody calls vmem__heap_purge() every second from now on, or no longer.
- * In between, a quarter of what is in use may be idle beside what makes it as much
- * as has been in use since the last call, unless the process has a limit.
+ * In between, what has been in use since the last call may be idle, beside a
+ * quarter of what is in use now, unless the process has a limit.
  */
 void vmem__heap_watch(bool on);
 /*

@@ -103,14 +103,13 @@ vmem__park_purge(bool all)
 
 		if (word == 0)
 			continue;
-		if (all)
-			word = atomic_exchange_explicit(
-			    slot, 0, memory_order_acquire);
-		else if (!atomic_compare_exchange_strong_explicit(slot, &word,
-			     (word & SEEN) != 0 ? 0 : word | SEEN,
-			     memory_order_acquire, memory_order_relaxed) ||
-		    (word & SEEN) == 0)
+		if (!all && (word & SEEN) == 0) {
+			(void)atomic_compare_exchange_strong_explicit(slot,
+			    &word, word | SEEN, memory_order_relaxed,
+			    memory_order_relaxed);
 			continue;
+		}
+		word = atomic_exchange_explicit(slot, 0, memory_order_acquire);
 		if (word != 0)
 			vmem__run_free(wake(word));
 	}

@@ -89,6 +89,12 @@ bin_next(const struct runs *rs, unsigned b)
 	return (RUN_BINS);
 }
 
+static bool
+bin_some(const struct runs *rs, unsigned b)
+{
+	return ((rs->rs_some[b / 64] >> (b % 64) & 1) != 0);
+}
+
 /* The last list before b that is not empty, or RUN_BINS. */
 static unsigned
 bin_before(const struct runs *rs, unsigned b)
@@ -127,7 +133,7 @@ enter(struct vmem__run *run, struct qr_list *age)
 
 	qr_mutex_assert_held(&run_lock);
 	run->rn_kind = HEAP_FREE;
-	if ((rs->rs_some[b / 64] >> (b % 64) & 1) == 0)
+	if (!bin_some(rs, b))
 		qr_list_init(&rs->rs_bin[b]);
 	qr_list_push_front(&rs->rs_bin[b], &run->rn_bin);
 	rs->rs_some[b / 64] |= (uint64_t)1 << (b % 64);
@@ -790,12 +796,10 @@ check_runs(struct runs *rs)
 	size_t bytes = 0;
 
 	for (unsigned b = 0; b < RUN_BINS; b++) {
-		bool some = (rs->rs_some[b / 64] >> (b % 64) & 1) != 0;
-
-		QR_VERIFY(some ==
+		QR_VERIFY(bin_some(rs, b) ==
 		    (rs->rs_bin[b].next != NULL &&
 			!qr_list_empty(&rs->rs_bin[b])));
-		if (!some)
+		if (!bin_some(rs, b))
 			continue;
 		QR_LIST_FOREACH (
 		    run, &rs->rs_bin[b], struct vmem__run, rn_bin) {
