@@ -34,8 +34,7 @@ class_off(size_t size, size_t align)
 {
 	if (size >= umem__classes.cl_limit || align > PAGEMAP_PAGE)
 		return (0);
-	return (align <= MALLOC_ALIGN ? umem__off_of(size)
-				      : umem__off_aligned(size, align));
+	return (umem__off_aligned(umem__off_find(size), align));
 }
 
 /* A firewalled block begins so far before its end, and is to be aligned there. */
@@ -108,7 +107,7 @@ aligned(size_t align, size_t size)
 	uintptr_t word = 0;
 
 	if (QR_LIKELY(align <= PAGEMAP_PAGE && size < umem__classes.cl_fast))
-		word = percpu_pop(umem__off_aligned(size, align));
+		word = percpu_pop(umem__off_aligned(umem__off_of(size), align));
 	return (QR_LIKELY(word != 0) ? (void *)word
 				     : alloc_miss(size, align, NULL));
 }

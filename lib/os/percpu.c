@@ -56,7 +56,6 @@ percpu_init(enum percpu_want want)
 	cpu_limit = os_cpu_limit();
 	if (cpu_limit > PERCPU_CPUS)
 		cpu_limit = PERCPU_CPUS;
-	qr_mutex_init(&stub.f_lock, QR_RANK_CPU);
 	for (unsigned i = 0; i < cpu_limit + 2; i++)
 		percpu__base[i] = &stub;
 	for (unsigned i = 0; i < PERCPU_FIRST_SLOT; i++) {

@@ -168,6 +168,13 @@ off_of(size_t size)
 	return (size <= 8 ? UMEM_OFF_8 : umem__off_of(size));
 }
 
+static struct umem_cache *
+class_of(size_t size)
+{
+	return (
+	    umem__class_cache(size <= 8 ? UMEM_OFF_8 : umem__off_find(size)));
+}
+
 static QR_NOINLINE void *
 alloc_miss(size_t size, int umflag)
 {
@@ -186,7 +193,7 @@ alloc_miss(size_t size, int umflag)
 				    size, vmem__heap_quantum(), 0, NULL);
 			continue;
 		}
-		cp = umem__class_cache(off_of(size));
+		cp = class_of(size);
 		if (cp != NULL)
 			buf = umem__class_alloc(cp, size);
 	} while (buf == NULL && failed(umflag, umem__opt.debug));
@@ -222,7 +229,7 @@ free_miss(void *buf, size_t size)
 	if (buf == NULL && size == 0)
 		return;
 	if (size != 0 && size < umem__classes.cl_limit) {
-		cp = umem__class_cache(off_of(size));
+		cp = class_of(size);
 		if (cp != NULL) {
 			cache_free_miss(cp, buf, size);
 			return;

@@ -114,7 +114,6 @@ bool
 umem__classes_init(void)
 {
 	struct umem_classes *cl = &umem__classes;
-	size_t at = 0;
 
 	(void)size_find(0);
 	for (unsigned i = 0; i < nsizes; i++) {
@@ -124,17 +123,38 @@ umem__classes_init(void)
 			return (false);
 		cl->cl_size[slot] = sizes[i];
 		cl->cl_last = slot;
-		if (slot == UMEM_SLOT_8)
-			continue;
-		for (; at * UMEM_CLASS_STEP <= sizes[i]; at++)
-			cl->cl_off[at] =
-			    (uint16_t)(slot * sizeof(struct percpu_slot));
 	}
 	for (unsigned i = 0; i < UMEM_CLASS_ALIGNS; i++)
 		aligned_init(cl, i);
 	cl->cl_limit = UMEM_CLASS_MAX + 1;
 	cl->cl_fast = umem__opt.stats ? 0 : cl->cl_limit;
 	return (true);
+}
+
+/*
+ * A class goes into the table with all its sizes.  Two threads that do so at
+ * once store the same.
+ */
+static void
+class_enter(struct umem_classes *cl, size_t size)
+{
+	unsigned slot = UMEM_SLOT_8 + 1;
+	size_t at = 0;
+
+	for (; cl->cl_size[slot] < size; slot++)
+		at = cl->cl_size[slot] / UMEM_CLASS_STEP + 1;
+	for (; at * UMEM_CLASS_STEP <= cl->cl_size[slot]; at++)
+		atomic_store_explicit(&cl->cl_off[at],
+		    (uint16_t)(slot * sizeof(struct percpu_slot)),
+		    memory_order_relaxed);
+}
+
+size_t
+umem__off_find(size_t size)
+{
+	if (umem__off_of(size) == 0)
+		class_enter(&umem__classes, size);
+	return (umem__off_of(size));
 }
 
 /*

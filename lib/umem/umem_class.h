@@ -12,6 +12,8 @@
 #include "meta/pagemap.h"
 #include "umem/umem_impl.h"
 
+#include <stdatomic.h>
+
 enum {
 	UMEM_CLASSES_MAX = 160,
 	UMEM_CLASS_SLOTS = PERCPU_FIRST_SLOT + UMEM_CLASSES_MAX,
@@ -23,13 +25,16 @@ enum {
 
 struct umem_classes {
 	/*
+	 * By size in steps, rounded up: offset of its slot, or 0: see below.  The
+	 * first field, which saves an instruction.
+	 */
+	_Atomic uint16_t cl_off[UMEM_CLASS_MAX / UMEM_CLASS_STEP + 1];
+	/*
 	 * Sizes below cl_fast may be popped at once, those below cl_limit are
 	 * served from classes.  Both are 0 until the library is ready.
 	 */
 	size_t cl_fast;
 	size_t cl_limit;
-	/* By size in steps, rounded up: offset of its slot. */
-	uint16_t cl_off[UMEM_CLASS_MAX / UMEM_CLASS_STEP + 1];
 	uint32_t cl_size[UMEM_CLASS_SLOTS];                      /* by slot */
 	_Atomic(struct umem_cache *) cl_cache[UMEM_CLASS_SLOTS]; /* same */
 	unsigned cl_last; /* slot of the largest */
@@ -39,22 +44,30 @@ struct umem_classes {
 
 extern QR_HIDDEN struct umem_classes umem__classes;
 
-/* Offset of the class for a size below cl_limit, by malloc's rule. */
+/*
+ * Offset of the class for a size below cl_limit, by malloc's rule; that of no
+ * class, which always misses, before umem__off_find() had such a size.
+ */
 QR_INLINE size_t
 umem__off_of(size_t size)
 {
-	return (umem__classes
-		    .cl_off[(size + UMEM_CLASS_STEP - 1) / UMEM_CLASS_STEP]);
+	return (atomic_load_explicit(
+	    &umem__classes
+		 .cl_off[(size + UMEM_CLASS_STEP - 1) / UMEM_CLASS_STEP],
+	    memory_order_relaxed));
 }
 
+/* The same for who missed: most programs use few of the sizes. */
+size_t umem__off_find(size_t size);
+
 /*
- * The same for objects at multiples of align, a power of two up to PAGEMAP_PAGE.
- * That of no class, which always misses, when there is none.
+ * From the class for a size to that for objects at multiples of align, a power
+ * of two up to PAGEMAP_PAGE.
  */
 QR_INLINE size_t
-umem__off_aligned(size_t size, size_t align)
+umem__off_aligned(size_t off, size_t align)
 {
-	size_t slot = umem__off_of(size) / sizeof(struct percpu_slot);
+	size_t slot = off / sizeof(struct percpu_slot);
 	unsigned i = qr_log2(align / UMEM_CLASS_STEP | 1);
 
 	return (umem__classes.cl_aligned[i][slot] * sizeof(struct percpu_slot));

@@ -120,12 +120,14 @@ alignments(void)
 	CHILD_CHECK(comes_from(8, 8));
 	for (size_t align = 16; align <= 16384; align *= 2) {
 		for (size_t size = 0; size <= 131072; size += 1 + size / 99) {
-			size_t off = umem__off_aligned(size, align);
+			size_t off =
+			    umem__off_aligned(umem__off_find(size), align);
 
 			CHILD_CHECK(
 			    umem__classes
 				.cl_size[off / sizeof(struct percpu_slot)] ==
 			    smallest(size, align));
+			CHILD_CHECK(umem__off_of(size) == umem__off_find(size));
 		}
 	}
 }
