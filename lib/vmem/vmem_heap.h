@@ -147,5 +147,7 @@ void vmem__park_set_idle_max(size_t bytes);
 void vmem__park_purge(bool all);
 /* Bytes that wait, in how many runs. */
 size_t vmem__parked(size_t *runs);
+/* Not less than that; looks at no other CPU's. */
+size_t vmem__parked_most(void);
 
 #endif /* QR_VMEM_HEAP_H */

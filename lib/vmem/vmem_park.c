@@ -28,6 +28,7 @@ static struct {
 	_Atomic uint64_t pk_word;
 } QR_ALIGNED(QR_CACHE_LINE) slots[SLOTS];
 
+static _Atomic uint32_t used;  /* bit i: slot i has been used */
 static _Atomic size_t run_max; /* bytes; longer ones do not wait */
 
 void
@@ -38,10 +39,19 @@ vmem__park_set_idle_max(size_t bytes)
 	    memory_order_relaxed);
 }
 
-static _Atomic uint64_t *
+static unsigned
 slot_here(void)
 {
-	return (&slots[percpu_cpu() % SLOTS].pk_word);
+	return (percpu_cpu() % SLOTS);
+}
+
+static void
+slot_use(unsigned i)
+{
+	if (QR_UNLIKELY(
+		(atomic_load_explicit(&used, memory_order_relaxed) >> i & 1) ==
+		0))
+		atomic_fetch_or(&used, (uint32_t)1 << i);
 }
 
 static size_t
@@ -68,14 +78,16 @@ vmem__park(struct vmem__run *run)
 	size_t size = run->rn_size;
 	uint64_t word =
 	    pagemap_word(run, (unsigned)(size / vmem__heap_quantum()));
+	unsigned i = slot_here();
 
 	if (size > atomic_load_explicit(&run_max, memory_order_relaxed)) {
 		vmem__run_free(run);
 		return;
 	}
 	run->rn_kind = HEAP_FREE;
-	word =
-	    atomic_exchange_explicit(slot_here(), word, memory_order_acq_rel);
+	slot_use(i);
+	word = atomic_exchange_explicit(
+	    &slots[i].pk_word, word, memory_order_acq_rel);
 	if (word != 0)
 		vmem__run_free(wake(word));
 }
@@ -83,7 +95,7 @@ vmem__park(struct vmem__run *run)
 struct vmem__run *
 vmem__unpark(size_t size)
 {
-	_Atomic uint64_t *slot = slot_here();
+	_Atomic uint64_t *slot = &slots[slot_here()].pk_word;
 	uint64_t word = atomic_load_explicit(slot, memory_order_relaxed);
 
 	if (word == 0 || word_bytes(word) != size ||
@@ -129,4 +141,13 @@ vmem__parked(size_t *runs)
 		bytes += word_bytes(word);
 	}
 	return (bytes);
+}
+
+size_t
+vmem__parked_most(void)
+{
+	uint32_t n = atomic_load_explicit(&used, memory_order_relaxed);
+
+	return ((unsigned)__builtin_popcount(n) *
+	    atomic_load_explicit(&run_max, memory_order_relaxed));
 }

@@ -534,14 +534,17 @@ vmem__heap_purge(uint64_t before)
 static size_t
 idle_over(void)
 {
-	size_t keep = idle_max, runs,
-	       bytes = idle.rs_bytes + vmem__parked(&runs);
+	size_t keep = idle_max, bytes, runs;
 
 	qr_mutex_assert_held(&run_lock);
 	if (keep != 0)
 		keep = qr_max(keep,
 		    totals.used / RUN_IDLE_SHARE +
 			(watched ? most_used - totals.used : 0));
+	/* What waits on other CPUs is in cache lines of theirs. */
+	if (idle.rs_bytes + vmem__parked_most() <= keep)
+		return (0);
+	bytes = idle.rs_bytes + vmem__parked(&runs);
 	return (
 	    bytes <= keep ? 0 : qr_roundup(bytes - keep, vmem__heap_quantum()));
 }
