@@ -143,11 +143,13 @@ vmem__parked(size_t *runs)
 	return (bytes);
 }
 
+/* CPUs have low indexes first. */
 size_t
 vmem__parked_most(void)
 {
 	uint32_t n = atomic_load_explicit(&used, memory_order_relaxed);
 
-	return ((unsigned)__builtin_popcount(n) *
-	    atomic_load_explicit(&run_max, memory_order_relaxed));
+	return (n == 0 ? 0
+		       : (qr_log2(n) + 1) *
+		    atomic_load_explicit(&run_max, memory_order_relaxed));
 }
