@@ -41,6 +41,7 @@ percpu__rseq_pop(size_t off)
 {
 	uintptr_t t, top, word;
 
+	/* The word is in rax, for callers that return it. */
 	__asm__ volatile goto(
 	    PERCPU_ENTER
 	    "movq (%[base], %[t], 8), %[t]\n\t"
@@ -51,7 +52,7 @@ percpu__rseq_pop(size_t off)
 	    "subq $8, %[top]\n\t"
 	    "movq %[top], (%[t], %[off])\n"
 	    "2:\n\t"
-	    : [t] "=&r"(t), [top] "=&r"(top), [word] "=&r"(word)
+	    : [t] "=&r"(t), [top] "=&r"(top), [word] "=&a"(word)
 	    : [area] "r"(percpu__hot.h_area), [idx] "r"(percpu__hot.h_cpu),
 	      [base] "r"(&percpu__base[2]), [off] "r"(off)
 	    : "memory", "cc"
