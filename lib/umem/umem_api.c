@@ -171,8 +171,9 @@ off_of(size_t size)
 static struct umem_cache *
 class_of(size_t size)
 {
-	return (
-	    umem__class_cache(size <= 8 ? UMEM_OFF_8 : umem__off_find(size)));
+	size_t off = off_of(size);
+
+	return (umem__class_cache(off != 0 ? off : umem__off_find(size)));
 }
 
 static QR_NOINLINE void *
