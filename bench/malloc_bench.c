@@ -85,7 +85,7 @@ static const struct bench_row rows[] = {
     {"thrash", NULL, scratch_unit, 8, 50, 0},
     {"mix", heap_setup, mix_unit, 0, 4000, 0},
     {"stress", heap_setup, stress_unit, 0, 2000, 0},
-    {"drift", heap_setup, drift_unit, 0, 10000, 0},
+    {"drift", drift_setup, drift_unit, 0, 1000, 0},
     {"aligned", heap_setup, aligned_unit, 0, 1000, 0},
     {"larson", larson_setup, larson_unit, 0, 1000, 0},
     {"threads", NULL, threads_unit, 0, 100, 0},

@@ -168,24 +168,38 @@ stress_unit(struct bench_worker *w)
 
 /*
  * Requests that leave something behind, of a size that drifts: what is left
- * keeps pages that later sizes cannot use.
+ * keeps pages that later sizes cannot use.  All sizes have their turn within a
+ * few milliseconds, so that the peak is not that of who comes furthest.
  */
+struct drift {
+	size_t dr_at;    /* requests so far */
+	void *dr_left[]; /* by each, the last br_count of them */
+};
+
+void
+drift_setup(struct bench_worker *w)
+{
+	w->bw_state = bench_map(
+	    sizeof(struct drift) + w->bw_row->br_count * sizeof(void *));
+}
+
 uint64_t
 drift_unit(struct bench_worker *w)
 {
-	enum { REQUEST = 30, REQUESTS = 100 };
-	void **left = w->bw_state;
-	size_t n = w->bw_row->br_count, at = (size_t)(w->bw_ops / REQUEST);
+	enum { REQUEST = 30, REQUESTS = 100, SIZES = 16 };
+	struct drift *d = w->bw_state;
+	size_t n = w->bw_row->br_count;
 
-	for (int k = 0; k < REQUESTS; k++, at++) {
-		size_t base = 32 + at / n % 16 * 48;
+	for (int k = 0; k < REQUESTS; k++, d->dr_at++) {
+		size_t base = 32 + d->dr_at / n % SIZES * 48;
+		void **left = &d->dr_left[d->dr_at % n];
 		void *blocks[REQUEST];
 
 		for (int i = 0; i < REQUEST; i++)
 			blocks[i] =
 			    get(base + bench_below(bench_random(w), base));
-		free(left[at % n]);
-		left[at % n] = blocks[0];
+		free(*left);
+		*left = blocks[0];
 		for (int i = 1; i < REQUEST; i++)
 			free(blocks[i]);
 	}

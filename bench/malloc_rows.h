@@ -46,6 +46,7 @@ uint64_t scratch_unit(struct bench_worker *w);
 void heap_setup(struct bench_worker *w);
 uint64_t mix_unit(struct bench_worker *w);
 uint64_t stress_unit(struct bench_worker *w);
+void drift_setup(struct bench_worker *w);
 uint64_t drift_unit(struct bench_worker *w);
 uint64_t aligned_unit(struct bench_worker *w);
 
