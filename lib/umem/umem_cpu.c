@@ -163,14 +163,22 @@ have_words(const struct umem_cache *cp, const uintptr_t *objs, size_t n)
 	return ((all & 1) == 0);
 }
 
+static struct umem_mag *
+empty_mag(struct umem_cache *cp, unsigned cpu)
+{
+	struct umem_mag *mag = umem__depot_get_empty(cp, cpu);
+
+	return (mag != NULL ? mag : umem__mag_get(cp));
+}
+
 /* An empty magazine, filled from the slabs with raw objects. */
 static uintptr_t
 fill(struct umem_cache *cp, unsigned cpu)
 {
-	struct umem_mag *mag = umem__depot_get_empty(cp, cpu);
+	struct umem_mag *mag = empty_mag(cp, cpu);
 	size_t n, i;
 
-	if (mag == NULL && (mag = umem__mag_get(cp)) == NULL)
+	if (mag == NULL)
 		return (0);
 	n = umem__slab_fill(
 	    cp, cpu, mag->mag_round, umem__mag_capacity(cp, mag));
@@ -235,15 +243,6 @@ half_put(struct umem_cache *cp, struct half *ha, uintptr_t top)
 	return (top + n * sizeof(ha->ha_word[0]));
 }
 
-/* The top of a larger magazine for an empty one that is ours, if it is time. */
-static uintptr_t
-renewed(struct umem_cache *cp, uintptr_t top)
-{
-	return (top == PERCPU_NULL
-		? top
-		: mag_bottom(umem__mag_renew(cp, umem__mag_of(top))));
-}
-
 /*
  * Take the magazine behind the loaded one, which has this top; false when it is
  * there no more.  What a CPU does on its own counts for little.
@@ -288,7 +287,7 @@ load_rounds(struct umem_cache *cp, const struct miss *m, uintptr_t top)
 		top = half_take(&ha, top);
 	if (top_empty(old) &&
 	    percpu_cas_top(m->m_cpu, m->m_front, off, old, top))
-		top = renewed(cp, old);
+		top = old;
 	put_aside(cp, m, half_put(cp, &ha, top));
 }
 
@@ -319,11 +318,13 @@ find_room(struct umem_cache *cp, const struct miss *m)
 	uintptr_t prev = percpu_prev(m->m_front, cp->cache_slot_off);
 	struct umem_mag *mag;
 
-	if (prev != 0 && !top_full(prev) && take_prev(cp, m, prev))
-		return (top_empty(prev) ? renewed(cp, prev) : prev);
-	mag = umem__depot_get_empty(cp, m->m_cpu);
-	if (mag == NULL)
-		mag = umem__mag_get(cp);
+	if (prev != 0 && !top_full(prev) && take_prev(cp, m, prev)) {
+		mag = top_empty(prev) ? umem__mag_of(prev) : NULL;
+		if (mag == NULL || !umem__mag_outgrown(cp, mag))
+			return (prev);
+		umem__mag_put(mag);
+	}
+	mag = empty_mag(cp, m->m_cpu);
 	return (mag == NULL ? 0 : mag_bottom(mag));
 }
 

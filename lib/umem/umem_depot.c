@@ -98,16 +98,10 @@ umem__mag_put(struct umem_mag *mag)
 	meta_put(&mag_pools[mag_type(mag)], mag);
 }
 
-struct umem_mag *
-umem__mag_renew(struct umem_cache *cp, struct umem_mag *mag)
+bool
+umem__mag_outgrown(const struct umem_cache *cp, const struct umem_mag *mag)
 {
-	struct umem_mag *larger =
-	    mag_type(mag) < cp->cache_mag ? umem__mag_get(cp) : NULL;
-
-	if (larger == NULL)
-		return (mag);
-	umem__mag_put(mag);
-	return (larger);
+	return (mag_type(mag) < cp->cache_mag);
 }
 
 /*
@@ -333,7 +327,7 @@ umem__depot_put_empty(struct umem_cache *cp, unsigned cpu, struct umem_mag *mag)
 {
 	struct umem_shelf *sh = shelf_of(cp, cpu);
 
-	if (mag_type(mag) < cp->cache_mag) {
+	if (umem__mag_outgrown(cp, mag)) {
 		umem__mag_put(mag);
 		return;
 	}

@@ -291,8 +291,9 @@ struct umem_mag {
 /* An empty magazine for cp, NULL when memory is short. */
 struct umem_mag *umem__mag_get(struct umem_cache *cp);
 void umem__mag_put(struct umem_mag *mag);
-/* The empty magazine, or a larger one for it if the cache came to need those. */
-struct umem_mag *umem__mag_renew(struct umem_cache *cp, struct umem_mag *mag);
+/* Does the cache need larger ones by now?  Then it is not kept once empty. */
+bool umem__mag_outgrown(
+    const struct umem_cache *cp, const struct umem_mag *mag);
 /* The magazine whose stack has this top; how many rounds are below it. */
 struct umem_mag *umem__mag_of(uintptr_t top);
 size_t umem__mag_rounds(uintptr_t top);
