@@ -54,7 +54,7 @@ static struct log logs[LOGS] = {
 };
 
 /* Apart, because nothing is written here where there is no log. */
-static struct ring log_rings[LOGS][RINGS_MAX];
+static struct ring log_rings[LOGS][RINGS_MAX] QR_SPARSE;
 
 static void
 log_init(struct log *lg, unsigned rings)

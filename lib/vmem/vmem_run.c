@@ -46,7 +46,7 @@ struct runs {
  * Locking: (h) run_lock, held for list work only.
  */
 static struct qr_mutex run_lock = QR_MUTEX_INIT(QR_RANK_HEAP);
-static struct runs idle, zero;                   /* (h) */
+static struct runs QR_SPARSE idle, zero;         /* (h) */
 static struct qr_list ages = QR_LIST_INIT(ages); /* (h) */
 static size_t idle_max = RUN_IDLE_MAX;           /* (h) */
 static struct vmem__heap_stat totals;            /* (h) but idle_bytes */
