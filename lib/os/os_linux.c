@@ -200,10 +200,13 @@ unsigned
 os_cpu_affinity(void)
 {
 	unsigned long mask[CPU_MASK_WORDS];
-	size_t bytes = affinity_mask(mask);
+	size_t words = affinity_mask(mask) / sizeof(mask[0]);
+	unsigned n = 0;
 
-	return (
-	    (unsigned)qr_max(1, CPU_COUNT_S(bytes, (const cpu_set_t *)mask)));
+	for (size_t i = 0; i < words; i++)
+		for (; mask[i] != 0; mask[i] &= mask[i] - 1)
+			n++;
+	return (n > 0 ? n : 1);
 }
 
 unsigned

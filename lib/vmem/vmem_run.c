@@ -26,9 +26,9 @@ enum {
 
 /* Free runs, either all idle or all zero. */
 struct runs {
-	struct qr_list rs_bin[RUN_BINS]; /* latest first; 0 if never used */
-	uint64_t rs_some[RUN_WORDS];     /* bit set: the bin is not empty */
 	size_t rs_bytes;
+	uint64_t rs_some[RUN_WORDS];     /* bit set: the bin is not empty */
+	struct qr_list rs_bin[RUN_BINS]; /* latest first; 0 if never used */
 };
 
 /*
