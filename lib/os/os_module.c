@@ -140,7 +140,8 @@ headers_read(struct os_module *om, uintptr_t base, uintptr_t end)
 	    eh->e_phnum > (end - base - sizeof(*eh)) / sizeof(*ph))
 		return;
 	for (unsigned i = 0; i < eh->e_phnum; i++) {
-		if (ph[i].p_type == PT_LOAD && ph[i].p_offset == 0)
+		if (ph[i].p_type == PT_LOAD && ph[i].p_offset == 0 &&
+		    ph[i].p_filesz != 0)
 			linked = ph[i].p_vaddr;
 	}
 	om->om_offset += linked;
