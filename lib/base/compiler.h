@@ -18,9 +18,9 @@
 #define QR_ALIGNED(n) __attribute__((aligned(n)))
 /*
  * An array of zeros most of which a process never touches: it lies behind all
- * others, for what is small to be on a few pages (core.ld).
+ * others, for what is small to be on a few pages (core.ld), and begins one.
  */
-#define QR_SPARSE __attribute__((section(".bss.sparse")))
+#define QR_SPARSE __attribute__((section(".bss.sparse"), aligned(4096)))
 #define QR_UNUSED __attribute__((unused))
 /* Is not looked at by ThreadSanitizer. */
 #define QR_RACY __attribute__((no_sanitize("thread")))

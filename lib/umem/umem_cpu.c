@@ -147,7 +147,7 @@ miss_begin(struct umem_cache *cp, size_t off, enum percpu_op op)
 	    : atomic_fetch_add_explicit(
 		  &cp->cache_missed[op], 1, memory_order_relaxed);
 	/* Even the coarse clock costs something. */
-	if (m.m_before % MISSES_PER_TICK == 0)
+	if (m.m_before % MISSES_PER_TICK == MISSES_PER_TICK - 1)
 		umem__tick(op == PERCPU_POP);
 	return (m);
 }

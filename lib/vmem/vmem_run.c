@@ -26,9 +26,9 @@ enum {
 
 /* Free runs, either all idle or all zero. */
 struct runs {
+	bool rs_zero;
 	size_t rs_bytes;
-	uint64_t rs_some[RUN_WORDS];     /* bit set: the bin is not empty */
-	struct qr_list rs_bin[RUN_BINS]; /* latest first; 0 if never used */
+	uint64_t rs_some[RUN_WORDS]; /* bit set: the bin is not empty */
 };
 
 /*
@@ -46,7 +46,9 @@ struct runs {
  * Locking: (h) run_lock, held for list work only.
  */
 static struct qr_mutex run_lock = QR_MUTEX_INIT(QR_RANK_HEAP);
-static struct runs QR_SPARSE idle, zero;         /* (h) */
+static struct runs idle, zero = {.rs_zero = true}; /* (h) */
+/* (h) By size, then rn_zero: latest first; 0 if never used. */
+static struct qr_list bins[RUN_BINS][2] QR_SPARSE;
 static struct qr_list ages = QR_LIST_INIT(ages); /* (h) */
 static size_t idle_max = RUN_IDLE_MAX;           /* (h) */
 static struct vmem__heap_stat totals;            /* (h) but idle_bytes */
@@ -63,6 +65,12 @@ vmem__runs_init(void)
 }
 
 /* ---- the lists and the page map ---- */
+
+static struct qr_list *
+bin_at(const struct runs *rs, unsigned b)
+{
+	return (&bins[b][rs->rs_zero]);
+}
 
 /* The list for a run of `size`; what is larger never goes to an earlier one. */
 static unsigned
@@ -134,8 +142,8 @@ enter(struct vmem__run *run, struct qr_list *age)
 	qr_mutex_assert_held(&run_lock);
 	run->rn_kind = HEAP_FREE;
 	if (!bin_some(rs, b))
-		qr_list_init(&rs->rs_bin[b]);
-	qr_list_push_front(&rs->rs_bin[b], &run->rn_bin);
+		qr_list_init(bin_at(rs, b));
+	qr_list_push_front(bin_at(rs, b), &run->rn_bin);
 	rs->rs_some[b / 64] |= (uint64_t)1 << (b % 64);
 	rs->rs_bytes += run->rn_size;
 	if (!run->rn_zero)
@@ -155,7 +163,7 @@ leave(struct vmem__run *run)
 		qr_list_remove(&run->rn_age);
 	rs->rs_bytes -= run->rn_size;
 	qr_list_remove(&run->rn_bin);
-	if (qr_list_empty(&rs->rs_bin[b]))
+	if (qr_list_empty(bin_at(rs, b)))
 		rs->rs_some[b / 64] &= ~((uint64_t)1 << (b % 64));
 }
 
@@ -263,8 +271,7 @@ find(struct runs *rs, size_t size, size_t align)
 
 	for (b = bin_next(rs, bin_of(size)); b < RUN_BINS && tries > 0;
 	     b = bin_next(rs, b + 1)) {
-		QR_LIST_FOREACH (
-		    run, &rs->rs_bin[b], struct vmem__run, rn_bin) {
+		QR_LIST_FOREACH (run, bin_at(rs, b), struct vmem__run, rn_bin) {
 			if (fits(run, size, align))
 				return (run);
 			if (--tries == 0)
@@ -275,7 +282,7 @@ find(struct runs *rs, size_t size, size_t align)
 	b = bin_next(rs, bin_of(size + align - vmem__heap_quantum()) + 1);
 	return (b == RUN_BINS
 		? NULL
-		: QR_LIST_FIRST(&rs->rs_bin[b], struct vmem__run, rn_bin));
+		: QR_LIST_FIRST(bin_at(rs, b), struct vmem__run, rn_bin));
 }
 
 /*
@@ -393,7 +400,7 @@ find_widest(struct runs *rs, size_t size, size_t align)
 
 	if (b == RUN_BINS)
 		return (NULL);
-	run = QR_LIST_FIRST(&rs->rs_bin[b], struct vmem__run, rn_bin);
+	run = QR_LIST_FIRST(bin_at(rs, b), struct vmem__run, rn_bin);
 	return (fits(run, size, align) ? run : NULL);
 }
 
@@ -436,7 +443,7 @@ find_around(size_t size, size_t align)
 	for (unsigned b = bin_before(&idle, bin_of(size) + 1); b < RUN_BINS;
 	     b = bin_before(&idle, b)) {
 		QR_LIST_FOREACH (
-		    run, &idle.rs_bin[b], struct vmem__run, rn_bin) {
+		    run, bin_at(&idle, b), struct vmem__run, rn_bin) {
 			struct vmem__run *first = beside(run, free_before);
 			struct vmem__run *last = beside(run, free_behind);
 			uintptr_t from = qr_roundup(first->rn_addr, align);
@@ -800,12 +807,11 @@ check_runs(struct runs *rs)
 
 	for (unsigned b = 0; b < RUN_BINS; b++) {
 		QR_VERIFY(bin_some(rs, b) ==
-		    (rs->rs_bin[b].next != NULL &&
-			!qr_list_empty(&rs->rs_bin[b])));
+		    (bin_at(rs, b)->next != NULL &&
+			!qr_list_empty(bin_at(rs, b))));
 		if (!bin_some(rs, b))
 			continue;
-		QR_LIST_FOREACH (
-		    run, &rs->rs_bin[b], struct vmem__run, rn_bin) {
+		QR_LIST_FOREACH (run, bin_at(rs, b), struct vmem__run, rn_bin) {
 			struct vmem__run *next = free_behind(run);
 
 			QR_VERIFY(run->rn_kind == HEAP_FREE);
