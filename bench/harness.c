@@ -21,9 +21,9 @@ enum {
 	BURST_NS = 200 * 1000,
 	WINDOW_NS = 10 * 1000 * 1000,
 	WARM_UP_NS = 20 * 1000 * 1000,
-	WINDOW_OPS = 8,
+	WINDOW_UNITS = 16,
 	MIN_BURSTS = 9,
-	MIN_WINDOWS = 5,
+	MIN_WINDOWS = 3,
 };
 
 struct bench_run {
@@ -168,19 +168,33 @@ worker_main(void *arg)
 
 		atomic_store_explicit(
 		    &w->bw_ops, w->bw_ops + ops, memory_order_relaxed);
+		atomic_store_explicit(
+		    &w->bw_units, w->bw_units + 1, memory_order_relaxed);
 	}
 	return (NULL);
 }
 
-static uint64_t
-total_ops(void)
-{
-	uint64_t sum = 0;
+/* What all workers have done. */
+struct done {
+	uint64_t d_ops;
+	uint64_t d_units;
+	uint64_t d_when;
+};
 
-	for (unsigned i = 0; i < run.r_threads; i++)
-		sum += atomic_load_explicit(
-		    &run.r_workers[i].bw_ops, memory_order_relaxed);
-	return (sum);
+static struct done
+done_now(void)
+{
+	struct done d = {0, 0, bench_now()};
+
+	for (unsigned i = 0; i < run.r_threads; i++) {
+		struct bench_worker *w = &run.r_workers[i];
+
+		d.d_ops +=
+		    atomic_load_explicit(&w->bw_ops, memory_order_relaxed);
+		d.d_units +=
+		    atomic_load_explicit(&w->bw_units, memory_order_relaxed);
+	}
+	return (d);
 }
 
 static unsigned
@@ -205,7 +219,7 @@ sleep_ns(uint64_t ns)
 
 /*
  * Windows over freely running workers.  A window grows until it holds a few
- * operations, however long they take.
+ * units, however long they take: those at its ends are counted whole.
  */
 static void
 run_windows(void)
@@ -213,22 +227,19 @@ run_windows(void)
 	unsigned n = processors();
 	double cpus = run.r_threads < n ? run.r_threads : n;
 	uint64_t end = bench_now() + (uint64_t)run.r_ms * 1000000;
-	uint64_t then, now, ops, before;
+	struct done then, now;
 
 	sleep_ns(WARM_UP_NS);
-	before = total_ops();
-	then = bench_now();
+	then = done_now();
 	do {
 		sleep_ns(WINDOW_NS);
-		now = bench_now();
-		ops = total_ops();
-		if (ops - before >= WINDOW_OPS) {
-			sample((double)(now - then) * cpus /
-			    (double)(ops - before));
-			before = ops;
-			then = now;
-		}
-	} while (run.r_nsamples < MIN_WINDOWS || now < end);
+		now = done_now();
+		if (now.d_units - then.d_units < WINDOW_UNITS)
+			continue;
+		sample((double)(now.d_when - then.d_when) * cpus /
+		    (double)(now.d_ops - then.d_ops));
+		then = now;
+	} while (run.r_nsamples < MIN_WINDOWS || now.d_when < end);
 }
 
 static void

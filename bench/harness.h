@@ -58,6 +58,7 @@ struct bench_worker {
 	uint64_t bw_memory; /* kilobytes to report; 0 = peak of the process */
 	uint64_t bw_idle;   /* ns of a BENCH_ONCE unit that do not count */
 	_Alignas(128) _Atomic uint64_t bw_ops;
+	_Atomic uint64_t bw_units;
 };
 
 /* Set when workers shall return: a loop that waits must look at it. */
