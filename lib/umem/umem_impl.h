@@ -114,7 +114,7 @@ struct umem_mags {
  * Invariants, whenever sh_lock is free:
  *   D1  each list has exactly ms_count magazines, and ms_min <= ms_count.
  *   D2  sh_rounds is the number of objects in sh_full.
- * Locking: (d) sh_lock.
+ * Locking: (d) sh_lock; (r) relaxed atomics, some of which may be lost.
  */
 struct umem_shelf {
 	struct qr_mutex sh_lock;   /* rank QR_RANK_DEPOT */
@@ -122,6 +122,9 @@ struct umem_shelf {
 	struct umem_mags sh_full;  /* (d) */
 	struct umem_mags sh_empty; /* (d) */
 	uint64_t sh_exchanges;     /* (d) of full magazines */
+	/* (r) empty ones that its CPUs took and did not put back; most, of late */
+	uint32_t sh_drawn;
+	uint32_t sh_need;
 } QR_ALIGNED(QR_CACHE_LINE);
 
 /* Full and empty magazines.  Locking: (a) atomic; (u) maintenance alone. */
@@ -322,8 +325,12 @@ void umem__depot_stat(
 /* Fork: every lock of the depot. */
 void umem__depot_lock(struct umem_cache *cp);
 void umem__depot_unlock(struct umem_cache *cp);
-/* Cap on the bytes of objects in all depots together. */
-void umem__depot_set_max(size_t bytes);
+/*
+ * Cap on the bytes of objects in all depots together.  UMEM_DEPOT_BY_CPUS: 8 MiB
+ * for each of the CPUs, as far as each has a shelf of its own.
+ */
+#define UMEM_DEPOT_BY_CPUS UINT64_MAX
+void umem__depot_set_max(uint64_t bytes, unsigned cpus);
 size_t umem__depot_bytes(void);
 
 /* ---- umem_cpu.c: the miss of pop and push ---- */
