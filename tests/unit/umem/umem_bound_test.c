@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-enum { CLASSES = 89, KIB_PER_CPU = 6530 };
+enum { CLASSES = 89, KIB_PER_CPU = 9985 };
 
 /* Of two magazines, the loaded one and the one behind it. */
 static size_t
@@ -33,7 +33,7 @@ class_at(unsigned slot)
 }
 
 static void
-a_magazine_holds_at_most_32_kib_or_one_object(void **state)
+a_magazine_holds_at_most_64_kib_or_one_object(void **state)
 {
 	(void)state;
 
@@ -42,7 +42,7 @@ a_magazine_holds_at_most_32_kib_or_one_object(void **state)
 		const struct umem_cache *cp = class_at(slot);
 
 		assert_in_range(bytes_of(cp), 1,
-		    2 * qr_max((size_t)32 << 10, cp->cache_chunk));
+		    2 * qr_max((size_t)64 << 10, cp->cache_chunk));
 	}
 }
 
@@ -62,7 +62,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(a_magazine_holds_at_most_32_kib_or_one_object),
+	    cmocka_unit_test(a_magazine_holds_at_most_64_kib_or_one_object),
 	    cmocka_unit_test(all_magazines_of_one_cpu_hold_what_is_documented),
 	};
 

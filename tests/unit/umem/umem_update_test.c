@@ -189,7 +189,7 @@ stay_bounded(void)
 	CHILD_CHECK(umem__depot_bytes() <= depots * MIB);
 	/* Depots, the magazines of each CPU it ran on, slabs in part. */
 	CHILD_CHECK(ut.ut_cached + ut.ut_free <=
-	    (depots + 7 * percpu_fronts(&bytes) + 4) * MIB);
+	    (depots + 10 * percpu_fronts(&bytes) + 4) * MIB);
 }
 
 static void
