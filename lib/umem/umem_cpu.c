@@ -109,10 +109,9 @@ raw_free(struct umem_cache *cp, uintptr_t *words, size_t n)
 void
 umem__mag_flush(struct umem_cache *cp, uintptr_t top)
 {
-	size_t n = umem__mag_rounds(top);
 	struct umem_mag *mag = umem__mag_of(top);
 
-	raw_free(cp, mag->mag_round, n);
+	raw_free(cp, mag->mag_round, (uintptr_t *)top - mag->mag_round);
 	umem__mag_put(mag);
 }
 
@@ -218,8 +217,8 @@ struct half {
 static uintptr_t
 half_take(struct half *ha, uintptr_t top)
 {
-	size_t n = umem__mag_rounds(top);
-	uintptr_t *round = (uintptr_t *)top - n;
+	uintptr_t *round = umem__mag_of(top)->mag_round;
+	size_t n = (uintptr_t *)top - round;
 
 	ha->ha_n = n / 2;
 	memcpy(ha->ha_word, round, ha->ha_n * sizeof(*round));

@@ -121,11 +121,17 @@ umem__mag_rounds(uintptr_t top)
 	return (n);
 }
 
+/* The end mark of a full one has the type, by whose size it is aligned. */
 struct umem_mag *
 umem__mag_of(uintptr_t top)
 {
-	uintptr_t begin = top - (umem__mag_rounds(top) + 1) * sizeof(uintptr_t);
+	uintptr_t above = *(const uintptr_t *)top;
+	uintptr_t begin;
 
+	if ((above & 1) != 0)
+		begin = qr_rounddown(top, mag_pools[above >> 1].mp_size);
+	else
+		begin = top - (umem__mag_rounds(top) + 1) * sizeof(uintptr_t);
 	return ((struct umem_mag *)begin);
 }
 
