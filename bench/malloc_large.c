@@ -61,13 +61,14 @@ large_live(const struct bench_worker *w)
 	return (n < LARGE_MIN_LIVE ? LARGE_MIN_LIVE : n);
 }
 
+/* Most of the pages that the heap will ever need are made here. */
 void
 large_setup(struct bench_worker *w)
 {
 	size_t n = large_live(w);
 
 	w->bw_state = bench_map(n * sizeof(void *));
-	for (size_t i = 0; i < 3 * n; i++)
+	for (size_t i = 0; i < 10 * n; i++)
 		(void)large_unit(w);
 }
 
