@@ -26,6 +26,9 @@ enum { MISSES_PER_TICK = 16 };
 /* ... and after which an exchange counts as a visit to the depot. */
 enum { MISSES_PER_VISIT = 64 };
 
+/* Objects of a magazine within which neighbours are kept apart. */
+enum { SPREAD = 64 };
+
 /* A miss at work, on the CPU where it was last. */
 struct miss {
 	struct percpu_front *m_front; /* NULL: do without magazines */
@@ -170,12 +173,45 @@ empty_mag(struct umem_cache *cp, unsigned cpu)
 	return (mag != NULL ? mag : umem__mag_get(cp));
 }
 
+/*
+ * One of how many objects begins behind the cache lines of another.  What has
+ * several lines shares its ends alone, and is not worth the pages.
+ */
+static size_t
+apart(const struct umem_cache *cp)
+{
+	size_t chunk = cp->cache_chunk;
+
+	if (chunk >= 2 * QR_CACHE_LINE || chunk == QR_CACHE_LINE)
+		return (1);
+	return ((chunk + QR_CACHE_LINE - 2) / chunk + 1);
+}
+
+/*
+ * Make words of n raw objects, the lowest last.  Those that share a cache line do
+ * not follow each other, here or where the next magazine begins: one thread hands
+ * them to others, or takes one along to another CPU, and each would take the line
+ * from the other with every write.
+ */
+static void
+spread(const struct umem_cache *cp, uintptr_t *objs, size_t n)
+{
+	size_t step = qr_min(apart(cp), (n + 1) / 2), at = n;
+	uintptr_t word[SPREAD];
+
+	for (size_t i = 0; i < n; i++)
+		word[i] = umem__word(cp, objs[n - 1 - i]);
+	for (size_t first = step; first-- > 0;)
+		for (size_t i = first; i < n; i += step)
+			objs[--at] = word[i];
+}
+
 /* An empty magazine, filled from the slabs with raw objects. */
 static uintptr_t
 fill(struct umem_cache *cp, unsigned cpu)
 {
 	struct umem_mag *mag = empty_mag(cp, cpu);
-	size_t n, i;
+	size_t n, i, part;
 
 	if (mag == NULL)
 		return (0);
@@ -191,15 +227,17 @@ fill(struct umem_cache *cp, unsigned cpu)
 		umem__depot_put_empty(cp, cpu, mag);
 		return (0);
 	}
-	/* Pops go from the top down: the lowest address comes first. */
+	/* Pops go from the top down: the lowest addresses come first. */
 	for (i = 0; i < n - 1 - i; i++) {
 		uintptr_t obj = mag->mag_round[i];
 
 		mag->mag_round[i] = mag->mag_round[n - 1 - i];
 		mag->mag_round[n - 1 - i] = obj;
 	}
-	for (i = 0; i < n; i++)
-		mag->mag_round[i] = umem__word(cp, mag->mag_round[i]);
+	for (i = n; i > 0; i -= part) {
+		part = qr_min(i, SPREAD);
+		spread(cp, &mag->mag_round[i - part], part);
+	}
 	return ((uintptr_t)&mag->mag_round[n]);
 }
 

@@ -151,7 +151,7 @@ unlock_all(bool child)
 	qr_mutex_exit(&init_lock);
 }
 
-static void
+static QR_NOINLINE void
 fork_done(bool child)
 {
 	if (qr_fork_here()) {

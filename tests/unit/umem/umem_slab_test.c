@@ -6,6 +6,7 @@
 #include "umem/umem_impl.h"
 
 #include "os/os.h"
+#include "os/os_watch.h"
 #include "support/again.h"
 #include "support/child.h"
 #include "support/cpus.h"
@@ -90,6 +91,43 @@ a_slab_is_used_up_from_its_lowest_address(void **state)
 	assert_ptr_equal(umem_cache_alloc(cp, 0), objs[7]);
 	give_all(cp, n);
 	umem_cache_destroy(cp);
+}
+
+/*
+ * So that two threads that get them, or that take one along to another CPU, do
+ * not write to the same lines.
+ */
+static void
+neighbours_are_not_handed_out_in_a_row(void **state)
+{
+	static const size_t sizes[] = {16, 24, 32, 40, 48, 64, 72, 80, 96, 120};
+	(void)state;
+
+	/* There are no magazines then. */
+	if (os_watching())
+		skip();
+	for (size_t s = 0; s < QR_ARRAY_LEN(sizes); s++) {
+		umem_cache_t *cp = umem_cache_create(
+		    "row", sizes[s], 0, NULL, NULL, NULL, NULL, NULL, 0);
+		uintptr_t line[2] = {1, 0}, last;
+		size_t n = 100; /* less than a slab has */
+
+		assert_non_null(cp);
+		for (size_t i = 0; i < n; i++) {
+			objs[i] = umem_cache_alloc(cp, UMEM_DEFAULT);
+			assert_non_null(objs[i]);
+			last = ((uintptr_t)objs[i] + sizes[s] - 1) / 64;
+			if ((uintptr_t)objs[i] / 64 <= line[1] &&
+			    last >= line[0])
+				fail_msg("of %zu bytes: %p after %p, the %zuth",
+				    sizes[s], (void *)objs[i],
+				    (void *)objs[i - 1], i);
+			line[0] = (uintptr_t)objs[i] / 64;
+			line[1] = last;
+		}
+		give_all(cp, n);
+		umem_cache_destroy(cp);
+	}
 }
 
 /* So that the emptier one may become wholly free. */
@@ -670,6 +708,7 @@ main(int argc, char **argv)
 	};
 	const struct CMUnitTest tests[] = {
 	    TEST(a_slab_is_used_up_from_its_lowest_address),
+	    TEST(neighbours_are_not_handed_out_in_a_row),
 	    TEST(the_fuller_slab_is_used_first),
 	    TEST(a_slab_of_few_objects_that_is_free_goes_with_a_reap),
 	    TEST(each_cpu_draws_on_a_slab_of_its_own),
