@@ -13,7 +13,7 @@ enum {
 	   as many as the one before. */
 	VISITS_FIRST = 8,
 	MAG_PAGE = 4096,     /* at least the largest magazine */
-	SHELF_MAX = 8 << 20, /* cap on bytes in all depots for each CPU */
+	DEPOT_MAX = 8 << 20, /* default cap on bytes in all depots */
 };
 
 /* Mark bits of mag_begin: magazines are aligned to 128 bytes. */
@@ -30,7 +30,7 @@ static struct meta_pool mag_pools[UMEM_MAG_TYPES] = {
 
 /* Bytes of objects in all depots; exact when no depot is in use. */
 static QR_ALIGNED(QR_CACHE_LINE) _Atomic size_t depot_bytes;
-static _Atomic size_t depot_max;
+static _Atomic size_t depot_max = DEPOT_MAX;
 
 static uintptr_t
 mark(unsigned type)
@@ -420,10 +420,8 @@ umem__depot_unlock(struct umem_cache *cp)
 }
 
 void
-umem__depot_set_max(uint64_t bytes, unsigned cpus)
+umem__depot_set_max(size_t bytes)
 {
-	if (bytes == UMEM_DEPOT_BY_CPUS)
-		bytes = (uint64_t)SHELF_MAX * qr_min(cpus, UMEM_SHELVES);
 	atomic_store_explicit(&depot_max, bytes, memory_order_relaxed);
 }
 

@@ -325,12 +325,8 @@ void umem__depot_stat(
 /* Fork: every lock of the depot. */
 void umem__depot_lock(struct umem_cache *cp);
 void umem__depot_unlock(struct umem_cache *cp);
-/*
- * Cap on the bytes of objects in all depots together.  UMEM_DEPOT_BY_CPUS: 8 MiB
- * for each of the CPUs, as far as each has a shelf of its own.
- */
-#define UMEM_DEPOT_BY_CPUS UINT64_MAX
-void umem__depot_set_max(uint64_t bytes, unsigned cpus);
+/* Cap on the bytes of objects in all depots together. */
+void umem__depot_set_max(size_t bytes);
 size_t umem__depot_bytes(void);
 
 /* ---- umem_cpu.c: the miss of pop and push ---- */

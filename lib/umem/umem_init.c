@@ -33,12 +33,10 @@ static int stats_fd = 2;
 static bool
 step_options(void)
 {
-	unsigned cpus = os_cpu_affinity();
-
 	umem__options_read();
 	vmem__set_default_policy((int)umem__opt.policy);
-	umem__depot_set_max(umem__opt.depot_max, cpus);
-	qr_mutex_tune(cpus);
+	umem__depot_set_max(umem__opt.depot_max);
+	qr_mutex_tune(os_cpu_affinity());
 	percpu_init((enum percpu_want)umem__opt.percpu);
 	return (true);
 }

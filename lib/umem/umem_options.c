@@ -25,7 +25,7 @@ struct umem_options umem__opt = {
     .contents = 256,
     .maxverify = UINT64_MAX,
     .idle_max = (uint64_t)16 << 20,
-    .depot_max = UMEM_DEPOT_BY_CPUS,
+    .depot_max = (uint64_t)8 << 20,
 };
 
 /* An audit takes at most half a page, and so do the contents of an object. */

@@ -41,7 +41,7 @@ struct umem_options {
 	bool harden;        /* check each object at each free */
 	uint64_t percpu;    /* enum percpu_want */
 	uint64_t idle_max;  /* bytes kept idle in the heap */
-	uint64_t depot_max; /* see umem__depot_set_max() */
+	uint64_t depot_max; /* bytes kept idle in depots */
 };
 
 extern QR_HIDDEN struct umem_options umem__opt;

@@ -34,7 +34,7 @@ static int
 end(void **state)
 {
 	(void)state;
-	umem__depot_set_max(UMEM_DEPOT_BY_CPUS, 1);
+	umem__depot_set_max((size_t)8 << 20);
 	umem_cache_destroy(cp);
 	look_check();
 	return (0);
@@ -233,14 +233,9 @@ static void
 depots_hold_so_many_bytes_and_no_more(void **state)
 {
 	(void)state;
-	umem__depot_set_max(50000, 64);
-	fill_depots(50000);
-	umem__depot_set_max(UMEM_DEPOT_BY_CPUS, 1);
 	fill_depots((size_t)8 << 20);
-	umem__depot_set_max(UMEM_DEPOT_BY_CPUS, 2);
-	fill_depots((size_t)16 << 20);
-	umem__depot_set_max(UMEM_DEPOT_BY_CPUS, 64);
-	fill_depots((size_t)64 << 20);
+	umem__depot_set_max(50000);
+	fill_depots(50000);
 	assert_int_equal(umem__depot_bytes(), 0);
 	assert_null(umem__depot_get_full(cp, 0));
 }

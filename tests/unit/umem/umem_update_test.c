@@ -3,7 +3,6 @@
  */
 #include "umem/umem_impl.h"
 
-#include "os/os.h"
 #include "os/os_watch.h"
 #include "support/again.h"
 #include "support/child.h"
@@ -180,16 +179,16 @@ what_is_in_use_is_not_touched_by_a_reap(void **state)
 static void
 stay_bounded(void)
 {
-	size_t bytes, depots = 8 * qr_min(os_cpu_affinity(), UMEM_SHELVES);
 	struct umem_totals ut;
+	size_t bytes;
 
 	peak_down(peak_up(look_quick() ? 20 * MIB : 60 * MIB));
 	umem__totals(&ut);
 	CHILD_CHECK(idle_bytes() <= 16 * MIB);
-	CHILD_CHECK(umem__depot_bytes() <= depots * MIB);
+	CHILD_CHECK(umem__depot_bytes() <= 8 * MIB);
 	/* Depots, the magazines of each CPU it ran on, slabs in part. */
 	CHILD_CHECK(ut.ut_cached + ut.ut_free <=
-	    (depots + 10 * percpu_fronts(&bytes) + 4) * MIB);
+	    (8 + 10 * percpu_fronts(&bytes) + 4) * MIB);
 }
 
 static void
