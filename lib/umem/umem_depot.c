@@ -138,15 +138,9 @@ umem__mag_of(uintptr_t top)
 /* ---- lists; the shelf's lock is held, but ms_count is looked at without ---- */
 
 static uint32_t
-look(const uint32_t *count)
+mags_count(const struct umem_mags *ms)
 {
-	return (__atomic_load_n(count, __ATOMIC_RELAXED));
-}
-
-static void
-note(uint32_t *count, uint32_t n)
-{
-	__atomic_store_n(count, n, __ATOMIC_RELAXED);
+	return (__atomic_load_n(&ms->ms_count, __ATOMIC_RELAXED));
 }
 
 static void
@@ -154,7 +148,7 @@ mags_push(struct umem_mags *ms, struct umem_mag *mag)
 {
 	mag->mag_begin = (uintptr_t)ms->ms_head | mark(mag_type(mag));
 	ms->ms_head = mag;
-	note(&ms->ms_count, ms->ms_count + 1);
+	__atomic_store_n(&ms->ms_count, ms->ms_count + 1, __ATOMIC_RELAXED);
 }
 
 static struct umem_mag *
@@ -166,7 +160,7 @@ mags_pop(struct umem_mags *ms)
 		return (NULL);
 	ms->ms_head = (struct umem_mag *)(mag->mag_begin & ~MARK_BITS);
 	mag->mag_begin = mark(mag_type(mag));
-	note(&ms->ms_count, ms->ms_count - 1);
+	__atomic_store_n(&ms->ms_count, ms->ms_count - 1, __ATOMIC_RELAXED);
 	if (ms->ms_count < ms->ms_min)
 		ms->ms_min = ms->ms_count;
 	return (mag);
@@ -199,38 +193,25 @@ shelf_enter(struct umem_cache *cp, struct umem_shelf *sh)
 	}
 }
 
-/* A CPU takes an empty magazine, from wherever. */
-static void
-shelf_draw(struct umem_shelf *sh)
-{
-	uint32_t drawn = look(&sh->sh_drawn) + 1;
-
-	note(&sh->sh_drawn, drawn);
-	if (drawn > look(&sh->sh_need))
-		note(&sh->sh_need, drawn);
-}
-
 /*
  * The last magazine is left to the CPUs that put it down: while each of two can
- * do with its own, objects that are neighbours are not torn apart.  So are as many
- * empty ones as they will want again: to fill one of another CPU's takes as many
- * of its cache lines.
+ * do with its own, objects that are neighbours are not torn apart.
  */
 static uint32_t
-kept(const struct umem_shelf *sh, bool full)
+least_of(unsigned distance)
 {
-	return (full ? 1 : qr_max(look(&sh->sh_need), 1u));
+	return (distance == 0 ? 1 : 2);
 }
 
-/* A full magazine, or an empty one, if there are more than `keep`. */
+/* A full magazine, or an empty one, if there are at least so many. */
 static struct umem_mag *
 shelf_get(
-    struct umem_cache *cp, struct umem_shelf *sh, bool full, uint32_t keep)
+    struct umem_cache *cp, struct umem_shelf *sh, bool full, uint32_t least)
 {
 	struct umem_mags *ms = full ? &sh->sh_full : &sh->sh_empty;
 	struct umem_mag *mag;
 
-	if (look(&ms->ms_count) <= keep)
+	if (mags_count(ms) < least)
 		return (NULL);
 	shelf_enter(cp, sh);
 	mag = mags_pop(ms);
@@ -252,18 +233,16 @@ shelf_reap(struct umem_cache *cp, struct umem_shelf *sh, bool everything)
 	struct umem_mag *mag;
 	size_t full, empty;
 
-	if (look(&sh->sh_full.ms_count) + look(&sh->sh_empty.ms_count) == 0)
+	if (mags_count(&sh->sh_full) + mags_count(&sh->sh_empty) == 0)
 		return;
 	qr_mutex_enter(&sh->sh_lock);
-	note(&sh->sh_need, look(&sh->sh_need) / 2);
-	note(&sh->sh_drawn, qr_min(look(&sh->sh_drawn), look(&sh->sh_need)));
 	full = mags_unused(&sh->sh_full, everything);
 	empty = mags_unused(&sh->sh_empty, everything);
 	qr_mutex_exit(&sh->sh_lock);
-	for (; full > 0 && (mag = shelf_get(cp, sh, true, 0)) != NULL; full--)
+	for (; full > 0 && (mag = shelf_get(cp, sh, true, 1)) != NULL; full--)
 		umem__mag_flush(cp,
 		    (uintptr_t)&mag->mag_round[umem__mag_capacity(cp, mag)]);
-	for (; empty > 0 && (mag = shelf_get(cp, sh, false, 0)) != NULL;
+	for (; empty > 0 && (mag = shelf_get(cp, sh, false, 1)) != NULL;
 	     empty--)
 		umem__mag_put(mag);
 }
@@ -300,13 +279,10 @@ depot_get(struct umem_cache *cp, unsigned cpu, bool full)
 {
 	struct umem_mag *mag = NULL;
 
-	for (unsigned i = 0; i < UMEM_SHELVES && mag == NULL; i++) {
-		struct umem_shelf *sh = shelf_of(cp, cpu + i);
-
+	for (unsigned i = 0; i < UMEM_SHELVES && mag == NULL; i++)
 		if (shelf_used(cp, cpu, i))
 			mag = shelf_get(
-			    cp, sh, full, i == 0 ? 0 : kept(sh, full));
-	}
+			    cp, shelf_of(cp, cpu + i), full, least_of(i));
 	return (mag);
 }
 
@@ -323,7 +299,6 @@ umem__depot_get_full(struct umem_cache *cp, unsigned cpu)
 struct umem_mag *
 umem__depot_get_empty(struct umem_cache *cp, unsigned cpu)
 {
-	shelf_draw(shelf_of(cp, cpu));
 	return (depot_get(cp, cpu, false));
 }
 
@@ -365,8 +340,6 @@ umem__depot_put_empty(struct umem_cache *cp, unsigned cpu, struct umem_mag *mag)
 	shelf_use(cp, cpu);
 	shelf_enter(cp, sh);
 	mags_push(&sh->sh_empty, mag);
-	if (look(&sh->sh_drawn) > 0)
-		note(&sh->sh_drawn, look(&sh->sh_drawn) - 1);
 	qr_mutex_exit(&sh->sh_lock);
 }
 

@@ -15,7 +15,9 @@
  *             overflow can reach the bitmap.  Refills take the free objects of
  *             the fullest slab in address order; a CPU draws on one slab until
  *             it is full, and no other CPU does, lest their objects share
- *             cache lines, or lie where one prefetches what the other writes.
+ *             cache lines, or lie where one prefetches what the other writes;
+ *             and those of one line are not the next to each other in a
+ *             magazine.
  *   source    an arena; the heap unless the cache was given another.
  *
  * A miss works upwards: an empty loaded magazine is exchanged for the one
@@ -114,7 +116,7 @@ struct umem_mags {
  * Invariants, whenever sh_lock is free:
  *   D1  each list has exactly ms_count magazines, and ms_min <= ms_count.
  *   D2  sh_rounds is the number of objects in sh_full.
- * Locking: (d) sh_lock; (r) relaxed atomics, some of which may be lost.
+ * Locking: (d) sh_lock.
  */
 struct umem_shelf {
 	struct qr_mutex sh_lock;   /* rank QR_RANK_DEPOT */
@@ -122,9 +124,6 @@ struct umem_shelf {
 	struct umem_mags sh_full;  /* (d) */
 	struct umem_mags sh_empty; /* (d) */
 	uint64_t sh_exchanges;     /* (d) of full magazines */
-	/* (r) empty ones that its CPUs took and did not put back; most, of late */
-	uint32_t sh_drawn;
-	uint32_t sh_need;
 } QR_ALIGNED(QR_CACHE_LINE);
 
 /* Full and empty magazines.  Locking: (a) atomic; (u) maintenance alone. */

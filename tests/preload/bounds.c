@@ -21,7 +21,7 @@
 
 #define MIB ((size_t)1 << 20)
 
-enum { HEAP_MIB = 16, DEPOT_MIB = 8, CPU_MIB = 7, SLAB_MIB = 16 };
+enum { HEAP_MIB = 16, DEPOT_MIB = 8, CPU_MIB = 10, SLAB_MIB = 16 };
 enum { STACK = 64 << 10 };
 
 static size_t

@@ -147,67 +147,6 @@ a_cpu_finds_what_it_put_down_and_leaves_others_their_last(void **state)
 	assert_int_equal(umem__depot_bytes(), 0);
 }
 
-/* Take n empty magazines as CPU 1; they are not there, so make them. */
-static void
-draw(struct umem_mag **mags, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		mags[i] = umem__depot_get_empty(cp, 1);
-		if (mags[i] == NULL)
-			mags[i] = umem__mag_get(cp);
-		assert_non_null(mags[i]);
-	}
-}
-
-static void
-put_empty(struct umem_mag **mags, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		umem__depot_put_empty(cp, 1, mags[i]);
-}
-
-static void
-a_cpu_leaves_others_the_empty_magazines_that_they_will_want_again(void **state)
-{
-	struct umem_mag *mags[6], *got;
-	(void)state;
-
-	cp->cache_mag = cp->cache_mag_max;
-	draw(mags, 4);
-	put_empty(mags, 4);
-	assert_null(umem__depot_get_empty(cp, 2));
-	draw(mags, 4);
-	put_empty(mags, 4);
-	mags[4] = umem__mag_get(cp);
-	put_empty(mags + 4, 1);
-	got = umem__depot_get_empty(cp, 2);
-	assert_non_null(got);
-	assert_null(umem__depot_get_empty(cp, 2));
-	umem__mag_put(got);
-
-	/* The need of an interval is forgotten bit by bit. */
-	draw(mags, 4);
-	put_empty(mags, 4);
-	umem__depot_reap(cp, false);
-	assert_non_null(got = umem__depot_get_empty(cp, 2));
-	umem__mag_put(got);
-	assert_non_null(got = umem__depot_get_empty(cp, 2));
-	umem__mag_put(got);
-	assert_null(umem__depot_get_empty(cp, 2));
-
-	/* Who takes and never puts leaves all. */
-	umem__depot_reap(cp, true);
-	for (int i = 0; i < 100; i++)
-		assert_null(umem__depot_get_empty(cp, 2));
-	for (int i = 0; i < 3; i++) {
-		mags[i] = umem__mag_get(cp);
-		umem__depot_put_empty(cp, 3, mags[i]);
-	}
-	assert_non_null(got = umem__depot_get_empty(cp, 2));
-	umem__mag_put(got);
-	umem__depot_reap(cp, true);
-}
-
 /* Put down full magazines until they are refused, just below `max` bytes. */
 static void
 fill_depots(size_t max)
@@ -481,8 +420,6 @@ main(void)
 	    TEST(a_magazine_counted_while_it_is_retired_is_counted_to_its_page),
 	    TEST(what_was_put_last_is_got_first),
 	    TEST(a_cpu_finds_what_it_put_down_and_leaves_others_their_last),
-	    TEST(
-		a_cpu_leaves_others_the_empty_magazines_that_they_will_want_again),
 	    TEST(depots_hold_so_many_bytes_and_no_more),
 	    TEST(t63_magazines_unused_for_a_whole_interval_are_given_back),
 	    TEST(magazines_in_steady_use_stay),
