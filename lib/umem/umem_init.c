@@ -149,6 +149,7 @@ unlock_all(bool child)
 	qr_mutex_exit(&init_lock);
 }
 
+/* Once, for it is in the text that each process has in memory. */
 static QR_NOINLINE void
 fork_done(bool child)
 {
