@@ -18,9 +18,11 @@
 #define QR_ALIGNED(n) __attribute__((aligned(n)))
 /*
  * An array of zeros most of which a process never touches: it lies behind all
- * others, for what is small to be on a few pages (core.ld), and begins one.
+ * others, for what is small to be on a few pages (core.ld).  It had better not
+ * begin one: programs write where theirs begin, and a load from the same place of
+ * another page waits for that.
  */
-#define QR_SPARSE __attribute__((section(".bss.sparse"), aligned(4096)))
+#define QR_SPARSE __attribute__((section(".bss.sparse")))
 #define QR_UNUSED __attribute__((unused))
 /* Is not looked at by ThreadSanitizer. */
 #define QR_RACY __attribute__((no_sanitize("thread")))

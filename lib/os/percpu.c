@@ -20,7 +20,8 @@
 enum { RSEQ_CPU_ID = 4, RSEQ_MM_CID = 24, RSEQ_MM_CID_END = 28 };
 
 struct percpu_hot percpu__hot QR_ALIGNED(QR_CACHE_LINE);
-struct percpu_front *percpu__base[2 + PERCPU_CPUS] QR_SPARSE;
+struct percpu_front *percpu__base[2 + PERCPU_CPUS] QR_SPARSE QR_ALIGNED(
+    QR_CACHE_LINE);
 struct percpu_front *percpu__front[PERCPU_CPUS] QR_SPARSE;
 const uintptr_t percpu__null[2] QR_ALIGNED(16) = {1, 1};
 bool percpu__restartable;

@@ -15,8 +15,7 @@
 
 enum { CLASS_LINEAR = 128 };
 
-/* What is behind the table of sizes lies on one page. */
-struct umem_classes umem__classes QR_SPARSE;
+struct umem_classes umem__classes QR_SPARSE QR_ALIGNED(QR_CACHE_LINE);
 
 /* Guards the making of class caches. */
 static struct qr_mutex class_lock = QR_MUTEX_INIT(QR_RANK_INIT);
