@@ -203,6 +203,7 @@ os_cpu_affinity(void)
 	size_t words = affinity_mask(mask) / sizeof(mask[0]);
 	unsigned n = 0;
 
+	/* CPU_COUNT() is a call, which is in no process's memory but ours. */
 	for (size_t i = 0; i < words; i++)
 		for (; mask[i] != 0; mask[i] &= mask[i] - 1)
 			n++;

@@ -165,6 +165,7 @@ have_words(const struct umem_cache *cp, const uintptr_t *objs, size_t n)
 	return ((all & 1) == 0);
 }
 
+/* One from the depot, else a new one, else NULL. */
 static struct umem_mag *
 empty_mag(struct umem_cache *cp, unsigned cpu)
 {
