@@ -189,7 +189,7 @@ struct umem_cache {
 	_Atomic uint64_t cache_missed[PERCPU_OPS];
 	_Atomic bool cache_reaped; /* (a) what it gives back was long idle */
 	uint64_t cache_misses_at;  /* (u) of both kinds, at the last round */
-	bool cache_drained;        /* (u) nothing happened since it was */
+	bool cache_drained;        /* (u) and hardly anything happened */
 	uint64_t cache_fails;      /* (s) requests that got nothing */
 
 	struct qr_list cache_link; /* (l) all caches: classes, then others */

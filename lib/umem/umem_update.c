@@ -29,8 +29,15 @@ enum {
 /* Heap size from which on a thread is worth its while. */
 #define THREAD_MIN ((size_t)32 << 20)
 
-/* Nanoseconds between two rounds of maintenance. */
-#define TICK ((uint64_t)1000000000)
+/* In nanoseconds: between two rounds of maintenance, two in a second. */
+#define SECOND ((uint64_t)1000000000)
+#define TICK (SECOND / 2)
+
+/*
+ * As many misses in a round cost less than what a cache keeps to save them.
+ * Without restartable sequences every operation is one.
+ */
+enum { MISSES_COLD = 64 };
 
 static _Atomic uint64_t next_tick;
 static _Atomic uint64_t next_reap;
@@ -71,22 +78,23 @@ for_each_unlocked(bool (*fn)(struct umem_cache *))
 /* ---- one round ---- */
 
 /*
- * End an interval for cp.  When nobody missed its magazines during all of it,
- * what they hold keeps slabs from being given back for nobody's benefit.
+ * End an interval for cp.  When hardly anybody missed its magazines during all
+ * of it, what they hold keeps slabs from being given back for nobody's benefit:
+ * once, and again when there were misses after all.
  */
 static bool
 maintain(struct umem_cache *cp)
 {
-	uint64_t misses = umem__cpu_misses(cp, PERCPU_POP) +
-	    umem__cpu_misses(cp, PERCPU_PUSH);
-	bool idle = misses == cp->cache_misses_at;
+	uint64_t missed = umem__cpu_misses(cp, PERCPU_POP) +
+	    umem__cpu_misses(cp, PERCPU_PUSH) - cp->cache_misses_at;
+	bool cold = missed <= MISSES_COLD;
 
-	cp->cache_misses_at = misses;
-	umem__cache_reap(cp, idle && !cp->cache_drained);
-	cp->cache_drained = idle;
-	if (idle)
+	cp->cache_misses_at += missed;
+	umem__cache_reap(cp, cold && (missed != 0 || !cp->cache_drained));
+	cp->cache_drained = cold;
+	if (cold)
 		(void)umem__slab_purge(cp);
-	return (idle);
+	return (cold);
 }
 
 /* True when there was nothing left to do. */
@@ -97,8 +105,8 @@ round_by_thread(void)
 	uint64_t now = os_now_coarse();
 	bool quiet = for_each_unlocked(maintain);
 
-	if (now > TICK)
-		(void)vmem__heap_purge(now - TICK);
+	if (now > SECOND)
+		(void)vmem__heap_purge(now - SECOND);
 	vmem__heap_stat(&heap);
 	return (quiet && heap.idle_bytes == 0);
 }
@@ -113,8 +121,8 @@ round_by_caller(uint64_t now)
 			umem__cache_reap(cp, false);
 	}
 	qr_mutex_exit(&umem__list_lock);
-	if (now > TICK)
-		(void)vmem__heap_purge(now - TICK);
+	if (now > SECOND)
+		(void)vmem__heap_purge(now - SECOND);
 }
 
 /* ---- the thread ---- */
@@ -155,8 +163,8 @@ thread_sleep_tick(void)
 {
 	uint64_t until = os_now() + TICK;
 	struct timespec deadline = {
-	    .tv_sec = (time_t)(until / TICK),
-	    .tv_nsec = (long)(until % TICK),
+	    .tv_sec = (time_t)(until / SECOND),
+	    .tv_nsec = (long)(until % SECOND),
 	};
 
 	thread_sleep(&deadline);
@@ -278,7 +286,7 @@ reap_due(void)
 
 	return (umem__ready() && now >= due &&
 	    atomic_compare_exchange_strong(
-		&next_reap, &due, now + umem__opt.reap_interval * TICK));
+		&next_reap, &due, now + umem__opt.reap_interval * SECOND));
 }
 
 void

@@ -109,7 +109,7 @@ void vmem__heap_free(void *addr);
  */
 void vmem__heap_set_idle_max(size_t bytes);
 /*
- * Somebody calls vmem__heap_purge() every second from now on, or no longer.
+ * Somebody calls vmem__heap_purge() twice a second from now on, or no longer.
  * In between, what has been in use since the last call may be idle, beside a
  * quarter of what is in use now, unless the process has a limit.
  */

@@ -175,7 +175,7 @@ what_is_in_use_is_not_touched_by_a_reap(void **state)
 	}
 }
 
-/* Without a thread; one would give the rest back within a second or two. */
+/* Without a thread; one would give the rest back within a second. */
 static void
 stay_bounded(void)
 {
@@ -394,6 +394,42 @@ go_idle(void)
 	CHILD_CHECK(falls_to(memory, resident + 4 * MIB - 1));
 }
 
+/*
+ * One that goes on with next to nothing.  What it keeps ready is of slabs all
+ * over the peak, and would keep them, though it is not worth it.  Without
+ * restartable sequences all operations count as misses.
+ */
+static void
+go_quiet(void)
+{
+	enum { PEAK = 90000, STRIDE = 7919, SIZES = 16, LIGHT = 150 };
+	static void *light[LIGHT];
+	size_t resident;
+
+	if (strcmp(percpu_form(), "lock") == 0)
+		return;
+	memset(blocks, 0xff, sizeof(blocks));
+	resident = memory();
+	for (size_t i = 0; i < PEAK; i++) {
+		blocks[i].b_size = 400 + i % SIZES * 40;
+		blocks[i].b_addr = umem_alloc(blocks[i].b_size, UMEM_DEFAULT);
+		CHILD_CHECK(blocks[i].b_addr != NULL);
+		memset(blocks[i].b_addr, 1, blocks[i].b_size);
+	}
+	for (size_t i = 0, at = 0; i < PEAK; i++, at = (at + STRIDE) % PEAK)
+		umem_free(blocks[at].b_addr, blocks[at].b_size);
+	for (int i = 0; i < 80 && memory() > resident + 8 * MIB; i++) {
+		for (size_t size = 400; size < 400 + SIZES * 40; size += 40) {
+			for (size_t j = 0; j < LIGHT; j++)
+				light[j] = umem_alloc(size, UMEM_DEFAULT);
+			for (size_t j = 0; j < LIGHT; j++)
+				umem_free(light[j], size);
+		}
+		wait_for(100);
+	}
+	CHILD_CHECK(memory() <= resident + 8 * MIB);
+}
+
 /* A small one, whose owner allocates something now and then. */
 static void
 go_slow(void)
@@ -462,6 +498,13 @@ t63_a_large_heap_gives_idle_memory_back_though_nobody_calls(void **state)
 {
 	(void)state;
 	slowly("go_idle");
+}
+
+static void
+a_large_heap_that_is_hardly_used_gives_back_what_it_keeps(void **state)
+{
+	(void)state;
+	slowly("go_quiet");
 }
 
 static void
@@ -568,6 +611,7 @@ main(int argc, char **argv)
 	    {"reap_beside", reap_beside},
 	    {"reap_without_a_thread", reap_without_a_thread},
 	    {"go_idle", go_idle},
+	    {"go_quiet", go_quiet},
 	    {"go_slow", go_slow},
 	    {"free_large", free_large},
 	    {"have_no_thread", have_no_thread},
@@ -587,6 +631,8 @@ main(int argc, char **argv)
 		t62_a_reap_does_not_hold_up_a_program_with_threads),
 	    cmocka_unit_test(
 		t63_a_large_heap_gives_idle_memory_back_though_nobody_calls),
+	    cmocka_unit_test(
+		a_large_heap_that_is_hardly_used_gives_back_what_it_keeps),
 	    cmocka_unit_test(
 		t63_a_small_heap_gives_idle_memory_back_without_a_thread),
 	    cmocka_unit_test(large_blocks_do_not_stay_idle_though_nobody_calls),
