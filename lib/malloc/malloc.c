@@ -334,11 +334,18 @@ resize(const struct block *bl, size_t have, size_t size)
 
 /* What has grown will grow again, and should not move the next time. */
 static void *
-alloc_grown(size_t have, size_t size)
+alloc_grown(const struct block *bl, size_t have, size_t size)
 {
+	void *p;
+
 	if (size <= MALLOC_GROWN)
 		return (malloc(qr_max(size, have + have / 4)));
-	return (umem__large_alloc(size, MALLOC_ALIGN, size, NULL));
+	if (bl->bl_large != NULL)
+		vmem__run_leaving(bl->bl_large, true);
+	p = umem__large_alloc(size, MALLOC_ALIGN, size, NULL);
+	if (p == NULL && bl->bl_large != NULL)
+		vmem__run_leaving(bl->bl_large, false);
+	return (p);
 }
 
 static QR_NOINLINE void *
@@ -361,7 +368,7 @@ realloc_miss(void *p, size_t size)
 	exact = bl.bl_cache != NULL && bl.bl_cache->cache_ctl != 0;
 	if (exact ? size == have : resize(&bl, have, size))
 		return (p);
-	q = size > have && !exact ? alloc_grown(have, size) : malloc(size);
+	q = size > have && !exact ? alloc_grown(&bl, have, size) : malloc(size);
 	if (q == NULL) {
 		errno = ENOMEM;
 		return (NULL);

@@ -51,6 +51,7 @@ struct vmem__run {
 	uint32_t rn_kind;      /* (o) enum vmem__heap_kind */
 	bool rn_first;         /* (o) begins its span */
 	bool rn_last;          /* (o) ends it */
+	bool rn_leaving;       /* (h) in use, but about to be freed */
 	bool rn_zero;          /* (h) reads as zero; only of a free run */
 	uintptr_t rn_addr;     /* (o) */
 	size_t rn_size;        /* (o) bytes, a multiple of the quantum */
@@ -86,6 +87,11 @@ struct vmem__run *vmem__run_alloc(enum vmem__heap_kind kind, size_t size,
     size_t align, size_t room, bool *zeroed);
 /* The page map must be as vmem__run_alloc() left it. */
 void vmem__run_free(struct vmem__run *run);
+/*
+ * It is about to be freed, or is not after all; until then idle memory makes way
+ * for it, and what takes its place does not count as more in use.
+ */
+void vmem__run_leaving(struct vmem__run *run, bool on);
 /* The same of a run that was of no use for a while: the next purge takes it. */
 void vmem__run_free_aged(struct vmem__run *run);
 /*

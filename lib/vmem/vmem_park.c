@@ -80,7 +80,8 @@ vmem__park(struct vmem__run *run)
 	    pagemap_word(run, (unsigned)(size / vmem__heap_quantum()));
 	unsigned i = slot_here();
 
-	if (size > atomic_load_explicit(&run_max, memory_order_relaxed)) {
+	if (run->rn_leaving ||
+	    size > atomic_load_explicit(&run_max, memory_order_relaxed)) {
 		vmem__run_free(run);
 		return;
 	}

@@ -52,7 +52,8 @@ static struct qr_list bins[RUN_BINS][2] QR_SPARSE;
 static struct qr_list ages = QR_LIST_INIT(ages); /* (h) */
 static size_t idle_max = RUN_IDLE_MAX;           /* (h) */
 static struct vmem__heap_stat totals;            /* (h) but idle_bytes */
-static size_t most_used; /* (h) of totals.used since the last purge */
+static size_t leaving;   /* (h) of totals.used: of runs that are */
+static size_t most_used; /* (h) of what is not, since the last purge */
 static bool watched;     /* (h) there will be one within a second or two */
 static bool limited;     /* idle memory is missed elsewhere; set at start */
 static struct meta_pool run_pool =
@@ -323,7 +324,7 @@ count(const struct vmem__run *run, size_t n, size_t bytes)
 {
 	qr_mutex_assert_held(&run_lock);
 	totals.used += bytes;
-	most_used = qr_max(most_used, totals.used);
+	most_used = qr_max(most_used, totals.used - leaving);
 	if (run->rn_kind == HEAP_BLOCK) {
 		totals.blocks += n;
 		totals.block_bytes += bytes;
@@ -526,7 +527,7 @@ vmem__heap_purge(uint64_t before)
 
 	vmem__park_purge(before == UINT64_MAX);
 	qr_mutex_enter(&run_lock);
-	most_used = totals.used;
+	most_used = totals.used - leaving;
 	qr_mutex_exit(&run_lock);
 	while ((given = purge_oldest(before, SIZE_MAX)) != 0)
 		total += given;
@@ -536,22 +537,23 @@ vmem__heap_purge(uint64_t before)
 /*
  * Whole quanta of idle memory beyond what may be kept.  With somebody there to
  * purge it soon, what was in use a moment ago may stay, in the place of what
- * would have to be had from the system again.
+ * would have to be had from the system again.  What is about to be freed is
+ * idle: it must not come on top of that while its successor is filled.
  */
 static size_t
 idle_over(void)
 {
-	size_t keep = idle_max, bytes, runs;
+	size_t used = totals.used - leaving, keep = idle_max, bytes, runs;
 
 	qr_mutex_assert_held(&run_lock);
 	if (keep != 0)
 		keep = qr_max(keep,
-		    totals.used / RUN_IDLE_SHARE +
-			(watched ? most_used - totals.used : 0));
+		    used / RUN_IDLE_SHARE + (watched ? most_used - used : 0));
 	/* What waits on other CPUs is in cache lines of theirs. */
-	if (idle.rs_bytes + vmem__parked_most() <= keep)
+	bytes = idle.rs_bytes + leaving;
+	if (bytes + vmem__parked_most() <= keep)
 		return (0);
-	bytes = idle.rs_bytes + vmem__parked(&runs);
+	bytes += vmem__parked(&runs);
 	return (
 	    bytes <= keep ? 0 : qr_roundup(bytes - keep, vmem__heap_quantum()));
 }
@@ -674,10 +676,22 @@ vmem__run_alloc(enum vmem__heap_kind kind, size_t size, size_t align,
 	return (run);
 }
 
+void
+vmem__run_leaving(struct vmem__run *run, bool on)
+{
+	qr_mutex_enter(&run_lock);
+	run->rn_leaving = on;
+	leaving += on ? run->rn_size : 0 - run->rn_size;
+	most_used = qr_max(most_used, totals.used - leaving);
+	qr_mutex_exit(&run_lock);
+}
+
 /* `run` has no owner any more: it is idle, since `when`. */
 static void
 retire(struct vmem__run *run, uint64_t when)
 {
+	leaving -= run->rn_leaving ? run->rn_size : 0;
+	run->rn_leaving = false;
 	count(run, 0, 0 - run->rn_size);
 	run->rn_zero = false;
 	run->rn_when = when;

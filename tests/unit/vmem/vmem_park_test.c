@@ -61,6 +61,17 @@ what_waits_is_for_a_request_of_its_size(void **state)
 }
 
 static void
+what_makes_way_for_its_successor_does_not_wait(void **state)
+{
+	struct vmem__run *run = block_get(512 * KIB);
+	(void)state;
+
+	vmem__run_leaving(run, true);
+	vmem__park(run);
+	assert_null(vmem__unpark(512 * KIB));
+}
+
+static void
 what_waits_is_idle_and_not_in_use(void **state)
 {
 	struct vmem__heap_stat before = account(), st;
@@ -245,6 +256,7 @@ main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 	const struct CMUnitTest tests[] = {
 	    TEST(what_waits_is_for_a_request_of_its_size),
+	    TEST(what_makes_way_for_its_successor_does_not_wait),
 	    TEST(what_waits_is_idle_and_not_in_use),
 	    TEST(only_the_latest_waits),
 	    TEST(each_cpu_has_its_own),

@@ -399,6 +399,40 @@ what_is_taken_with_no_pages_comes_out_of_what_is_idle(void **state)
 	vmem__run_free(guard);
 }
 
+/* There is memory for it and its successor, and nothing beside them. */
+static void
+idle_memory_makes_way_for_a_run_that_will_be_freed(void **state)
+{
+	struct vmem__run *idle = any_get(16 * MIB), *run = any_get(40 * MIB);
+	struct vmem__run *next;
+	(void)state;
+
+	vmem__heap_watch(true);
+	(void)vmem__heap_purge(0);
+	vmem__run_free(idle);
+	assert_int_equal(account().idle_bytes, 16 * MIB);
+	/* It stays after all, and nothing has happened. */
+	vmem__run_leaving(run, true);
+	vmem__run_leaving(run, false);
+	assert_int_equal(account().idle_bytes, 16 * MIB);
+	vmem__run_leaving(run, true);
+	next = any_get(60 * MIB);
+	assert_int_equal(account().idle_bytes, 0);
+	vmem__run_free(run);
+	assert_int_equal(account().idle_bytes, 16 * MIB);
+	/* As much may be idle as was in use, and that is not the two together. */
+	vmem__run_free(next);
+	assert_in_range(account().idle_bytes, 60 * MIB, 64 * MIB);
+	vmem__heap_watch(false);
+	/* One that is there in its stead later does not leave. */
+	run = any_get(MIB);
+	vmem__run_leaving(run, true);
+	vmem__run_free(run);
+	vmem__run_free(any_get(MIB));
+	vmem__run_free(any_get(40 * MIB));
+	assert_in_range(account().idle_bytes, 0, 16 * MIB);
+}
+
 static void
 more_zeroes_than_the_cap_come_from_memory_that_has_no_pages(void **state)
 {
@@ -667,6 +701,7 @@ main(void)
 	    TEST(idle_memory_over_the_cap_is_purged_and_no_more),
 	    TEST(while_somebody_watches_what_was_in_use_may_be_idle),
 	    TEST(what_is_taken_with_no_pages_comes_out_of_what_is_idle),
+	    TEST(idle_memory_makes_way_for_a_run_that_will_be_freed),
 	    TEST(more_zeroes_than_the_cap_come_from_memory_that_has_no_pages),
 	    TEST(what_was_of_no_use_for_a_while_goes_with_the_next_purge),
 	    TEST(without_idle_memory_allowed_none_is_kept),
