@@ -270,7 +270,7 @@ umem_usable_size(const void *buf)
 	if (sl->sl_cache->cache_ctl != 0)
 		return (
 		    umem__debug_in_use(sl->sl_cache, buf, &asked) ? asked : 0);
-	return (umem__slab_index(sl, (uintptr_t)buf) != SIZE_MAX
+	return (umem__slab_index(sl->sl_cache, sl, (uintptr_t)buf) != SIZE_MAX
 		? sl->sl_cache->cache_bufsize
 		: 0);
 }

@@ -554,7 +554,8 @@ umem__debug_bufctl(const struct umem_slab *sl, uintptr_t obj)
 {
 	return (sl->sl_cache->cache_ctl == 0
 		? NULL
-		: bufctl_at(sl->sl_cache, sl, umem__slab_index(sl, obj)));
+		: bufctl_at(sl->sl_cache, sl,
+		      umem__slab_index(sl->sl_cache, sl, obj)));
 }
 
 bool

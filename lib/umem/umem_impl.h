@@ -238,11 +238,11 @@ umem__slab_of(const void *p)
 
 /* The slab of cp that holds addr, or NULL.  For heap caches lock-free. */
 struct umem_slab *umem__slab_lookup(struct umem_cache *cp, uintptr_t addr);
-/* Which object of the slab starts at addr; SIZE_MAX when none does. */
+/* Which object of a slab of cp starts at addr; SIZE_MAX when none does. */
 static inline size_t
-umem__slab_index(const struct umem_slab *sl, uintptr_t addr)
+umem__slab_index(
+    const struct umem_cache *cp, const struct umem_slab *sl, uintptr_t addr)
 {
-	const struct umem_cache *cp = sl->sl_cache;
 	uint64_t off = addr - sl->sl_base - sl->sl_first, i;
 
 	if (off >= cp->cache_slabsize)

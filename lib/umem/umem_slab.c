@@ -27,6 +27,7 @@ enum {
 	SLAB_OBJECTS_MAX = 2048, /* bits in the largest descriptor */
 	SLAB_BYTES = 256 << 10,
 	DRAWN_CHUNK = 1024, /* CPUs need not be kept apart above this */
+	GROUPS = 32,        /* of a flush, put back under one lock */
 };
 
 static size_t
@@ -111,7 +112,7 @@ umem__slab_lookup(struct umem_cache *cp, uintptr_t addr)
 bool
 umem__slab_holds(const struct umem_slab *sl, uintptr_t obj)
 {
-	size_t i = umem__slab_index(sl, obj);
+	size_t i = umem__slab_index(sl->sl_cache, sl, obj);
 
 	return (i != SIZE_MAX && !slab_bit(sl, i));
 }
@@ -378,7 +379,7 @@ slab_find(
 		return (UMEM_BAD_ADDRESS);
 	if ((*slp)->sl_cache != cp)
 		return (UMEM_BAD_CACHE);
-	*ip = umem__slab_index(*slp, obj);
+	*ip = umem__slab_index(cp, *slp, obj);
 	if (*ip != SIZE_MAX)
 		return (UMEM_GOOD);
 	return (umem__slab_object(*slp, obj) != 0 ? UMEM_BAD_INTERIOR
@@ -434,50 +435,129 @@ empty_goes(const struct umem_cache *cp)
 	    (cp->cache_flags & UMF_FIREWALL) != 0);
 }
 
-/* Mark one object free; what was wrong if it could not be. */
-static enum umem_bad
-slab_put(struct umem_cache *cp, uintptr_t obj, struct qr_list *empty)
+/* Mark n objects free that are in use, by their bits in word w. */
+static void
+slab_put(struct umem_cache *cp, struct umem_slab *sl, size_t w, uint64_t mask,
+    uint32_t n, struct qr_list *empty)
 {
-	struct umem_slab *sl;
-	size_t i;
-	enum umem_bad bad = slab_judge(cp, obj, &sl, &i);
-	bool drawn;
+	bool drawn = slab_drawn(sl);
+	uint32_t before = sl->sl_nfree;
 
-	if (QR_UNLIKELY(bad != UMEM_GOOD))
-		return (bad);
-	drawn = slab_drawn(sl);
-	sl->sl_free[i / 64] |= (uint64_t)1 << (i % 64);
-	sl->sl_nfree++;
-	cp->cache_inuse--;
+	qr_mutex_assert_held(&cp->cache_slab_lock);
+	sl->sl_free[w] |= mask;
+	sl->sl_nfree += n;
+	cp->cache_inuse -= n;
 	if (sl->sl_nfree == cp->cache_nchunks && empty_goes(cp)) {
 		if (drawn)
 			slab_undraw(cp, sl);
 		slab_leave(cp, sl);
 		qr_list_push_back(empty, &sl->sl_link);
 	} else if (!drawn &&
-	    (sl->sl_nfree == 1 ||
-		bin_of(cp, sl->sl_nfree) != bin_of(cp, sl->sl_nfree - 1))) {
+	    (before == 0 || bin_of(cp, sl->sl_nfree) != bin_of(cp, before))) {
 		slab_file(cp, sl);
 	}
-	return (UMEM_GOOD);
+}
+
+/*
+ * Objects that follow each other, and have their bits in one word of a slab.
+ * Most of the work of a flush is to find them, which needs no lock: an object
+ * that is in use keeps its slab.
+ */
+struct group {
+	struct umem_slab *gr_slab; /* NULL: must be looked at under the lock */
+	uint32_t gr_n;
+	uint32_t gr_index; /* of the first */
+	uint64_t gr_mask;
+};
+
+static struct group
+gather(const struct umem_cache *cp, const uintptr_t *objs, size_t n)
+{
+	struct umem_slab *sl =
+	    cp->cache_source == NULL ? umem__slab_of((void *)objs[0]) : NULL;
+	struct group gr = {.gr_n = 1};
+	size_t i = sl == NULL ? SIZE_MAX : umem__slab_index(cp, sl, objs[0]);
+
+	if (i == SIZE_MAX)
+		return (gr);
+	__builtin_prefetch(&sl->sl_free[i / 64], 1);
+	gr.gr_slab = sl;
+	gr.gr_index = (uint32_t)i;
+	gr.gr_mask = (uint64_t)1 << (i % 64);
+	for (; gr.gr_n < n; gr.gr_n++) {
+		uint64_t bit;
+
+		i = umem__slab_index(cp, sl, objs[gr.gr_n]);
+		bit = (uint64_t)1 << (i % 64);
+		if (i / 64 != gr.gr_index / 64 || (gr.gr_mask & bit) != 0)
+			break;
+		gr.gr_mask |= bit;
+	}
+	return (gr);
+}
+
+/* False when there is something wrong, or may be. */
+static bool
+group_put(struct umem_cache *cp, const struct group *gr, uintptr_t obj,
+    struct qr_list *empty)
+{
+	struct umem_slab *sl = gr->gr_slab;
+	size_t w = gr->gr_index / 64;
+
+	if (sl == NULL || umem__slab_of((void *)obj) != sl ||
+	    sl->sl_cache != cp ||
+	    umem__slab_index(cp, sl, obj) != gr->gr_index ||
+	    (sl->sl_free[w] & gr->gr_mask) != 0)
+		return (false);
+	slab_put(cp, sl, w, gr->gr_mask, gr->gr_n, empty);
+	return (true);
+}
+
+/* One by one; what is wrong is reported without the lock. */
+static QR_NOINLINE void
+put_each(struct umem_cache *cp, const uintptr_t *objs, size_t n,
+    struct qr_list *empty)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct umem_slab *sl;
+		size_t at;
+		enum umem_bad bad = slab_judge(cp, objs[i], &sl, &at);
+
+		if (QR_LIKELY(bad == UMEM_GOOD)) {
+			slab_put(cp, sl, at / 64, (uint64_t)1 << (at % 64), 1,
+			    empty);
+			continue;
+		}
+		qr_mutex_exit(&cp->cache_slab_lock);
+		umem__report_free(cp, objs[i], bad);
+		qr_mutex_enter(&cp->cache_slab_lock);
+	}
 }
 
 void
 umem__slab_drain(struct umem_cache *cp, const uintptr_t *objs, size_t n)
 {
 	struct qr_list empty = QR_LIST_INIT(empty);
+	struct group groups[GROUPS];
 
-	qr_mutex_enter(&cp->cache_slab_lock);
-	for (size_t i = 0; i < n; i++) {
-		enum umem_bad bad = slab_put(cp, objs[i], &empty);
+	while (n > 0) {
+		size_t count = 0;
 
-		if (QR_UNLIKELY(bad != UMEM_GOOD)) {
-			qr_mutex_exit(&cp->cache_slab_lock);
-			umem__report_free(cp, objs[i], bad);
-			qr_mutex_enter(&cp->cache_slab_lock);
+		for (size_t at = 0; at < n && count < GROUPS; count++) {
+			groups[count] = gather(cp, objs + at, n - at);
+			at += groups[count].gr_n;
 		}
+		qr_mutex_enter(&cp->cache_slab_lock);
+		for (size_t i = 0; i < count; i++) {
+			size_t some = groups[i].gr_n;
+
+			if (!group_put(cp, &groups[i], objs[0], &empty))
+				put_each(cp, objs, some, &empty);
+			objs += some;
+			n -= some;
+		}
+		qr_mutex_exit(&cp->cache_slab_lock);
 	}
-	qr_mutex_exit(&cp->cache_slab_lock);
 	QR_LIST_FOREACH_SAFE (sl, &empty, struct umem_slab, sl_link)
 		slab_destroy(cp, sl);
 }

@@ -574,6 +574,76 @@ a_bad_free_leaves_everything_as_it_was(void **state)
 	umem_cache_destroy(cp);
 }
 
+enum { GOOD = 600, BAD = 60, FLUSHED = GOOD + BAD };
+
+/* In the order of their addresses, backwards, or in any. */
+static void
+arrange(uintptr_t *list, size_t n, int how)
+{
+	for (size_t i = 0; how == 1 && i < n / 2; i++) {
+		uintptr_t other = list[n - 1 - i];
+
+		list[n - 1 - i] = list[i];
+		list[i] = other;
+	}
+	for (size_t i = n - 1; how == 2 && i > 0; i--) {
+		size_t at = (size_t)rand() % (i + 1);
+		uintptr_t other = list[at];
+
+		list[at] = list[i];
+		list[i] = other;
+	}
+}
+
+/* What must not be freed, or no more, somewhere behind the `at` first. */
+static uintptr_t
+bad_one(const uintptr_t *list, size_t at, size_t i, uintptr_t foreign)
+{
+	const uintptr_t bad[] = {list[at - 1], list[0],
+	    list[(size_t)rand() % at], list[at - 1] + 8, list[0] + 8, foreign,
+	    (uintptr_t)&complaints, 0};
+
+	return (bad[i % (sizeof(bad) / sizeof(bad[0]))]);
+}
+
+/* Magazines are flushed as lists, and what is wrong in them is left out. */
+static void
+a_list_with_bad_pointers_in_it_is_freed_but_for_those(void **state)
+{
+	umem_cache_t *cp = direct("flushed", 24);
+	umem_cache_t *other = direct("foreign", 24);
+	void *foreign = umem_cache_alloc(other, 0);
+	uintptr_t kept, list[FLUSHED];
+	(void)state;
+
+	assert_int_equal(umem__slab_fill(cp, 0, &kept, 1), 1);
+	for (int how = 0; how < 3; how++) {
+		size_t n = GOOD;
+
+		assert_int_equal(umem__slab_fill(cp, 0, list, n), n);
+		arrange(list, n, how);
+		for (size_t i = 0; i < BAD; i++, n++) {
+			size_t at = 1 + (size_t)rand() % n;
+
+			memmove(&list[at + 1], &list[at],
+			    (n - at) * sizeof(list[0]));
+			list[at] = bad_one(list, at, i, (uintptr_t)foreign);
+		}
+		complaints = 0;
+		(void)quarry_set_panic_hook(remember);
+		umem__slab_drain(cp, list, n);
+		(void)quarry_set_panic_hook(NULL);
+		assert_int_equal(complaints, BAD);
+		assert_int_equal(cp->cache_inuse, 1);
+		assert_int_equal(cp->cache_nslabs, 1);
+		look_check();
+	}
+	umem__slab_drain(cp, &kept, 1);
+	umem_cache_free(other, foreign);
+	umem_cache_destroy(cp);
+	umem_cache_destroy(other);
+}
+
 /* ---- every free checked ---- */
 
 /* Run again by name, with the free to be caught. */
@@ -721,6 +791,7 @@ main(int argc, char **argv)
 	    TEST(a_magazine_hides_a_bad_free_until_the_slab_at_most),
 	    TEST(a_misaligned_buffer_of_any_size_is_seen_at_once),
 	    TEST(a_bad_free_leaves_everything_as_it_was),
+	    TEST(a_list_with_bad_pointers_in_it_is_freed_but_for_those),
 	    TEST(guards_and_harden_see_each_bad_free_at_once),
 	    TEST(t71_noabort_reports_and_goes_on),
 	};
