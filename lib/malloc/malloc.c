@@ -75,7 +75,7 @@ QR_HOT void *
 malloc(size_t size)
 {
 	if (QR_LIKELY(size < umem__classes.cl_fast)) {
-		uintptr_t word = percpu_pop(umem__off_of(size));
+		uintptr_t word = percpu_pop_memory(umem__off_of(size));
 
 		if (QR_LIKELY(word != 0))
 			return ((void *)word);
@@ -94,7 +94,7 @@ calloc(size_t n, size_t size)
 		return (NULL);
 	}
 	if (QR_LIKELY(size < umem__classes.cl_fast))
-		p = (void *)percpu_pop(umem__off_of(size));
+		p = (void *)percpu_pop_memory(umem__off_of(size));
 	if (p == NULL)
 		p = alloc_miss(size, MALLOC_ALIGN, &zeroed);
 	return (p == NULL || zeroed ? p : memset(p, 0, size));
@@ -107,7 +107,8 @@ aligned(size_t align, size_t size)
 	uintptr_t word = 0;
 
 	if (QR_LIKELY(align <= PAGEMAP_PAGE && size < umem__classes.cl_fast))
-		word = percpu_pop(umem__off_aligned(umem__off_of(size), align));
+		word = percpu_pop_memory(
+		    umem__off_aligned(umem__off_of(size), align));
 	return (QR_LIKELY(word != 0) ? (void *)word
 				     : alloc_miss(size, align, NULL));
 }

@@ -191,7 +191,7 @@ percpu_enter(unsigned *cpup)
 uintptr_t
 percpu_pop_any(struct percpu_front *front, size_t off)
 {
-	return (percpu__restartable ? percpu__rseq_pop(off)
+	return (percpu__restartable ? percpu_pop(off)
 				    : percpu__lock_pop(front, off));
 }
 

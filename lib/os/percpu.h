@@ -134,7 +134,25 @@ void percpu_slot_close(unsigned slot);
 QR_INLINE uintptr_t
 percpu_pop(size_t off)
 {
-	return (percpu__rseq_pop(off));
+	const uintptr_t *top;
+
+	return (percpu__rseq_pop(off, &top));
+}
+
+/*
+ * The same where words are addresses.  The next one's memory is fetched while
+ * the caller is busy with this one's; what it is by now does not matter.
+ */
+QR_INLINE uintptr_t
+percpu_pop_memory(size_t off)
+{
+	const uintptr_t *top;
+	uintptr_t word = percpu__rseq_pop(off, &top);
+
+	if (word != 0)
+		__builtin_prefetch(
+		    (void *)__atomic_load_n(top - 1, __ATOMIC_RELAXED), 1);
+	return (word);
 }
 
 QR_INLINE bool

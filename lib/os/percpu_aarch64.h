@@ -37,7 +37,7 @@
 #define PERCPU_SETTLE __asm__ volatile("" : : : "memory")
 
 QR_INLINE uintptr_t
-percpu__rseq_pop(size_t off)
+percpu__rseq_pop(size_t off, const uintptr_t **topp)
 {
 	uintptr_t t, slot, top, word;
 
@@ -60,6 +60,7 @@ percpu__rseq_pop(size_t off)
 	PERCPU_SETTLE;
 	if (word == 0)
 		__builtin_unreachable();
+	*topp = (const uintptr_t *)top;
 	return (word);
 miss:
 	PERCPU_SETTLE;

@@ -7,9 +7,10 @@
 #define PERCPU_HAVE_RSEQ 0
 
 QR_INLINE uintptr_t
-percpu__rseq_pop(size_t off)
+percpu__rseq_pop(size_t off, const uintptr_t **topp)
 {
 	(void)off;
+	(void)topp;
 	return (0);
 }
 

@@ -205,7 +205,7 @@ QR_HOT void *
 umem_alloc(size_t size, int umflag)
 {
 	if (QR_LIKELY(size < umem__classes.cl_fast && size != 0)) {
-		uintptr_t word = percpu_pop(off_of(size));
+		uintptr_t word = percpu_pop_memory(off_of(size));
 
 		if (QR_LIKELY(word != 0))
 			return ((void *)word);
