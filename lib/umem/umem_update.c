@@ -14,6 +14,7 @@
 #include "umem/umem_options.h"
 
 #include "os/os.h"
+#include "os/os_cgroup.h"
 #include "vmem/vmem_heap.h"
 
 #include <errno.h>
@@ -186,6 +187,21 @@ thread_main(void *arg)
 }
 
 /*
+ * In a control group, who keeps too much is killed.  The heap is as large as
+ * the smallest that is worth a look by now, and the thread's caller is who has
+ * files opened: in a thread that might take a number which the program expects
+ * to get.  Without the thread none are: who is in a sandbox does without it.
+ */
+static void
+mind_limit(void)
+{
+	size_t limit = os_cgroup_memory(OS_CGROUP_SELF, OS_CGROUP_ROOT);
+
+	vmem__heap_set_limit(limit);
+	umem__depot_set_max(qr_min(umem__opt.depot_max, limit / 16));
+}
+
+/*
  * False when there is no thread and can be none.  All signals are blocked in
  * it, so that none of the program's goes there.
  */
@@ -202,6 +218,7 @@ thread_start(void)
 	if (!atomic_compare_exchange_strong(
 		&thread_state, &state, THREAD_STARTED))
 		return (state == THREAD_STARTED);
+	mind_limit();
 	sigfillset(&all);
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);

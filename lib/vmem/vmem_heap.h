@@ -115,6 +115,11 @@ void vmem__heap_free(void *addr);
  */
 void vmem__heap_set_idle_max(size_t bytes);
 /*
+ * So much memory is there for the process: what is in use and what is idle stay
+ * below seven eighths of it, as far as that is idle.
+ */
+void vmem__heap_set_limit(size_t bytes);
+/*
  * Somebody calls vmem__heap_purge() twice a second from now on, or no longer.
  * In between, what has been in use since the last call may be idle, beside a
  * quarter of what is in use now, unless the process has a limit.

@@ -55,7 +55,8 @@ static struct vmem__heap_stat totals;            /* (h) but idle_bytes */
 static size_t leaving;   /* (h) of totals.used: of runs that are */
 static size_t most_used; /* (h) of what is not, since the last purge */
 static bool watched;     /* (h) there will be one within a second or two */
-static bool limited;     /* idle memory is missed elsewhere; set at start */
+static size_t ceiling = SIZE_MAX; /* (h) of what is in use or idle */
+static bool limited; /* idle memory is missed elsewhere; set at start */
 static struct meta_pool run_pool =
     META_POOL_INIT("heap_run", sizeof(struct vmem__run));
 
@@ -538,7 +539,8 @@ vmem__heap_purge(uint64_t before)
  * Whole quanta of idle memory beyond what may be kept.  With somebody there to
  * purge it soon, what was in use a moment ago may stay, in the place of what
  * would have to be had from the system again.  What is about to be freed is
- * idle: it must not come on top of that while its successor is filled.
+ * idle: it must not come on top of that while its successor is filled.  Nor must
+ * any of it take the process to the limit on its memory.
  */
 static size_t
 idle_over(void)
@@ -549,6 +551,7 @@ idle_over(void)
 	if (keep != 0)
 		keep = qr_max(keep,
 		    used / RUN_IDLE_SHARE + (watched ? most_used - used : 0));
+	keep = qr_min(keep, ceiling - qr_min(used, ceiling));
 	/* What waits on other CPUs is in cache lines of theirs. */
 	bytes = idle.rs_bytes + leaving;
 	if (bytes + vmem__parked_most() <= keep)
@@ -629,6 +632,14 @@ take(enum vmem__heap_kind kind, size_t size, size_t align, size_t room,
 		place = place_in(run, align);
 	run = take_and_leave(place, kind, size);
 	return (run != NULL ? run : take_new(kind, size, align, room));
+}
+
+void
+vmem__heap_set_limit(size_t bytes)
+{
+	qr_mutex_enter(&run_lock);
+	ceiling = bytes - bytes / 8;
+	qr_mutex_exit(&run_lock);
 }
 
 static void

@@ -63,7 +63,8 @@ group_make() {
 }
 
 group_enter() {
-	echo "$BASHPID" >"$group/cgroup.procs"
+	echo "$BASHPID" >"$group/cgroup.procs" &&
+		LD_PRELOAD=$QUARRY_PRELOAD preload/crowd
 }
 
 overcommit_off() {

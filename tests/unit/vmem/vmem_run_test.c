@@ -434,6 +434,31 @@ idle_memory_makes_way_for_a_run_that_will_be_freed(void **state)
 }
 
 static void
+nothing_is_idle_that_takes_the_process_to_its_limit(void **state)
+{
+	struct vmem__run *run[2] = {any_get(12 * MIB), any_get(MIB)};
+	size_t used = account().used;
+	(void)state;
+
+	/* Of 32 MiB, 28 may be in use or idle. */
+	vmem__heap_set_limit(32 * MIB);
+	vmem__run_free(run[0]);
+	assert_int_equal(account().idle_bytes, 12 * MIB);
+	run[0] = any_get(20 * MIB);
+	assert_in_range(account().used + account().idle_bytes, 28 * MIB,
+	    28 * MIB + vmem__heap_quantum());
+	vmem__run_free(run[1]);
+	run[1] = any_get(9 * MIB);
+	assert_int_equal(account().idle_bytes, 0);
+	vmem__run_free(run[1]);
+	vmem__heap_set_limit(0);
+	vmem__run_free(run[0]);
+	assert_int_equal(account().idle_bytes, 0);
+	vmem__heap_set_limit(SIZE_MAX);
+	assert_true(account().used < used);
+}
+
+static void
 more_zeroes_than_the_cap_come_from_memory_that_has_no_pages(void **state)
 {
 	struct vmem__run *run = any_get(64 * MIB);
@@ -702,6 +727,7 @@ main(void)
 	    TEST(while_somebody_watches_what_was_in_use_may_be_idle),
 	    TEST(what_is_taken_with_no_pages_comes_out_of_what_is_idle),
 	    TEST(idle_memory_makes_way_for_a_run_that_will_be_freed),
+	    TEST(nothing_is_idle_that_takes_the_process_to_its_limit),
 	    TEST(more_zeroes_than_the_cap_come_from_memory_that_has_no_pages),
 	    TEST(what_was_of_no_use_for_a_while_goes_with_the_next_purge),
 	    TEST(without_idle_memory_allowed_none_is_kept),
