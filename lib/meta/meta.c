@@ -40,7 +40,7 @@ static struct {
 static struct {
 	struct qr_mutex r_lock;
 	struct meta_pool *r_first; /* (r) */
-} registry = {.r_lock = QR_MUTEX_INIT(QR_RANK_META)};
+} registry = {.r_lock = QR_MUTEX_INIT(QR_RANK_META_LIST)};
 
 static _Atomic size_t mapped;
 
@@ -138,6 +138,22 @@ pool_grow(struct meta_pool *mp)
 	return (true);
 }
 
+/* Carve from a run that was purged. */
+static bool
+pool_reuse(struct meta_pool *mp)
+{
+	struct meta_zeros *z = mp->mp_zeros;
+
+	qr_mutex_assert_held(&mp->mp_lock);
+	if (z == NULL)
+		return (false);
+	mp->mp_zeros = z->z_next;
+	mp->mp_run = (char *)z;
+	mp->mp_run_end = z->z_end;
+	memset(z, 0, mp->mp_size);
+	return (true);
+}
+
 /*
  * Mapping with mp_lock held is deliberate: it happens once per chunk, and
  * whoever waits behind us wants a record of that chunk.
@@ -148,7 +164,7 @@ pool_carve(struct meta_pool *mp)
 	void *rec;
 
 	qr_mutex_assert_held(&mp->mp_lock);
-	if (mp->mp_run == mp->mp_run_end && !pool_grow(mp))
+	if (mp->mp_run == mp->mp_run_end && !pool_reuse(mp) && !pool_grow(mp))
 		return (NULL);
 	rec = mp->mp_run;
 	mp->mp_run += mp->mp_size;
@@ -156,15 +172,11 @@ pool_carve(struct meta_pool *mp)
 	return (rec);
 }
 
-void *
-meta_get(struct meta_pool *mp)
+static inline void *
+pool_take(struct meta_pool *mp, bool *purging)
 {
 	bool recycled;
 	void *rec;
-
-	if (QR_UNLIKELY(
-		!atomic_load_explicit(&mp->mp_listed, memory_order_acquire)))
-		pool_list(mp);
 
 	qr_mutex_enter(&mp->mp_lock);
 	rec = mp->mp_free;
@@ -175,9 +187,35 @@ meta_get(struct meta_pool *mp)
 	} else {
 		rec = pool_carve(mp);
 	}
+	*purging = mp->mp_purging;
 	qr_mutex_exit(&mp->mp_lock);
-
 	return (recycled ? memset(rec, 0, mp->mp_size) : rec);
+}
+
+/* There is no memory, but a purge has records in its hands: wait for them. */
+static QR_NOINLINE void *
+take_purged(struct meta_pool *mp)
+{
+	bool purging;
+
+	qr_mutex_enter(&registry.r_lock);
+	qr_mutex_exit(&registry.r_lock);
+	return (pool_take(mp, &purging));
+}
+
+void *
+meta_get(struct meta_pool *mp)
+{
+	bool purging;
+	void *rec;
+
+	if (QR_UNLIKELY(
+		!atomic_load_explicit(&mp->mp_listed, memory_order_acquire)))
+		pool_list(mp);
+	rec = pool_take(mp, &purging);
+	if (QR_UNLIKELY(rec == NULL && purging))
+		rec = take_purged(mp);
+	return (rec);
 }
 
 void
@@ -189,6 +227,19 @@ meta_put(struct meta_pool *mp, void *rec)
 	mp->mp_free = rec;
 	mp->mp_nfree++;
 	qr_mutex_exit(&mp->mp_lock);
+}
+
+size_t
+meta_purge(bool all)
+{
+	size_t given = 0;
+
+	qr_mutex_enter(&registry.r_lock);
+	for (struct meta_pool *mp = registry.r_first; mp != NULL;
+	     mp = mp->mp_next)
+		given += meta__pool_purge(mp, all);
+	qr_mutex_exit(&registry.r_lock);
+	return (given);
 }
 
 void *

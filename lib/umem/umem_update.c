@@ -13,6 +13,7 @@
 #include "umem/umem_impl.h"
 #include "umem/umem_options.h"
 
+#include "meta/meta.h"
 #include "os/os.h"
 #include "os/os_cgroup.h"
 #include "vmem/vmem_heap.h"
@@ -108,6 +109,7 @@ round_by_thread(void)
 
 	if (now > SECOND)
 		(void)vmem__heap_purge(now - SECOND);
+	(void)meta_purge(false);
 	vmem__heap_stat(&heap);
 	return (quiet && heap.idle_bytes == 0);
 }
@@ -350,6 +352,6 @@ umem__reap_all(void)
 	(void)for_each_unlocked(reap_everything);
 	(void)vmem__heap_purge(UINT64_MAX);
 	vmem__heap_stat(&after);
-	return (
-	    after.purged - before.purged + atomic_load(&slab_bytes) - slabs);
+	return (after.purged - before.purged + atomic_load(&slab_bytes) -
+	    slabs + meta_purge(true));
 }

@@ -15,6 +15,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -407,6 +408,240 @@ a_child_forked_while_others_use_the_floor_goes_on(void **state)
 
 #define TEST(f) cmocka_unit_test_setup(f, reset)
 
+/* ---- what is free goes back to the system ---- */
+
+enum { RECORDS = 20000, KEPT_EACH = 997 };
+
+static unsigned char *records[RECORDS];
+
+static void
+shuffle(void)
+{
+	for (size_t i = RECORDS - 1; i > 0; i--) {
+		size_t at = (size_t)rand() % (i + 1);
+		unsigned char *other = records[at];
+
+		records[at] = records[i];
+		records[i] = other;
+	}
+}
+
+/* Where it is, so that no two that overlap can both have it right. */
+static void
+sign(unsigned char *rec, size_t size)
+{
+	for (size_t i = 0; i < size; i += sizeof(rec))
+		memcpy(rec + i, &rec, sizeof(rec));
+}
+
+static void
+check_signed(unsigned char *rec, size_t size)
+{
+	for (size_t i = 0; i < size; i += sizeof(rec))
+		assert_memory_equal(rec + i, &rec, sizeof(rec));
+}
+
+static void
+take_records(struct meta_pool *pool, size_t from)
+{
+	for (size_t i = from; i < RECORDS; i++) {
+		records[i] = meta_get(pool);
+		assert_non_null(records[i]);
+		assert_true(is_zero((char *)records[i], pool->mp_size));
+		sign(records[i], pool->mp_size);
+	}
+}
+
+/* The first n stay. */
+static void
+put_records(struct meta_pool *pool, size_t n)
+{
+	shuffle();
+	for (size_t i = n; i < RECORDS; i++)
+		meta_put(pool, records[i]);
+}
+
+static void
+a_purge_gives_back_the_pages_between_records_in_use(void **state)
+{
+	static struct meta_pool pools[] = {META_POOL_INIT("p16", 16),
+	    META_POOL_INIT("p80", 80), META_POOL_INIT("p192", 192),
+	    META_POOL_INIT("p4096", 4096)};
+	(void)state;
+
+	(void)meta_purge(true);
+	for (size_t i = 0; i < QR_ARRAY_LEN(pools); i++) {
+		struct meta_pool *pool = &pools[i];
+		size_t bytes = RECORDS * pool->mp_size, mapped = 0;
+		size_t kept = RECORDS / KEPT_EACH;
+
+		for (int round = 0; round < 3; round++) {
+			size_t before, given;
+
+			take_records(pool, round == 0 ? 0 : kept);
+			if (round == 0)
+				mapped = meta_mapped();
+			put_records(pool, kept);
+			before = look_resident();
+			given = meta_purge(false);
+			assert_in_range(given, bytes / 2, bytes);
+			if (!look_shadowed())
+				assert_in_range(look_resident(), 0,
+				    before - given + 64 * 1024);
+			assert_int_equal(meta_purge(true), 0);
+			for (size_t k = 0; k < kept; k++)
+				check_signed(records[k], pool->mp_size);
+			/* What was given back is used again first. */
+			assert_int_equal(meta_mapped(), mapped);
+		}
+		take_records(pool, kept);
+		assert_int_equal(meta_mapped(), mapped);
+		for (size_t k = 0; k < RECORDS; k++)
+			check_signed(records[k], pool->mp_size);
+		put_records(pool, 0);
+		assert_in_range(meta_purge(true), bytes - bytes / 4, bytes);
+		assert_int_equal(pool->mp_nfree, pool->mp_total);
+	}
+}
+
+static void
+few_free_records_are_not_worth_a_purge(void **state)
+{
+	static struct meta_pool pool = META_POOL_INIT("few", 64);
+	(void)state;
+
+	(void)meta_purge(true);
+	for (size_t i = 0; i < 1000; i++)
+		records[i] = meta_get(&pool);
+	for (size_t i = 0; i < 1000; i++)
+		meta_put(&pool, records[i]);
+	assert_int_equal(meta_purge(false), 0);
+	assert_in_range(meta_purge(true), 32 * 1024, 64000);
+	/* Nor are many that left no page when there were half as many. */
+	take_records(&pool, 0);
+	for (size_t i = 0; i < RECORDS; i += 2)
+		meta_put(&pool, records[i]);
+	assert_int_equal(meta_purge(false), 0);
+	for (size_t i = 1; i < RECORDS / 2; i += 2)
+		meta_put(&pool, records[i]);
+	assert_int_equal(meta_purge(false), 0);
+	for (size_t i = RECORDS / 2 + 1; i < RECORDS; i += 2)
+		meta_put(&pool, records[i]);
+	assert_in_range(meta_purge(false), RECORDS * 32, RECORDS * 64);
+}
+
+static void
+records_whose_pages_the_kernel_keeps_are_there_as_before(void **state)
+{
+	static struct meta_pool pool = META_POOL_INIT("refused", 80);
+	size_t mapped;
+	(void)state;
+
+	take_records(&pool, 0);
+	mapped = meta_mapped();
+	put_records(&pool, 0);
+	failsys_from(FAILSYS_MADVISE, 1, EAGAIN);
+	assert_int_equal(meta_purge(true), 0);
+	assert_true(failsys_calls(FAILSYS_MADVISE) > 0);
+	take_records(&pool, 0);
+	for (size_t i = 0; i < RECORDS; i++)
+		check_signed(records[i], pool.mp_size);
+	assert_int_equal(meta_mapped(), mapped);
+	put_records(&pool, 0);
+}
+
+static struct meta_pool waited = META_POOL_INIT("waited", 80);
+static atomic_bool purging;
+
+static void
+let_others_ask(void)
+{
+	purging = true;
+	(void)usleep(50 * 1000);
+}
+
+static void *
+ask_for_all(void *arg)
+{
+	size_t *n = arg;
+
+	while (!purging)
+		continue;
+	failsys_from(FAILSYS_MMAP, 1, ENOMEM);
+	while (*n < RECORDS && meta_get(&waited) != NULL)
+		(*n)++;
+	return (NULL);
+}
+
+/* All that was put back is in the hands of the purge when it is asked for. */
+static void
+who_finds_nothing_while_there_is_a_purge_waits_for_it(void **state)
+{
+	pthread_t thread;
+	size_t n = 0;
+	(void)state;
+
+	take_records(&waited, 0);
+	put_records(&waited, 0);
+	failsys_before(FAILSYS_MADVISE, let_others_ask);
+	assert_int_equal(pthread_create(&thread, NULL, ask_for_all, &n), 0);
+	(void)meta_purge(true);
+	failsys_before(FAILSYS_MADVISE, NULL);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(n, RECORDS);
+}
+
+static struct meta_pool busy = META_POOL_INIT("busy", 48);
+static atomic_bool busy_stop;
+
+static void *
+get_and_put(void *arg)
+{
+	enum { HELD = 3000 };
+	static __thread unsigned char *held[HELD];
+
+	while (!busy_stop) {
+		for (size_t i = 0; i < HELD; i++) {
+			held[i] = meta_get(&busy);
+			if (held[i] == NULL || !is_zero((char *)held[i], 48))
+				return (NULL);
+			sign(held[i], 48);
+		}
+		for (size_t i = 0; i < HELD; i++) {
+			if (memcmp(held[i] + 40, &held[i], 8) != 0)
+				return (NULL);
+			meta_put(&busy, held[i]);
+		}
+	}
+	return (arg);
+}
+
+static void
+threads_get_and_put_beside_a_purge(void **state)
+{
+	enum { THREADS = 3 };
+	pthread_t thread[THREADS];
+	int rounds = look_quick() || look_shadowed() ? 20 : 300;
+	size_t given = 0;
+	void *result;
+	(void)state;
+
+	for (size_t i = 0; i < THREADS; i++)
+		assert_int_equal(
+		    pthread_create(&thread[i], NULL, get_and_put, &busy), 0);
+	for (int i = 0; i < rounds; i++) {
+		given += meta_purge(true);
+		(void)usleep(500);
+	}
+	busy_stop = true;
+	for (size_t i = 0; i < THREADS; i++) {
+		assert_int_equal(pthread_join(thread[i], &result), 0);
+		assert_ptr_equal(result, &busy);
+	}
+	given += meta_purge(true);
+	assert_true(given > 0);
+}
+
 int
 main(void)
 {
@@ -422,6 +657,11 @@ main(void)
 	    TEST(a_block_of_nothing_or_too_much_is_null),
 	    TEST(a_broken_pool_is_fatal),
 	    TEST(threads_share_a_pool),
+	    TEST(a_purge_gives_back_the_pages_between_records_in_use),
+	    TEST(few_free_records_are_not_worth_a_purge),
+	    TEST(records_whose_pages_the_kernel_keeps_are_there_as_before),
+	    TEST(who_finds_nothing_while_there_is_a_purge_waits_for_it),
+	    TEST(threads_get_and_put_beside_a_purge),
 	    TEST(while_all_locks_are_held_no_pool_is_used_or_registered),
 	    TEST(a_child_forked_while_others_use_the_floor_goes_on),
 	};
