@@ -38,7 +38,7 @@ struct meta_pool {
 	struct meta_zeros *mp_zeros; /* (m) purged runs */
 	size_t mp_kept;              /* (m) mp_nfree after the last purge */
 	bool mp_purging;             /* (m) mp_free is in the hands of one */
-	char *mp_run;                /* (m) next never-used record */
+	char *mp_run;                /* (m) next record to carve */
 	char *mp_run_end;            /* (m) end of the run being carved */
 	struct meta_pool *mp_next;   /* (r) registry */
 };

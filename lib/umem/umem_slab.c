@@ -435,29 +435,6 @@ empty_goes(const struct umem_cache *cp)
 	    (cp->cache_flags & UMF_FIREWALL) != 0);
 }
 
-/* Mark n objects free that are in use, by their bits in word w. */
-static void
-slab_put(struct umem_cache *cp, struct umem_slab *sl, size_t w, uint64_t mask,
-    uint32_t n, struct qr_list *empty)
-{
-	bool drawn = slab_drawn(sl);
-	uint32_t before = sl->sl_nfree;
-
-	qr_mutex_assert_held(&cp->cache_slab_lock);
-	sl->sl_free[w] |= mask;
-	sl->sl_nfree += n;
-	cp->cache_inuse -= n;
-	if (sl->sl_nfree == cp->cache_nchunks && empty_goes(cp)) {
-		if (drawn)
-			slab_undraw(cp, sl);
-		slab_leave(cp, sl);
-		qr_list_push_back(empty, &sl->sl_link);
-	} else if (!drawn &&
-	    (before == 0 || bin_of(cp, sl->sl_nfree) != bin_of(cp, before))) {
-		slab_file(cp, sl);
-	}
-}
-
 /*
  * Objects that follow each other, and have their bits in one word of a slab.
  * Most of the work of a flush is to find them, which needs no lock: an object
@@ -469,6 +446,29 @@ struct group {
 	uint32_t gr_index; /* of the first */
 	uint64_t gr_mask;
 };
+
+/* Mark them free, who are in use. */
+static void
+slab_put(struct umem_cache *cp, const struct group *gr, struct qr_list *empty)
+{
+	struct umem_slab *sl = gr->gr_slab;
+	bool drawn = slab_drawn(sl);
+	uint32_t before = sl->sl_nfree;
+
+	qr_mutex_assert_held(&cp->cache_slab_lock);
+	sl->sl_free[gr->gr_index / 64] |= gr->gr_mask;
+	sl->sl_nfree += gr->gr_n;
+	cp->cache_inuse -= gr->gr_n;
+	if (sl->sl_nfree == cp->cache_nchunks && empty_goes(cp)) {
+		if (drawn)
+			slab_undraw(cp, sl);
+		slab_leave(cp, sl);
+		qr_list_push_back(empty, &sl->sl_link);
+	} else if (!drawn &&
+	    (before == 0 || bin_of(cp, sl->sl_nfree) != bin_of(cp, before))) {
+		slab_file(cp, sl);
+	}
+}
 
 static struct group
 gather(const struct umem_cache *cp, const uintptr_t *objs, size_t n)
@@ -502,14 +502,13 @@ group_put(struct umem_cache *cp, const struct group *gr, uintptr_t obj,
     struct qr_list *empty)
 {
 	struct umem_slab *sl = gr->gr_slab;
-	size_t w = gr->gr_index / 64;
 
 	if (sl == NULL || umem__slab_of((void *)obj) != sl ||
 	    sl->sl_cache != cp ||
 	    umem__slab_index(cp, sl, obj) != gr->gr_index ||
-	    (sl->sl_free[w] & gr->gr_mask) != 0)
+	    (sl->sl_free[gr->gr_index / 64] & gr->gr_mask) != 0)
 		return (false);
-	slab_put(cp, sl, w, gr->gr_mask, gr->gr_n, empty);
+	slab_put(cp, gr, empty);
 	return (true);
 }
 
@@ -524,8 +523,10 @@ put_each(struct umem_cache *cp, const uintptr_t *objs, size_t n,
 		enum umem_bad bad = slab_judge(cp, objs[i], &sl, &at);
 
 		if (QR_LIKELY(bad == UMEM_GOOD)) {
-			slab_put(cp, sl, at / 64, (uint64_t)1 << (at % 64), 1,
-			    empty);
+			struct group one = {
+			    sl, 1, (uint32_t)at, (uint64_t)1 << (at % 64)};
+
+			slab_put(cp, &one, empty);
 			continue;
 		}
 		qr_mutex_exit(&cp->cache_slab_lock);

@@ -52,9 +52,9 @@ static struct qr_list bins[RUN_BINS][2] QR_SPARSE;
 static struct qr_list ages = QR_LIST_INIT(ages); /* (h) */
 static size_t idle_max = RUN_IDLE_MAX;           /* (h) */
 static struct vmem__heap_stat totals;            /* (h) but idle_bytes */
-static size_t leaving;   /* (h) of totals.used: of runs that are */
-static size_t most_used; /* (h) of what is not, since the last purge */
-static bool watched;     /* (h) there will be one within a second or two */
+static size_t leaving;            /* (h) of totals.used: of runs that are */
+static size_t most_used;          /* (h) of what is not, since the last purge */
+static bool watched;              /* (h) there will be one within a second */
 static size_t ceiling = SIZE_MAX; /* (h) of what is in use or idle */
 static bool limited; /* idle memory is missed elsewhere; set at start */
 static struct meta_pool run_pool =
@@ -634,14 +634,6 @@ take(enum vmem__heap_kind kind, size_t size, size_t align, size_t room,
 	return (run != NULL ? run : take_new(kind, size, align, room));
 }
 
-void
-vmem__heap_set_limit(size_t bytes)
-{
-	qr_mutex_enter(&run_lock);
-	ceiling = bytes - bytes / 8;
-	qr_mutex_exit(&run_lock);
-}
-
 static void
 trim(void)
 {
@@ -804,6 +796,14 @@ vmem__heap_set_idle_max(size_t bytes)
 	idle_max = bytes;
 	qr_mutex_exit(&run_lock);
 	vmem__park_set_idle_max(bytes);
+}
+
+void
+vmem__heap_set_limit(size_t bytes)
+{
+	qr_mutex_enter(&run_lock);
+	ceiling = bytes - bytes / 8;
+	qr_mutex_exit(&run_lock);
 }
 
 void

@@ -409,8 +409,6 @@ a_child_forked_while_others_use_the_floor_goes_on(void **state)
 	}
 }
 
-#define TEST(f) cmocka_unit_test_setup(f, reset)
-
 /* ---- what is free goes back to the system ---- */
 
 enum { RECORDS = 20000, KEPT_EACH = 997 };
@@ -661,6 +659,8 @@ threads_get_and_put_beside_a_purge(void **state)
 	given += meta_purge(true);
 	assert_true(given > 0);
 }
+
+#define TEST(f) cmocka_unit_test_setup(f, reset)
 
 int
 main(void)
