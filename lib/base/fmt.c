@@ -38,6 +38,12 @@ struct args {
 /* Longest integer text: 20 decimal digits. */
 enum { NUMBER_MAX = 20, FRACTION_MAX = 9 };
 
+static const char *
+string_of(const char *s)
+{
+	return (s == NULL ? "(null)" : s);
+}
+
 static void
 put(struct out *o, const char *s, size_t n)
 {
@@ -47,6 +53,13 @@ put(struct out *o, const char *s, size_t n)
 		memcpy(o->o_buf + o->o_len, s, qr_min(n, room));
 	}
 	o->o_len += n;
+}
+
+static void
+put_text(struct out *o, const char *s)
+{
+	s = string_of(s);
+	put(o, s, strlen(s));
 }
 
 static void
@@ -152,8 +165,7 @@ put_string(struct out *o, const struct spec *sp, const char *s)
 	struct spec text = *sp;
 	size_t n = 0;
 
-	if (s == NULL)
-		s = "(null)";
+	s = string_of(s);
 	/* The text need not end in a NUL when a precision bounds it. */
 	while ((!sp->s_has_prec || n < sp->s_prec) && s[n] != '\0')
 		n++;
@@ -286,10 +298,25 @@ convert(struct out *o, const struct spec *sp, char letter, struct args *a)
 	}
 }
 
+/* A buffer of size bytes. */
+static struct out
+begin(char *buf, size_t size)
+{
+	return ((struct out){buf, size > 0 ? size - 1 : 0, 0});
+}
+
+static size_t
+end(struct out *o, size_t size)
+{
+	if (size > 0)
+		o->o_buf[qr_min(o->o_len, o->o_size)] = '\0';
+	return (o->o_len);
+}
+
 size_t
 qr_vsnprintf(char *buf, size_t size, const char *fmt, va_list ap)
 {
-	struct out o = {buf, size > 0 ? size - 1 : 0, 0};
+	struct out o = begin(buf, size);
 	struct args a;
 
 	va_copy(a.a_ap, ap);
@@ -310,9 +337,7 @@ qr_vsnprintf(char *buf, size_t size, const char *fmt, va_list ap)
 			put(&o, start, (size_t)(fmt - start));
 	}
 	va_end(a.a_ap);
-	if (size > 0)
-		buf[qr_min(o.o_len, o.o_size)] = '\0';
-	return (o.o_len);
+	return (end(&o, size));
 }
 
 size_t
@@ -325,4 +350,27 @@ qr_snprintf(char *buf, size_t size, const char *fmt, ...)
 	len = qr_vsnprintf(buf, size, fmt, ap);
 	va_end(ap);
 	return (len);
+}
+
+size_t
+qr_name(char *buf, size_t size, const char *name)
+{
+	struct out o = begin(buf, size);
+
+	put_text(&o, name);
+	return (end(&o, size));
+}
+
+size_t
+qr_name_sized(char *buf, size_t size, const char *stem, size_t n)
+{
+	struct out o = begin(buf, size);
+	char number[NUMBER_MAX];
+	char *last = number + sizeof(number);
+	char *first = digits(last, n, 10);
+
+	put_text(&o, stem);
+	put(&o, "_", 1);
+	put(&o, first, (size_t)(last - first));
+	return (end(&o, size));
 }

@@ -24,4 +24,11 @@ size_t qr_vsnprintf(char *buf, size_t size, const char *fmt, va_list ap);
 size_t qr_snprintf(char *buf, size_t size, const char *fmt, ...)
     QR_PRINTF(3, 4);
 
+/*
+ * The same for "%s" and "%s_%zu", without the code of all other conversions:
+ * each process makes names when it starts.
+ */
+size_t qr_name(char *buf, size_t size, const char *name);
+size_t qr_name_sized(char *buf, size_t size, const char *stem, size_t n);
+
 #endif /* QR_FMT_H */

@@ -113,7 +113,7 @@ cache_init(struct umem_cache *cp, const struct cache_attr *ca)
 	cp->cache_shift = align < 2;
 	cp->cache_source = ca->ca_source == vmem__heap() ? NULL : ca->ca_source;
 	cp->cache_flags = effective_flags(ca, cp->cache_source == NULL);
-	qr_snprintf(cp->cache_name, sizeof(cp->cache_name), "%s", ca->ca_name);
+	qr_name(cp->cache_name, sizeof(cp->cache_name), ca->ca_name);
 	qr_mutex_init(&cp->cache_slab_lock, QR_RANK_SLAB);
 	umem__depot_init(cp);
 	umem__debug_setup(cp);

@@ -175,7 +175,7 @@ umem__class_make(unsigned slot)
 	struct umem_cache *cp;
 	char name[UMEM_NAME_MAX];
 
-	qr_snprintf(name, sizeof(name), "umem_alloc_%zu", size);
+	qr_name_sized(name, sizeof(name), "umem_alloc", size);
 	qr_mutex_enter(&class_lock);
 	cp = atomic_load_explicit(&cl->cl_cache[slot], memory_order_relaxed);
 	if (cp == NULL) {

@@ -64,7 +64,7 @@ vmem__qcache_setup(struct vmem *vmp, size_t qcache_max, int vmflag)
 		char name[QCACHE_NAME_MAX];
 		size_t size = (made + 1) * vmp->vm_quantum;
 
-		qr_snprintf(name, sizeof(name), "%s_%lu", vmp->vm_name, size);
+		qr_name_sized(name, sizeof(name), vmp->vm_name, size);
 		vmp->vm_qcache[made] = ops->create(name, size, vmp->vm_quantum,
 		    vmp, slab, vmflag & VM_KMFLAGS, &vmp->vm_qhit[made]);
 		if (vmp->vm_qcache[made] == NULL)

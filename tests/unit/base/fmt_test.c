@@ -3,6 +3,8 @@
  */
 #include "base/fmt.h"
 
+#include "base/compiler.h"
+
 #include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -164,6 +166,33 @@ text_that_does_not_fit_is_cut_and_its_length_told(void **state)
 	assert_int_equal(qr_snprintf(NULL, 0, "%d", 12345), 5);
 }
 
+static void
+names_are_as_if_formatted(void **state)
+{
+	static const char *const names[] = {"umem_alloc", "", NULL};
+	static const size_t numbers[] = {0, 9, 64, 131072, SIZE_MAX};
+	char name[40], same[40];
+	(void)state;
+
+	for (size_t i = 0; i < QR_ARRAY_LEN(names); i++) {
+		for (size_t size = 1; size <= sizeof(name); size++) {
+			assert_int_equal(qr_name(name, size, names[i]),
+			    qr_snprintf(same, size, "%s", names[i]));
+			assert_string_equal(name, same);
+		}
+		for (size_t n = 0; n < QR_ARRAY_LEN(numbers); n++)
+			for (size_t size = 1; size <= sizeof(name); size++) {
+				assert_int_equal(qr_name_sized(name, size,
+						     names[i], numbers[n]),
+				    qr_snprintf(same, size, "%s_%zu", names[i],
+					numbers[n]));
+				assert_string_equal(name, same);
+			}
+	}
+	assert_int_equal(qr_name(NULL, 0, "four"), 4);
+	assert_int_equal(qr_name_sized(NULL, 0, "four", 12), 7);
+}
+
 int
 main(void)
 {
@@ -171,6 +200,7 @@ main(void)
 	    cmocka_unit_test(integers_of_every_length_print_as_in_libc),
 	    cmocka_unit_test(width_and_flags_pad_as_in_libc),
 	    cmocka_unit_test(strings_obey_width_and_precision),
+	    cmocka_unit_test(names_are_as_if_formatted),
 	    cmocka_unit_test(a_null_string_and_a_null_pointer_have_a_text),
 	    cmocka_unit_test(doubles_print_as_in_libc),
 	    cmocka_unit_test(a_double_out_of_range_prints_as_a_question_mark),
