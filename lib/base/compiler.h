@@ -33,6 +33,10 @@
 #define QR_HIDDEN __attribute__((visibility("hidden")))
 /* A function that the program may or may not have. */
 #define QR_WEAK __attribute__((weak, visibility("default")))
+/* A function that only one of the libraries has. */
+#define QR_OPTIONAL __attribute__((weak, visibility("hidden")))
+/* What takes the place of a function of libc's. */
+#define QR_EXPORT __attribute__((visibility("default")))
 #define QR_CONSTRUCTOR __attribute__((constructor))
 #define QR_DESTRUCTOR __attribute__((destructor))
 #define QR_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))

@@ -9,12 +9,12 @@
 #include "base/fmt.h"
 #include "base/panic.h"
 #include "os/os.h"
+#include "os/os_fork.h"
 #include "os/os_phys.h"
 
 #include <quarry/umem.h>
 
 #include <errno.h>
-#include <pthread.h>
 
 /* (t): which pools there are, and the table of vtophys.c. */
 static struct qr_mutex pools_lock = QR_MUTEX_INIT(QR_RANK_CLIENT);
@@ -204,6 +204,7 @@ physpool_create(physpool_t **poolp, const struct physpool_attr *attr)
 
 	if (!attr_valid(attr, granule) || !addresses_valid(attr, granule))
 		return (EINVAL);
+	os_fork_arm();
 	pool = umem_zalloc(sizeof(*pool), UMEM_DEFAULT);
 	if (pool == NULL)
 		return (ENOMEM);
@@ -345,34 +346,30 @@ fork_prepare(void)
 		qr_mutex_enter_nested(&pool->pp_lock);
 }
 
+/*
+ * Who waited, or looked, in the parent is not in the child.  The memory of the
+ * default pool is the parent's to give out: the child will have another.
+ */
 static void
-fork_parent(void)
+fork_done(bool child)
 {
-	QR_LIST_FOREACH (pool, &pools, struct physpool, pp_link)
+	if (child) {
+		atomic_store(&default_pool, NULL);
+		qr_cond_init(&pools_cond);
+	}
+	QR_LIST_FOREACH (pool, &pools, struct physpool, pp_link) {
+		if (child) {
+			pool->pp_waiters = 0;
+			pool->pp_holds = 0;
+			qr_cond_init(&pool->pp_cond);
+		}
 		qr_mutex_exit(&pool->pp_lock);
+	}
 	qr_mutex_exit(&pools_lock);
 }
 
-/*
- * Who waited, or looked, in the parent is not here.  The memory of the default
- * pool is the parent's to give out: the child will have another.
- */
-static void
-fork_child(void)
-{
-	atomic_store(&default_pool, NULL);
-	QR_LIST_FOREACH (pool, &pools, struct physpool, pp_link) {
-		pool->pp_waiters = 0;
-		pool->pp_holds = 0;
-		qr_cond_init(&pool->pp_cond);
-	}
-	qr_cond_init(&pools_cond);
-	fork_parent();
-}
-
-/* See load() in malloc_type.c for the order. */
 static QR_CONSTRUCTOR void
 load(void)
 {
-	(void)pthread_atfork(fork_prepare, fork_parent, fork_child);
+	os_fork_handle(OS_FORK_CONTIG, fork_prepare, fork_done);
 }

@@ -15,6 +15,7 @@
 #include "base/panic.h"
 #include "meta/pagemap.h"
 #include "os/os.h"
+#include "os/os_fork.h"
 #include "vmem/vmem_heap.h"
 
 #include <errno.h>
@@ -89,6 +90,8 @@ calloc(size_t n, size_t size)
 	bool zeroed = false;
 	void *p = NULL;
 
+	/* Before there is a second thread, pthread_create() comes here. */
+	os_fork_watch();
 	if (__builtin_mul_overflow(n, size, &size)) {
 		errno = ENOMEM;
 		return (NULL);

@@ -7,6 +7,7 @@
 #include "mpipe/mpipe_impl.h"
 
 #include "base/fmt.h"
+#include "os/os_fork.h"
 
 #include <quarry/umem.h>
 
@@ -42,6 +43,7 @@ mpipe__get(void)
 {
 	struct mpipe *mp = unused_pop();
 
+	os_fork_arm();
 	if (mp == NULL) {
 		mp = umem_alloc_align(
 		    sizeof(*mp), _Alignof(struct mpipe), UMEM_DEFAULT);
@@ -205,14 +207,6 @@ fork_prepare(void)
 		lock_quiet(mp);
 }
 
-static void
-fork_parent(void)
-{
-	QR_LIST_FOREACH (mp, &pipes, struct mpipe, mp_link)
-		qr_mutex_exit(&mp->mp_lock);
-	qr_mutex_exit(&list_lock);
-}
-
 /* Requests of the parent are its own; buffers for them are free here. */
 static void
 drop_requests(struct mpipe *mp)
@@ -256,16 +250,18 @@ child_reset(struct mpipe *mp)
 }
 
 static void
-fork_child(void)
+fork_done(bool child)
 {
-	QR_LIST_FOREACH (mp, &pipes, struct mpipe, mp_link)
-		child_reset(mp);
-	fork_parent();
+	QR_LIST_FOREACH (mp, &pipes, struct mpipe, mp_link) {
+		if (child)
+			child_reset(mp);
+		qr_mutex_exit(&mp->mp_lock);
+	}
+	qr_mutex_exit(&list_lock);
 }
 
-/* See load() in malloc_type.c for the order. */
 static QR_CONSTRUCTOR void
 load(void)
 {
-	(void)pthread_atfork(fork_prepare, fork_parent, fork_child);
+	os_fork_handle(OS_FORK_MPIPE, fork_prepare, fork_done);
 }

@@ -7,13 +7,13 @@
 
 #include "base/fmt.h"
 #include "base/panic.h"
+#include "os/os_fork.h"
 #include "os/os_lock.h"
 
 #include <quarry/umem.h>
 
 #include <errno.h>
 #include <limits.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -435,31 +435,22 @@ fork_prepare(void)
 		qr_mutex_enter_nested(&mt->mt_lock);
 }
 
+/* Who waited in the parent is not in the child. */
 static void
-fork_parent(void)
+fork_done(bool child)
 {
-	QR_LIST_FOREACH (mt, &types, struct mtype, mt_link)
+	QR_LIST_FOREACH (mt, &types, struct mtype, mt_link) {
+		if (child) {
+			mt->mt_waiters = 0;
+			qr_cond_init(&mt->mt_cond);
+		}
 		qr_mutex_exit(&mt->mt_lock);
+	}
 	qr_mutex_exit(&types_lock);
 }
 
-/* Who waited in the parent is not here. */
-static void
-fork_child(void)
-{
-	QR_LIST_FOREACH (mt, &types, struct mtype, mt_link) {
-		mt->mt_waiters = 0;
-		qr_cond_init(&mt->mt_cond);
-	}
-	fork_parent();
-}
-
-/*
- * Constructors run in the order of objects, floors upwards, so these handlers
- * are called before those of umem, whose locks rank higher.
- */
 static QR_CONSTRUCTOR void
 load(void)
 {
-	(void)pthread_atfork(fork_prepare, fork_parent, fork_child);
+	os_fork_handle(OS_FORK_MTYPE, fork_prepare, fork_done);
 }

@@ -10,6 +10,7 @@
 #include "base/panic.h"
 #include "meta/pagemap.h"
 #include "os/os.h"
+#include "os/os_fork.h"
 #include "vmem/vmem_heap.h"
 
 #include <stdatomic.h>
@@ -35,6 +36,7 @@ nofail_exit(int status)
 	_Atomic uint32_t never = 0;
 	uint32_t self = os_thread_id(), other;
 
+	os_fork_arm();
 	qr_mutex_enter(&exit_lock);
 	other = exit_thread;
 	if (other == 0)

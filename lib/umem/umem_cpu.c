@@ -6,6 +6,7 @@
  * put down is somebody else's.
  */
 #include "base/races.h"
+#include "os/os_fork.h"
 #include "umem/umem_debug.h"
 #include "umem/umem_impl.h"
 #include "umem/umem_log.h"
@@ -143,6 +144,7 @@ miss_begin(struct umem_cache *cp, size_t off, enum percpu_op op)
 {
 	struct miss m = {0};
 
+	os_fork_watch();
 	m.m_front = off == 0 ? NULL : percpu_enter(&m.m_cpu);
 	m.m_before = m.m_front != NULL
 	    ? percpu_missed(m.m_front, off, op)

@@ -14,6 +14,7 @@
 #include "meta/meta.h"
 #include "meta/pagemap.h"
 #include "os/os.h"
+#include "os/os_fork.h"
 #include "os/os_trace.h"
 #include "vmem/vmem_heap.h"
 #include "vmem/vmem_private.h"
@@ -21,7 +22,6 @@
 #include <quarry/quarry.h>
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <sys/single_threaded.h>
 
@@ -149,8 +149,7 @@ unlock_all(bool child)
 	qr_mutex_exit(&init_lock);
 }
 
-/* Once, for it is in the text that each process has in memory. */
-static QR_NOINLINE void
+static void
 fork_done(bool child)
 {
 	if (qr_fork_here()) {
@@ -164,23 +163,11 @@ fork_done(bool child)
 	umem__exit_unlock(child);
 }
 
-static void
-fork_parent(void)
-{
-	fork_done(false);
-}
-
-static void
-fork_child(void)
-{
-	fork_done(true);
-}
-
 static QR_CONSTRUCTOR void
 load(void)
 {
 	(void)umem__init();
-	(void)pthread_atfork(fork_prepare, fork_parent, fork_child);
+	os_fork_handle(OS_FORK_UMEM, fork_prepare, fork_done);
 }
 
 /* The library stays usable after this: others may free later than we run. */
