@@ -20,9 +20,8 @@
 enum { RSEQ_CPU_ID = 4, RSEQ_MM_CID = 24, RSEQ_MM_CID_END = 28 };
 
 struct percpu_hot percpu__hot QR_ALIGNED(QR_CACHE_LINE);
-struct percpu_front *percpu__base[2 + PERCPU_CPUS] QR_SPARSE QR_ALIGNED(
-    QR_CACHE_LINE);
-struct percpu_front *percpu__front[PERCPU_CPUS] QR_SPARSE;
+/* 64 CPUs from where a page may begin to the middle. */
+struct percpu_tables percpu__tables QR_SPARSE QR_ALIGNED(512);
 const uintptr_t percpu__null[2] QR_ALIGNED(16) = {1, 1};
 bool percpu__restartable;
 
@@ -39,6 +38,18 @@ static struct qr_mutex fronts_lock = QR_MUTEX_INIT(QR_RANK_FRONTS);
 static unsigned nfronts;                        /* (f) */
 static uint64_t slot_used[PERCPU_SLOTS / 64];   /* (f) bit set: open */
 static unsigned slot_limit = PERCPU_FIRST_SLOT; /* (f) above all open ever */
+
+static inline struct percpu_front **
+front_of(unsigned cpu)
+{
+	return (&percpu__tables.pt_front[PERCPU_CPUS - 1 - cpu]);
+}
+
+static inline struct percpu_front **
+base_of(unsigned cpu)
+{
+	return (&percpu__tables.pt_base[cpu + 2]);
+}
 
 /* Can this thread, and so every thread, use restartable sequences? */
 static bool
@@ -58,7 +69,7 @@ percpu_init(enum percpu_want want)
 	if (cpu_limit > PERCPU_CPUS)
 		cpu_limit = PERCPU_CPUS;
 	for (unsigned i = 0; i < cpu_limit + 2; i++)
-		percpu__base[i] = &stub;
+		percpu__tables.pt_base[i] = &stub;
 	for (unsigned i = 0; i < PERCPU_FIRST_SLOT; i++) {
 		slot_used[0] |= (uint64_t)1 << i;
 		stub.f_slot[i] = slot_null;
@@ -99,7 +110,7 @@ percpu_slot_open(void)
 		slot_limit = slot + 1;
 	stub.f_slot[slot] = slot_null;
 	for (unsigned i = 0; i < cpu_limit && nfronts > 0; i++) {
-		struct percpu_front *front = percpu__front[i];
+		struct percpu_front *front = *front_of(i);
 
 		if (front == NULL)
 			continue;
@@ -149,7 +160,7 @@ front_make(unsigned cpu)
 	    ~(os_page_size() - 1);
 
 	qr_mutex_enter(&fronts_lock);
-	front = percpu__front[cpu];
+	front = *front_of(cpu);
 	if (front == NULL) {
 		char *map = os_map(size, os_page_size());
 
@@ -160,10 +171,10 @@ front_make(unsigned cpu)
 				front->f_slot[i] = slot_null;
 			nfronts++;
 			__atomic_store_n(
-			    &percpu__front[cpu], front, __ATOMIC_RELEASE);
+			    front_of(cpu), front, __ATOMIC_RELEASE);
 			if (percpu__restartable)
-				__atomic_store_n(&percpu__base[cpu + 2], front,
-				    __ATOMIC_RELEASE);
+				__atomic_store_n(
+				    base_of(cpu), front, __ATOMIC_RELEASE);
 		}
 	}
 	qr_mutex_exit(&fronts_lock);
@@ -179,11 +190,11 @@ percpu_enter(unsigned *cpup)
 	if (cpu >= cpu_limit)
 		return (NULL);
 	*cpup = cpu;
-	front = __atomic_load_n(&percpu__front[cpu], __ATOMIC_ACQUIRE);
+	front = __atomic_load_n(front_of(cpu), __ATOMIC_ACQUIRE);
 	if (front == NULL)
 		front = front_make(cpu);
 	if (percpu__restartable &&
-	    __atomic_load_n(&percpu__base[cpu + 2], __ATOMIC_ACQUIRE) != front)
+	    __atomic_load_n(base_of(cpu), __ATOMIC_ACQUIRE) != front)
 		return (NULL);
 	return (front);
 }
@@ -284,7 +295,7 @@ percpu_misses(unsigned slot, enum percpu_op op)
 
 	for (unsigned i = 0; i < cpu_limit; i++) {
 		struct percpu_front *front =
-		    __atomic_load_n(&percpu__front[i], __ATOMIC_ACQUIRE);
+		    __atomic_load_n(front_of(i), __ATOMIC_ACQUIRE);
 
 		if (front != NULL)
 			n += atomic_load_explicit(
@@ -312,9 +323,9 @@ static void
 fronts_hide(bool hide)
 {
 	for (unsigned i = 0; i < cpu_limit; i++) {
-		if (percpu__front[i] != NULL)
-			__atomic_store_n(&percpu__base[i + 2],
-			    hide ? &stub : percpu__front[i], __ATOMIC_RELEASE);
+		if (*front_of(i) != NULL)
+			__atomic_store_n(base_of(i),
+			    hide ? &stub : *front_of(i), __ATOMIC_RELEASE);
 	}
 }
 
@@ -330,7 +341,7 @@ percpu_drain(unsigned slot, void (*take)(void *arg, uintptr_t top), void *arg)
 		ok = __libc_single_threaded || os_rseq_fence();
 	}
 	for (unsigned i = 0; i < cpu_limit && ok; i++) {
-		struct percpu_front *front = percpu__front[i];
+		struct percpu_front *front = *front_of(i);
 
 		if (front == NULL)
 			continue;
@@ -349,7 +360,7 @@ percpu_peek(unsigned slot, void (*look)(void *arg, uintptr_t top), void *arg)
 {
 	qr_mutex_enter(&fronts_lock);
 	for (unsigned i = 0; i < cpu_limit; i++) {
-		struct percpu_front *front = percpu__front[i];
+		struct percpu_front *front = *front_of(i);
 		struct percpu_slot *s;
 		uintptr_t top, prev;
 
@@ -380,8 +391,8 @@ percpu_lock_all(void)
 {
 	qr_mutex_enter_nested(&fronts_lock);
 	for (unsigned i = 0; i < cpu_limit; i++) {
-		if (percpu__front[i] != NULL)
-			qr_mutex_enter_nested(&percpu__front[i]->f_lock);
+		if (*front_of(i) != NULL)
+			qr_mutex_enter_nested(&(*front_of(i))->f_lock);
 	}
 }
 
@@ -389,8 +400,8 @@ void
 percpu_unlock_all(void)
 {
 	for (unsigned i = 0; i < cpu_limit; i++) {
-		if (percpu__front[i] != NULL)
-			qr_mutex_exit(&percpu__front[i]->f_lock);
+		if (*front_of(i) != NULL)
+			qr_mutex_exit(&(*front_of(i))->f_lock);
 	}
 	qr_mutex_exit(&fronts_lock);
 }

@@ -73,11 +73,20 @@ struct percpu_hot {
 	intptr_t h_cpu;  /* thread pointer to the CPU index in it */
 };
 
+/*
+ * By CPU: its front once it has one, from the end of pt_front downwards, and
+ * where operations look for it, from pt_base[2] upwards.  So what few CPUs have
+ * of both is together.
+ */
+struct percpu_tables {
+	struct percpu_front *pt_front[PERCPU_CPUS];
+	struct percpu_front *pt_base[2 + PERCPU_CPUS];
+};
+
 extern QR_HIDDEN struct percpu_hot percpu__hot;
-extern QR_HIDDEN struct percpu_front *percpu__base[2 + PERCPU_CPUS];
+extern QR_HIDDEN struct percpu_tables percpu__tables;
 extern QR_HIDDEN const uintptr_t percpu__null[2];
 extern QR_HIDDEN bool percpu__restartable;
-extern QR_HIDDEN struct percpu_front *percpu__front[PERCPU_CPUS];
 
 /* Top of the null block: empty and full. */
 #define PERCPU_NULL ((uintptr_t)&percpu__null[1])

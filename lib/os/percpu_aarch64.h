@@ -54,7 +54,7 @@ percpu__rseq_pop(size_t off, const uintptr_t **topp)
 	      [word] "=&r"(word)
 	    : [area] "r"(PERCPU_TP + percpu__hot.h_area),
 	      [idx] "r"(PERCPU_TP + percpu__hot.h_cpu),
-	      [base] "r"(&percpu__base[2]), [off] "r"(off)
+	      [base] "r"(&percpu__tables.pt_base[2]), [off] "r"(off)
 	    : "memory", "cc"
 	    : miss);
 	PERCPU_SETTLE;
@@ -89,7 +89,7 @@ percpu__rseq_push(size_t off, uintptr_t word)
 	      [at] "=&r"(at)
 	    : [area] "r"(PERCPU_TP + percpu__hot.h_area),
 	      [idx] "r"(PERCPU_TP + percpu__hot.h_cpu),
-	      [base] "r"(&percpu__base[2]), [off] "r"(off), [word] "r"(word)
+	      [base] "r"(&percpu__tables.pt_base[2]), [off] "r"(off), [word] "r"(word)
 	    : "memory", "cc"
 	    : miss);
 	PERCPU_SETTLE;
@@ -120,7 +120,7 @@ percpu__rseq_cas(unsigned cpu, struct percpu_front *front, uintptr_t *word,
 	    : [t] "=&r"(t)
 	    : [area] "r"(PERCPU_TP + percpu__hot.h_area),
 	      [idx] "r"(PERCPU_TP + percpu__hot.h_cpu),
-	      [base] "r"(&percpu__base[2]), [cpu] "r"((intptr_t)cpu),
+	      [base] "r"(&percpu__tables.pt_base[2]), [cpu] "r"((intptr_t)cpu),
 	      [front] "r"(front), [word] "r"(word), [old] "r"(old),
 	      [new] "r"(new)
 	    : "memory", "cc"

@@ -54,7 +54,7 @@ percpu__rseq_pop(size_t off, const uintptr_t **topp)
 	    "2:\n\t"
 	    : [t] "=&r"(t), [top] "=&r"(top), [word] "=&a"(word)
 	    : [area] "r"(percpu__hot.h_area), [idx] "r"(percpu__hot.h_cpu),
-	      [base] "r"(&percpu__base[2]), [off] "r"(off)
+	      [base] "r"(&percpu__tables.pt_base[2]), [off] "r"(off)
 	    : "memory", "cc"
 	    : miss);
 	PERCPU_SETTLE;
@@ -86,7 +86,7 @@ percpu__rseq_push(size_t off, uintptr_t word)
 	    "2:\n\t"
 	    : [t] "=&r"(t), [top] "=&r"(top)
 	    : [area] "r"(percpu__hot.h_area), [idx] "r"(percpu__hot.h_cpu),
-	      [base] "r"(&percpu__base[2]), [off] "r"(off), [word] "r"(word)
+	      [base] "r"(&percpu__tables.pt_base[2]), [off] "r"(off), [word] "r"(word)
 	    : "memory", "cc"
 	    : miss);
 	PERCPU_SETTLE;
@@ -114,7 +114,7 @@ percpu__rseq_cas(unsigned cpu, struct percpu_front *front, uintptr_t *word,
 	    "2:\n\t"
 	    : [t] "=&r"(t)
 	    : [area] "r"(percpu__hot.h_area), [idx] "r"(percpu__hot.h_cpu),
-	      [base] "r"(&percpu__base[2]), [cpu] "r"((intptr_t)cpu),
+	      [base] "r"(&percpu__tables.pt_base[2]), [cpu] "r"((intptr_t)cpu),
 	      [front] "r"(front), [word] "r"(word), [old] "r"(old),
 	      [new] "r"(new)
 	    : "memory", "cc"

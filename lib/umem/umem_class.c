@@ -15,7 +15,9 @@
 
 enum { CLASS_LINEAR = 128 };
 
-struct umem_classes umem__classes QR_SPARSE QR_ALIGNED(QR_CACHE_LINE);
+_Atomic uint16_t umem__class_off[QR_ARRAY_LEN(umem__class_off)] QR_SPARSE
+    QR_ALIGNED(QR_CACHE_LINE);
+struct umem_classes umem__classes;
 
 /* Guards the making of class caches. */
 static struct qr_mutex class_lock = QR_MUTEX_INIT(QR_RANK_INIT);
@@ -144,7 +146,7 @@ class_enter(struct umem_classes *cl, size_t size)
 	for (; cl->cl_size[slot] < size; slot++)
 		at = cl->cl_size[slot] / UMEM_CLASS_STEP + 1;
 	for (; at * UMEM_CLASS_STEP <= cl->cl_size[slot]; at++)
-		atomic_store_explicit(&cl->cl_off[at],
+		atomic_store_explicit(&umem__class_off[at],
 		    (uint16_t)(slot * sizeof(struct percpu_slot)),
 		    memory_order_relaxed);
 }

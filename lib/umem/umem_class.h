@@ -23,12 +23,11 @@ enum {
 	UMEM_OFF_8 = UMEM_SLOT_8 * sizeof(struct percpu_slot),
 };
 
+/* By size in steps, rounded up: offset of its slot, or 0: see below. */
+extern QR_HIDDEN _Atomic uint16_t
+    umem__class_off[UMEM_CLASS_MAX / UMEM_CLASS_STEP + 1];
+
 struct umem_classes {
-	/*
-	 * By size in steps, rounded up: offset of its slot, or 0: see below.  The
-	 * first field, which saves an instruction.
-	 */
-	_Atomic uint16_t cl_off[UMEM_CLASS_MAX / UMEM_CLASS_STEP + 1];
 	/*
 	 * Sizes below cl_fast may be popped at once, those below cl_limit are
 	 * served from classes.  Both are 0 until the library is ready.
@@ -52,8 +51,7 @@ QR_INLINE size_t
 umem__off_of(size_t size)
 {
 	return (atomic_load_explicit(
-	    &umem__classes
-		 .cl_off[(size + UMEM_CLASS_STEP - 1) / UMEM_CLASS_STEP],
+	    &umem__class_off[(size + UMEM_CLASS_STEP - 1) / UMEM_CLASS_STEP],
 	    memory_order_relaxed));
 }
 
