@@ -226,7 +226,7 @@ free_miss(void *p)
 	if (p == NULL || !block_find("free", p, &bl))
 		return;
 	if (bl.bl_large != NULL)
-		vmem__park(bl.bl_large);
+		umem__large_free(bl.bl_large);
 	else
 		umem__cpu_free(bl.bl_cache, (uintptr_t)p);
 }

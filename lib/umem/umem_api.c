@@ -179,7 +179,7 @@ class_of(size_t size)
 }
 
 static QR_NOINLINE void *
-alloc_miss(size_t size, int umflag)
+alloc_miss(size_t size, int umflag, bool *zeroed)
 {
 	struct umem_cache *cp;
 	void *buf;
@@ -193,7 +193,7 @@ alloc_miss(size_t size, int umflag)
 		if (size >= umem__classes.cl_limit) {
 			if (!umem__mtbf_hit(umem__opt.debug))
 				buf = umem__large_alloc(
-				    size, vmem__heap_quantum(), 0, NULL);
+				    size, vmem__heap_quantum(), 0, zeroed);
 			continue;
 		}
 		cp = class_of(size);
@@ -212,15 +212,20 @@ umem_alloc(size_t size, int umflag)
 		if (QR_LIKELY(word != 0))
 			return ((void *)word);
 	}
-	return (alloc_miss(size, umflag));
+	return (alloc_miss(size, umflag, NULL));
 }
 
 void *
 umem_zalloc(size_t size, int umflag)
 {
-	void *buf = umem_alloc(size, umflag);
+	bool zeroed = false;
+	void *buf = NULL;
 
-	return (buf == NULL ? NULL : memset(buf, 0, size));
+	if (QR_LIKELY(size < umem__classes.cl_fast && size != 0))
+		buf = (void *)percpu_pop_memory(off_of(size));
+	if (buf == NULL)
+		buf = alloc_miss(size, umflag, &zeroed);
+	return (buf == NULL || zeroed ? buf : memset(buf, 0, size));
 }
 
 static QR_NOINLINE void
@@ -246,7 +251,7 @@ free_miss(void *buf, size_t size)
 		umem__report("umem_free(%p, %zu): wrong size (expect %zu)", buf,
 		    size, run->rn_asked);
 	else
-		vmem__park(run);
+		umem__large_free(run);
 }
 
 QR_HOT void

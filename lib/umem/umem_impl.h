@@ -407,6 +407,7 @@ bool umem__ready(void);
  * short.
  */
 void *umem__large_alloc(size_t size, size_t align, size_t room, bool *zeroed);
+void umem__large_free(struct vmem__run *run);
 /* Give a block another size, larger than any class, where it is. */
 bool umem__large_resize(struct vmem__run *run, size_t size);
 

@@ -35,7 +35,18 @@ umem__large_alloc(size_t size, size_t align, size_t room, bool *zeroed)
 	if (run == NULL)
 		return (NULL);
 	run->rn_asked = size;
+	run->rn_zeroed = zeroed != NULL;
+	if (zeroed != NULL && !*zeroed)
+		*zeroed = vmem__run_clear(run);
 	return ((void *)run->rn_addr);
+}
+
+void
+umem__large_free(struct vmem__run *run)
+{
+	if (run->rn_zeroed)
+		vmem__run_look(run);
+	vmem__park(run);
 }
 
 bool

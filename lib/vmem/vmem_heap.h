@@ -53,9 +53,10 @@ struct vmem__run {
 	bool rn_last;          /* (o) ends it */
 	bool rn_leaving;       /* (h) in use, but about to be freed */
 	bool rn_zero;          /* (h) reads as zero; only of a free run */
+	bool rn_zeroed;        /* (o) for the owner's use */
 	uintptr_t rn_addr;     /* (o) */
 	size_t rn_size;        /* (o) bytes, a multiple of the quantum */
-	size_t rn_asked;       /* (o) for the owner's use */
+	size_t rn_asked;       /* (o) the same */
 	uint64_t rn_when;      /* (h) os_now_coarse() when freed; 0: aged */
 	struct qr_list rn_bin; /* (h) free runs of about this size */
 	struct qr_list rn_age; /* (h) idle runs, oldest first */
@@ -100,6 +101,13 @@ void vmem__run_free_aged(struct vmem__run *run);
  */
 void vmem__park(struct vmem__run *run);
 struct vmem__run *vmem__unpark(size_t size);
+/*
+ * Have a block read as zero without writing to it, if that pays: if blocks of
+ * about rn_asked bytes that read as zero when they were handed out mostly do so
+ * when vmem__run_look() is called, before they are freed.
+ */
+bool vmem__run_clear(struct vmem__run *run);
+void vmem__run_look(const struct vmem__run *run);
 /* Make the run `size` bytes long without moving it; false if that cannot be. */
 bool vmem__run_resize(struct vmem__run *run, size_t size);
 /* The run in use that starts at addr, if it is of that kind, or NULL. */
@@ -150,6 +158,10 @@ void vmem__reap_heap(void);
 void *vmem__span_alloc(size_t size, size_t align, size_t *sizep);
 void vmem__span_free(void *addr, size_t size);
 void vmem__runs_init(void);
+
+/* Fork: the lock of who clears. */
+void vmem__clear_lock(void);
+void vmem__clear_unlock(void);
 
 /* ---- between the runs and those that wait ---- */
 

@@ -875,6 +875,7 @@ vmem__heap_check(void)
 void
 vmem__heap_lock(void)
 {
+	vmem__clear_lock();
 	qr_mutex_enter_nested(&run_lock);
 }
 
@@ -883,4 +884,5 @@ vmem__heap_unlock(bool child)
 {
 	watched = watched && !child;
 	qr_mutex_exit(&run_lock);
+	vmem__clear_unlock();
 }
