@@ -25,6 +25,8 @@ enum {
 	MALLOC_ALIGN = 16,
 	/* A block that grows beyond this gets a run of the heap, to grow in. */
 	MALLOC_GROWN = 32 << 10,
+	/* One that moves from this size on takes more than what it may leave. */
+	MALLOC_MOVED = 1 << 20,
 };
 
 /* ---- allocation ---- */
@@ -377,8 +379,12 @@ realloc_miss(void *p, size_t size)
 		errno = ENOMEM;
 		return (NULL);
 	}
-	memcpy(q, p, qr_min(have, size));
-	free(p);
+	if (bl.bl_large != NULL && have >= MALLOC_MOVED && size > have) {
+		umem__large_move(q, bl.bl_large, have);
+	} else {
+		memcpy(q, p, qr_min(have, size));
+		free(p);
+	}
 	return (q);
 }
 

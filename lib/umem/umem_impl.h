@@ -410,5 +410,10 @@ void *umem__large_alloc(size_t size, size_t align, size_t room, bool *zeroed);
 void umem__large_free(struct vmem__run *run);
 /* Give a block another size, larger than any class, where it is. */
 bool umem__large_resize(struct vmem__run *run, size_t size);
+/*
+ * Copy all of a block, `size` bytes, and free it; what is copied goes back to the
+ * system on the way, so that it is not in memory twice.
+ */
+void umem__large_move(void *to, struct vmem__run *run, size_t size);
 
 #endif /* QR_UMEM_IMPL_H */

@@ -3,7 +3,10 @@
  */
 #include "umem/umem_impl.h"
 
+#include "os/os.h"
 #include "vmem/vmem_heap.h"
+
+#include <string.h>
 
 /*
  * Eight sizes to a doubling, so that a freed block serves a similar request.
@@ -56,4 +59,27 @@ umem__large_resize(struct vmem__run *run, size_t size)
 		return (false);
 	run->rn_asked = size;
 	return (true);
+}
+
+/* The part of a block that is there twice while it moves. */
+enum { MOVE_STEP = 256 << 10 };
+
+void
+umem__large_move(void *to, struct vmem__run *run, size_t size)
+{
+	char *from = (char *)run->rn_addr;
+	bool purged = true;
+
+	for (size_t at = 0, step; at < size; at += step) {
+		step = qr_min(size - at, (size_t)MOVE_STEP);
+		memcpy((char *)to + at, from + at, step);
+		/* The last step takes what is behind the block, too. */
+		purged = os_purge(from + at,
+			     at + step < size ? step : run->rn_size - at) &&
+		    purged;
+	}
+	if (purged)
+		vmem__run_free_zero(run);
+	else
+		vmem__run_free(run);
 }

@@ -95,6 +95,8 @@ void vmem__run_free(struct vmem__run *run);
 void vmem__run_leaving(struct vmem__run *run, bool on);
 /* The same of a run that was of no use for a while: the next purge takes it. */
 void vmem__run_free_aged(struct vmem__run *run);
+/* The same of a run that reads as zero. */
+void vmem__run_free_zero(struct vmem__run *run);
 /*
  * Free a block, HEAP_BLOCK, as vmem__run_free() does or so that it waits whole,
  * on this CPU, for vmem__unpark() of its exact size; NULL: none waits.

@@ -491,24 +491,13 @@ take_oldest(uint64_t before, size_t most)
 	return (run);
 }
 
-/* Purge at most `most` bytes of what was freed before `before`. */
-static size_t
-purge_oldest(uint64_t before, size_t most)
+/* A run that reads as zero, on no list, is free; lets go of run_lock. */
+static void
+join_zero_and_leave(struct vmem__run *run)
 {
-	struct vmem__run *run;
-	size_t size;
 	bool whole;
 
-	qr_mutex_enter(&run_lock);
-	run = take_oldest(before, most);
-	qr_mutex_exit(&run_lock);
-	if (run == NULL)
-		return (0);
-	size = run->rn_size;
-	if (!os_purge((void *)run->rn_addr, size))
-		memset((void *)run->rn_addr, 0, size);
 	run->rn_zero = true;
-	qr_mutex_enter(&run_lock);
 	join(run);
 	whole = run->rn_first && run->rn_last;
 	if (whole)
@@ -518,6 +507,25 @@ purge_oldest(uint64_t before, size_t most)
 		vmem__span_free((void *)run->rn_addr, run->rn_size);
 		meta_put(&run_pool, run);
 	}
+}
+
+/* Purge at most `most` bytes of what was freed before `before`. */
+static size_t
+purge_oldest(uint64_t before, size_t most)
+{
+	struct vmem__run *run;
+	size_t size;
+
+	qr_mutex_enter(&run_lock);
+	run = take_oldest(before, most);
+	qr_mutex_exit(&run_lock);
+	if (run == NULL)
+		return (0);
+	size = run->rn_size;
+	if (!os_purge((void *)run->rn_addr, size))
+		memset((void *)run->rn_addr, 0, size);
+	qr_mutex_enter(&run_lock);
+	join_zero_and_leave(run);
 	return (size);
 }
 
@@ -689,13 +697,20 @@ vmem__run_leaving(struct vmem__run *run, bool on)
 	qr_mutex_exit(&run_lock);
 }
 
-/* `run` has no owner any more: it is idle, since `when`. */
+/* `run` has no owner any more. */
 static void
-retire(struct vmem__run *run, uint64_t when)
+disown(struct vmem__run *run)
 {
 	leaving -= run->rn_leaving ? run->rn_size : 0;
 	run->rn_leaving = false;
 	count(run, 0, 0 - run->rn_size);
+}
+
+/* Nor is it of use: it is idle, since `when`. */
+static void
+retire(struct vmem__run *run, uint64_t when)
+{
+	disown(run);
 	run->rn_zero = false;
 	run->rn_when = when;
 	join(run);
@@ -725,6 +740,16 @@ void
 vmem__run_free_aged(struct vmem__run *run)
 {
 	give(run, 0);
+}
+
+void
+vmem__run_free_zero(struct vmem__run *run)
+{
+	pagemap_set((void *)run->rn_addr, PAGEMAP_PAGE, 0);
+	qr_mutex_enter(&run_lock);
+	count(run, (size_t)0 - 1, 0);
+	disown(run);
+	join_zero_and_leave(run);
 }
 
 static bool

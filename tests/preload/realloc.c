@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <stdint.h>
+#include <sys/resource.h>
 
 enum { ERRNO_MARK = 4321, LARGEST = 12 << 20 };
 
@@ -235,7 +236,35 @@ a_large_block_that_grows_in_steps_moves_seldom(void)
 	CHECK(moves < 12);
 }
 
+/*
+ * But for a small part.  Must be the first test: what tells is the most memory
+ * that the process ever had.
+ */
+static void
+a_large_block_that_moves_is_not_in_memory_twice(void)
+{
+	enum { FROM = 1 << 20, LIMIT = 96 << 20 };
+	size_t before = check_resident(), size = FROM;
+	unsigned char *p = malloc(size);
+	struct rusage usage;
+
+	CHECK(p != NULL);
+	fill(p, 0, size, 5);
+	for (size_t next; (next = size + size / 2) <= LIMIT; size = next) {
+		p = realloc(p, next);
+		CHECK(p != NULL);
+		fill(p, size, next, 5);
+	}
+	filled(p, size, 5);
+	free(p);
+	CHECK(getrusage(RUSAGE_SELF, &usage) == 0);
+	check_say(STDOUT_FILENO, "%zu MiB at first, then %zu for %zu\n",
+	    before >> 20, (size_t)usage.ru_maxrss >> 10, size >> 20);
+	CHECK((size_t)usage.ru_maxrss << 10 < before + size + size / 4);
+}
+
 static const struct check table[] = {
+    CHECK_THAT(a_large_block_that_moves_is_not_in_memory_twice),
     CHECK_THAT(t82_the_same_size_gives_the_same_block),
     CHECK_THAT(no_block_is_as_good_as_malloc),
     CHECK_THAT(t82_size_0_frees_the_block_and_answers_NULL),
