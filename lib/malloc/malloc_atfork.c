@@ -17,6 +17,7 @@ typedef int register_t(os_fork_handler_t *prepare, os_fork_handler_t *parent,
 
 QR_EXPORT register_t quarry_register_atfork __asm__("__register_atfork");
 
+/* In a program that is linked with libc first it is not behind us. */
 static int
 register_in_libc(os_fork_handler_t *prepare, os_fork_handler_t *parent,
     os_fork_handler_t *child, void *library)
@@ -24,6 +25,8 @@ register_in_libc(os_fork_handler_t *prepare, os_fork_handler_t *parent,
 	register_t *next;
 
 	*(void **)&next = dlsym(RTLD_NEXT, "__register_atfork");
+	if (next == NULL)
+		*(void **)&next = dlsym(RTLD_DEFAULT, "__register_atfork");
 	return (next == NULL ? ENOSYS : next(prepare, parent, child, library));
 }
 

@@ -6,3 +6,4 @@ set -eu
 cd "$QUARRY_BUILD/tests/preload"
 LD_PRELOAD="$QUARRY_PRELOAD ./spy.so" ./atfork
 LD_PRELOAD="$QUARRY_PRELOAD ./spy.so" ./atfork first
+./behind
