@@ -7,9 +7,12 @@
 #include "meta/pagemap.h"
 #include "os/os.h"
 
-/* Spans grow with the heap between these, to keep system calls rare. */
+/*
+ * Spans grow with the heap between these: system calls are rare, and a large block
+ * seldom finds that free memory is enough but ends where a span does.
+ */
 #define SPAN_MIN ((size_t)2 << 20)
-#define SPAN_MAX ((size_t)64 << 20)
+#define SPAN_MAX ((size_t)256 << 20)
 
 /* Below this the heap does not ask for huge pages: small processes stay so. */
 #define HUGE_MIN ((size_t)32 << 20)
@@ -76,7 +79,7 @@ void *
 vmem__span_alloc(size_t size, size_t align, size_t *sizep)
 {
 	size_t total = vmem_size(heap, VMEM_ALLOC | VMEM_FREE);
-	size_t span = qr_min(qr_max(total / 8, SPAN_MIN), SPAN_MAX);
+	size_t span = qr_min(qr_max(total / 2, SPAN_MIN), SPAN_MAX);
 	void *addr;
 
 	*sizep = qr_roundup(qr_max(span, size), SPAN_MIN);

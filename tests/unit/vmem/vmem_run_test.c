@@ -223,6 +223,26 @@ a_run_grows_over_idle_and_zero_runs_alike(void **state)
 	vmem__run_free(run);
 }
 
+/* From 2 MiB to 256 in steps of a half: twelve, and some that are short. */
+static void
+spans_grow_with_the_heap(void **state)
+{
+	enum { MANY = 256, SPANS = 16 };
+	struct vmem__run *runs[MANY];
+	size_t spans = 0;
+	(void)state;
+
+	for (unsigned i = 0; i < MANY; i++) {
+		size_t before = vmem_size(vmem__heap(), VMEM_ALLOC);
+
+		runs[i] = run_get(MIB, 16 * KIB, 0);
+		spans += vmem_size(vmem__heap(), VMEM_ALLOC) > before;
+	}
+	assert_in_range(spans, 1, SPANS);
+	for (unsigned i = 0; i < MANY; i++)
+		vmem__run_free(runs[i]);
+}
+
 static void
 a_run_with_a_neighbour_does_not_grow(void **state)
 {
@@ -719,6 +739,7 @@ main(void)
 	    TEST(random_operations_agree_with_the_model),
 	    TEST(a_run_grows_into_what_is_free_behind_it),
 	    TEST(a_run_grows_over_idle_and_zero_runs_alike),
+	    TEST(spans_grow_with_the_heap),
 	    TEST(a_run_with_a_neighbour_does_not_grow),
 	    TEST(what_a_run_gives_up_is_idle_and_used_again),
 	    TEST(neighbours_that_are_freed_become_one),
