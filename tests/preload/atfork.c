@@ -4,16 +4,14 @@
  */
 #define _GNU_SOURCE 1 /* RTLD_DEFAULT */
 
-#include "check.h"
+#include "check_pool.h"
 
 #include <quarry/mpipe.h>
-#include <quarry/physpool.h>
 
 #include <dlfcn.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdbool.h>
-#include <sys/wait.h>
 
 enum { FORKS = 20, SECONDS = 60 };
 
@@ -44,28 +42,13 @@ allocate(void)
 		free(held[i]);
 }
 
-static void
-fork_and_allocate(void)
-{
-	pid_t pid = fork();
-	int status;
-
-	CHECK(pid != -1);
-	if (pid == 0) {
-		(void)alarm(SECONDS);
-		allocate();
-		_exit(0);
-	}
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
-}
-
 /* ---- when ---- */
 
 static void
 a_process_of_one_thread_registers_nothing(void)
 {
 	allocate();
-	fork_and_allocate();
+	check_in_child(allocate);
 	CHECK(registered() == 0);
 }
 
@@ -94,7 +77,7 @@ a_second_thread_is_never_without(void)
 	CHECK(pthread_create(&thread, NULL, look, &seen) == 0);
 	CHECK(pthread_join(thread, NULL) == 0);
 	CHECK(seen == 1);
-	fork_and_allocate();
+	check_in_child(allocate);
 	CHECK(registered() == 1);
 }
 
@@ -102,14 +85,7 @@ a_second_thread_is_never_without(void)
 static void
 a_pool_needs_them(void)
 {
-	physpool_t *pool = physpool_default();
-	pid_t pid = fork();
-	int status;
-
-	CHECK(pool != NULL && pid != -1);
-	if (pid == 0)
-		_exit(physpool_default() == pool);
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	check_pool_of_child();
 	CHECK(registered() == 1);
 }
 
@@ -171,24 +147,10 @@ handlers_may_wait_for_who_allocates(void)
 	CHECK(pthread_create(&thread, NULL, allocate_when_told, NULL) == 0);
 	waiting = true;
 	for (int i = 0; i < FORKS; i++)
-		fork_and_allocate();
+		check_in_child(allocate);
 }
 
-/* What is registered stays so. */
-static void
-in_a_child(void (*test)(void))
-{
-	pid_t pid = fork();
-	int status;
-
-	CHECK(pid != -1);
-	if (pid == 0) {
-		test();
-		_exit(0);
-	}
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
-}
-
+/* Each in a child of its own: what is registered stays so. */
 static void (*const alone[])(void) = {
     a_process_of_one_thread_registers_nothing,
     a_second_thread_is_never_without,
@@ -205,6 +167,6 @@ main(int argc, char **argv)
 		handlers_may_wait_for_who_allocates();
 	else
 		for (size_t i = 0; i < sizeof(alone) / sizeof(alone[0]); i++)
-			in_a_child(alone[i]);
+			check_in_child(alone[i]);
 	return (0);
 }

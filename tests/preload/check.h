@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #ifdef __cplusplus
@@ -71,6 +72,22 @@ check_failed(const char *expr, const char *file, int line)
 {
 	check_say(STDERR_FILENO, "%s:%d: %s is false\n", file, line, expr);
 	_exit(1);
+}
+
+/* Run fn in a child of fork, which has a minute to come through it. */
+__attribute__((unused)) static void
+check_in_child(void (*fn)(void))
+{
+	pid_t pid = fork();
+	int status;
+
+	CHECK(pid != -1);
+	if (pid == 0) {
+		(void)alarm(60);
+		fn();
+		_exit(0);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
 }
 
 /* Exit status by which a test says that it cannot run here. */
