@@ -3,11 +3,13 @@
  */
 #include "os/percpu.h"
 
+#include "base/bits.h"
 #include "base/panic.h"
 #include "os/os.h"
 #include "os/percpu_lock.h"
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <sys/auxv.h>
 #include <sys/rseq.h>
 #include <sys/single_threaded.h>
@@ -26,7 +28,7 @@ const uintptr_t percpu__null[2] QR_ALIGNED(16) = {1, 1};
 bool percpu__restartable;
 
 static const struct percpu_slot slot_null = {PERCPU_NULL, 0};
-static struct percpu_front stub QR_SPARSE;
+static struct percpu_slot stub[PERCPU_SLOTS] QR_SPARSE;
 static const char *form = "lock";
 static unsigned cpu_limit;
 
@@ -45,10 +47,16 @@ front_of(unsigned cpu)
 	return (&percpu__tables.pt_front[PERCPU_CPUS - 1 - cpu]);
 }
 
-static inline struct percpu_front **
+static inline struct percpu_slot **
 base_of(unsigned cpu)
 {
 	return (&percpu__tables.pt_base[cpu + 2]);
+}
+
+static inline _Atomic uint64_t *
+missed_of(struct percpu_front *front, size_t slot)
+{
+	return (front->f_missed[PERCPU_SLOTS - 1 - slot]);
 }
 
 /* Can this thread, and so every thread, use restartable sequences? */
@@ -69,10 +77,10 @@ percpu_init(enum percpu_want want)
 	if (cpu_limit > PERCPU_CPUS)
 		cpu_limit = PERCPU_CPUS;
 	for (unsigned i = 0; i < cpu_limit + 2; i++)
-		percpu__tables.pt_base[i] = &stub;
+		percpu__tables.pt_base[i] = stub;
 	for (unsigned i = 0; i < PERCPU_FIRST_SLOT; i++) {
 		slot_used[0] |= (uint64_t)1 << i;
-		stub.f_slot[i] = slot_null;
+		stub[i] = slot_null;
 	}
 
 	percpu__hot.h_area = __rseq_offset;
@@ -108,7 +116,7 @@ percpu_slot_open(void)
 	}
 	if (slot >= slot_limit)
 		slot_limit = slot + 1;
-	stub.f_slot[slot] = slot_null;
+	stub[slot] = slot_null;
 	for (unsigned i = 0; i < cpu_limit && nfronts > 0; i++) {
 		struct percpu_front *front = *front_of(i);
 
@@ -116,7 +124,7 @@ percpu_slot_open(void)
 			continue;
 		front->f_slot[slot] = slot_null;
 		for (unsigned op = 0; op < PERCPU_OPS; op++)
-			front->f_missed[slot][op] = 0;
+			missed_of(front, slot)[op] = 0;
 	}
 	qr_mutex_exit(&fronts_lock);
 	return (slot);
@@ -130,39 +138,49 @@ percpu_slot_close(unsigned slot)
 	qr_mutex_exit(&fronts_lock);
 }
 
+/* The slots that are used most, and what is before them on their page. */
+enum {
+	SLOTS_BYTES = 96 * sizeof(struct percpu_slot),
+	MISSED_BYTES = 96 * PERCPU_OPS * sizeof(uint64_t) + QR_CACHE_LINE,
+};
+
 /*
- * A load waits for an earlier store to an address with the same low 12 bits, as
- * if it read what was stored: each operation reads struct rseq, and the one
- * before it has stored to a slot.  So the slots that are used most begin behind
- * what this thread, the first one in most programs, has there, and end before
- * where glibc puts it in all others.
+ * Where on a page the slots begin.  A load waits for an earlier store to an
+ * address with the same low 12 bits, as if it read what was stored: each
+ * operation reads struct rseq, and the one before it has stored to a slot.  So
+ * the slots that are used most are not where this thread, the first one in most
+ * programs, has that, and end before where glibc puts it in all others.
  */
 static size_t
-front_skew(void)
+slots_begin(void)
 {
-	enum {
-		ALIAS = 4096,
-		RSEQ_BYTES = 32,
-		OTHERS = ALIAS - RSEQ_BYTES,
-		SLOTS_USED_MOST = 96 * sizeof(struct percpu_slot),
-	};
-	size_t skew = (percpu__rseq_area() % ALIAS + RSEQ_BYTES + 63) & ~63ul;
+	enum { ALIAS = 4096, RSEQ_BYTES = 32, OTHERS = ALIAS - RSEQ_BYTES };
+	size_t begin = MISSED_BYTES, first, behind;
 
-	return (skew + SLOTS_USED_MOST > OTHERS ? 0 : skew);
+	if (!percpu__restartable)
+		return (begin);
+	first = percpu__rseq_area() % ALIAS;
+	behind = qr_roundup(first + RSEQ_BYTES, QR_CACHE_LINE);
+	if (behind <= begin || first >= begin + SLOTS_BYTES)
+		return (begin);
+	if (behind + SLOTS_BYTES <= OTHERS)
+		return (behind);
+	return (qr_rounddown(first - SLOTS_BYTES, QR_CACHE_LINE));
 }
 
 static QR_NOINLINE struct percpu_front *
 front_make(unsigned cpu)
 {
 	struct percpu_front *front;
-	size_t skew = percpu__restartable ? front_skew() : 0;
-	size_t size = (skew + sizeof(*front) + os_page_size() - 1) &
-	    ~(os_page_size() - 1);
+	size_t page = os_page_size();
+	size_t skew = (slots_begin() - offsetof(struct percpu_front, f_slot)) &
+	    (page - 1);
 
 	qr_mutex_enter(&fronts_lock);
 	front = *front_of(cpu);
 	if (front == NULL) {
-		char *map = os_map(size, os_page_size());
+		char *map =
+		    os_map(qr_roundup(skew + sizeof(*front), page), page);
 
 		if (map != NULL) {
 			front = (void *)(map + skew);
@@ -173,8 +191,8 @@ front_make(unsigned cpu)
 			__atomic_store_n(
 			    front_of(cpu), front, __ATOMIC_RELEASE);
 			if (percpu__restartable)
-				__atomic_store_n(
-				    base_of(cpu), front, __ATOMIC_RELEASE);
+				__atomic_store_n(base_of(cpu), front->f_slot,
+				    __ATOMIC_RELEASE);
 		}
 	}
 	qr_mutex_exit(&fronts_lock);
@@ -194,7 +212,7 @@ percpu_enter(unsigned *cpup)
 	if (front == NULL)
 		front = front_make(cpu);
 	if (percpu__restartable &&
-	    __atomic_load_n(base_of(cpu), __ATOMIC_ACQUIRE) != front)
+	    __atomic_load_n(base_of(cpu), __ATOMIC_ACQUIRE) != front->f_slot)
 		return (NULL);
 	return (front);
 }
@@ -285,7 +303,7 @@ percpu_missed(struct percpu_front *front, size_t off, enum percpu_op op)
 	size_t slot = off / sizeof(struct percpu_slot);
 
 	return (atomic_fetch_add_explicit(
-	    &front->f_missed[slot][op], 1, memory_order_relaxed));
+	    &missed_of(front, slot)[op], 1, memory_order_relaxed));
 }
 
 uint64_t
@@ -299,7 +317,7 @@ percpu_misses(unsigned slot, enum percpu_op op)
 
 		if (front != NULL)
 			n += atomic_load_explicit(
-			    &front->f_missed[slot][op], memory_order_relaxed);
+			    &missed_of(front, slot)[op], memory_order_relaxed);
 	}
 	return (n);
 }
@@ -325,7 +343,8 @@ fronts_hide(bool hide)
 	for (unsigned i = 0; i < cpu_limit; i++) {
 		if (*front_of(i) != NULL)
 			__atomic_store_n(base_of(i),
-			    hide ? &stub : *front_of(i), __ATOMIC_RELEASE);
+			    hide ? stub : (*front_of(i))->f_slot,
+			    __ATOMIC_RELEASE);
 	}
 }
 

@@ -61,10 +61,13 @@ enum percpu_op { PERCPU_POP, PERCPU_PUSH, PERCPU_OPS };
  * (a) atomic.
  */
 struct percpu_front {
-	struct percpu_slot f_slot[PERCPU_SLOTS]; /* (p) */
-	struct qr_mutex f_lock;                  /* rank QR_RANK_CPU */
-	/* (a) operations that missed */
+	/*
+	 * (a) Operations that missed, from the end downwards by slot, for those of
+	 * the slots that are used most to be on their page.
+	 */
 	_Atomic uint64_t f_missed[PERCPU_SLOTS][PERCPU_OPS];
+	struct qr_mutex f_lock;                  /* rank QR_RANK_CPU */
+	struct percpu_slot f_slot[PERCPU_SLOTS]; /* (p) */
 };
 
 /* Read by every operation; written once, by percpu_init(). */
@@ -75,12 +78,12 @@ struct percpu_hot {
 
 /*
  * By CPU: its front once it has one, from the end of pt_front downwards, and
- * where operations look for it, from pt_base[2] upwards.  So what few CPUs have
+ * where operations look for its slots, from pt_base[2] upwards.  So what few CPUs have
  * of both is together.
  */
 struct percpu_tables {
 	struct percpu_front *pt_front[PERCPU_CPUS];
-	struct percpu_front *pt_base[2 + PERCPU_CPUS];
+	struct percpu_slot *pt_base[2 + PERCPU_CPUS];
 };
 
 extern QR_HIDDEN struct percpu_hot percpu__hot;

@@ -110,7 +110,7 @@ percpu__rseq_cas(unsigned cpu, struct percpu_front *front, uintptr_t *word,
 	    "cmp %[t], %[cpu]\n\t"
 	    "b.ne %l[miss]\n\t"
 	    "ldr %[t], [%[base], %[t], lsl #3]\n\t"
-	    "cmp %[t], %[front]\n\t"
+	    "cmp %[t], %[slots]\n\t"
 	    "b.ne %l[miss]\n\t"
 	    "ldr %[t], [%[word]]\n\t"
 	    "cmp %[t], %[old]\n\t"
@@ -121,7 +121,7 @@ percpu__rseq_cas(unsigned cpu, struct percpu_front *front, uintptr_t *word,
 	    : [area] "r"(PERCPU_TP + percpu__hot.h_area),
 	      [idx] "r"(PERCPU_TP + percpu__hot.h_cpu),
 	      [base] "r"(&percpu__tables.pt_base[2]), [cpu] "r"((intptr_t)cpu),
-	      [front] "r"(front), [word] "r"(word), [old] "r"(old),
+	      [slots] "r"(front->f_slot), [word] "r"(word), [old] "r"(old),
 	      [new] "r"(new)
 	    : "memory", "cc"
 	    : miss);

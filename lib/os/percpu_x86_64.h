@@ -106,7 +106,7 @@ percpu__rseq_cas(unsigned cpu, struct percpu_front *front, uintptr_t *word,
 	    PERCPU_ENTER
 	    "cmpq %[t], %[cpu]\n\t"
 	    "jne %l[miss]\n\t"
-	    "cmpq %[front], (%[base], %[t], 8)\n\t"
+	    "cmpq %[slots], (%[base], %[t], 8)\n\t"
 	    "jne %l[miss]\n\t"
 	    "cmpq %[old], (%[word])\n\t"
 	    "jne %l[miss]\n\t"
@@ -115,7 +115,7 @@ percpu__rseq_cas(unsigned cpu, struct percpu_front *front, uintptr_t *word,
 	    : [t] "=&r"(t)
 	    : [area] "r"(percpu__hot.h_area), [idx] "r"(percpu__hot.h_cpu),
 	      [base] "r"(&percpu__tables.pt_base[2]), [cpu] "r"((intptr_t)cpu),
-	      [front] "r"(front), [word] "r"(word), [old] "r"(old),
+	      [slots] "r"(front->f_slot), [word] "r"(word), [old] "r"(old),
 	      [new] "r"(new)
 	    : "memory", "cc"
 	    : miss);
