@@ -59,14 +59,12 @@ size_find(size_t size)
 }
 
 /* The smallest and the largest stay: there is always a class. */
-const char *
-umem__class_clear(uint64_t unused)
+void
+umem__class_clear(void)
 {
-	(void)unused;
 	sizes[0] = 8;
 	sizes[1] = UMEM_CLASS_MAX;
 	nsizes = 2;
-	return (NULL);
 }
 
 const char *

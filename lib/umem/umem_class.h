@@ -92,7 +92,7 @@ bool umem__classes_init(void);
  * Change the sizes before they are chosen, for UMEM_OPTIONS: size_clear,
  * size_add and size_remove.  What is wrong with the size, or NULL.
  */
-const char *umem__class_clear(uint64_t unused);
+void umem__class_clear(void);
 const char *umem__class_add(uint64_t size);
 const char *umem__class_remove(uint64_t size);
 

@@ -395,9 +395,21 @@ void umem__exit_unlock(bool child);
 
 /* ---- umem_init.c ---- */
 
+extern QR_HIDDEN _Atomic bool umem__started;
+bool umem__start(void);
+
+QR_INLINE bool
+umem__ready(void)
+{
+	return (atomic_load_explicit(&umem__started, memory_order_acquire));
+}
+
 /* Make the library ready; false when memory is short. */
-bool umem__init(void);
-bool umem__ready(void);
+QR_INLINE bool
+umem__init(void)
+{
+	return (QR_LIKELY(umem__ready()) || umem__start());
+}
 
 /* ---- umem_large.c: blocks larger than any class ---- */
 

@@ -26,7 +26,7 @@
 #include <sys/single_threaded.h>
 
 static struct qr_mutex init_lock = QR_MUTEX_INIT(QR_RANK_INIT);
-static _Atomic bool ready;
+_Atomic bool umem__started;
 static unsigned steps_done; /* init_lock */
 static int stats_fd = 2;
 
@@ -90,18 +90,10 @@ static bool (*const steps[])(void) = {
 };
 
 bool
-umem__ready(void)
-{
-	return (atomic_load_explicit(&ready, memory_order_acquire));
-}
-
-bool
-umem__init(void)
+umem__start(void)
 {
 	bool ok = true;
 
-	if (QR_LIKELY(umem__ready()))
-		return (true);
 	umem__options_ask();
 	qr_mutex_enter(&init_lock);
 	while (steps_done < QR_ARRAY_LEN(steps) && ok) {
@@ -109,7 +101,8 @@ umem__init(void)
 		steps_done += ok;
 	}
 	if (ok)
-		atomic_store_explicit(&ready, true, memory_order_release);
+		atomic_store_explicit(
+		    &umem__started, true, memory_order_release);
 	qr_mutex_exit(&init_lock);
 	return (ok);
 }

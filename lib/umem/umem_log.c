@@ -56,21 +56,26 @@ static struct log logs[LOGS] = {
 /* Apart, because nothing is written here where there is no log. */
 static struct ring log_rings[LOGS][RINGS_MAX] QR_SPARSE;
 
-static void
-log_init(struct log *lg, unsigned rings)
+static QR_COLD void
+log_init(struct log *lg)
 {
-	size_t bytes =
-	    qr_roundup(qr_max(*lg->lg_bytes / rings, 1), os_page_size());
-	char *block = *lg->lg_bytes == 0 ? NULL : meta_block_get(rings * bytes);
+	size_t want = umem__opt.concurrency;
+	size_t rings, bytes;
+	char *block;
 
+	if (want == 0)
+		want = os_cpu_affinity();
+	rings = qr_pow2up(qr_min(want, RINGS_MAX));
+	bytes = qr_roundup(qr_max(*lg->lg_bytes / rings, 1), os_page_size());
+	block = meta_block_get(rings * bytes);
 	if (block == NULL)
 		return;
 	lg->lg_entry = qr_roundup(sizeof(struct entry) + umem__audit_size(), 8);
 	if (lg == &logs[LOG_CONTENTS])
 		lg->lg_entry += qr_roundup(umem__opt.contents, 8);
-	lg->lg_rings = rings;
+	lg->lg_rings = (unsigned)rings;
 	lg->lg_ring = log_rings[lg - logs];
-	for (unsigned i = 0; i < rings; i++) {
+	for (size_t i = 0; i < rings; i++) {
 		qr_mutex_init(&lg->lg_ring[i].rg_lock, QR_RANK_LOG);
 		lg->lg_ring[i].rg_base = block + i * bytes;
 	}
@@ -80,13 +85,10 @@ log_init(struct log *lg, unsigned rings)
 void
 umem__log_init(void)
 {
-	size_t want = umem__opt.concurrency;
-
-	if (want == 0)
-		want = os_cpu_affinity();
-	want = qr_pow2up(qr_min(want, RINGS_MAX));
-	for (enum kind kind = 0; kind < LOGS; kind++)
-		log_init(&logs[kind], (unsigned)want);
+	for (enum kind kind = 0; kind < LOGS; kind++) {
+		if (*logs[kind].lg_bytes != 0)
+			log_init(&logs[kind]);
+	}
 }
 
 /* ---- writing ---- */

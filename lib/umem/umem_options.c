@@ -16,6 +16,7 @@
 #include "os/percpu.h"
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <string.h>
 
 struct umem_options umem__opt = {
@@ -31,6 +32,16 @@ struct umem_options umem__opt = {
 /* An audit takes at most half a page, and so do the contents of an object. */
 enum { FRAMES_MAX = 250, CONTENTS_MAX = 2048, LOG_BYTES = 64 << 10 };
 
+/* The environment variables, in the order in which they are read. */
+enum var { VAR_OPTIONS, VAR_DEBUG, VAR_LOGGING, VAR_QUARRY, VARS };
+
+static const char var_names[VARS][16] = {
+    [VAR_OPTIONS] = "UMEM_OPTIONS",
+    [VAR_DEBUG] = "UMEM_DEBUG",
+    [VAR_LOGGING] = "UMEM_LOGGING",
+    [VAR_QUARRY] = "QUARRY_OPTIONS",
+};
+
 enum opt_type {
 	OPT_FLAG,   /* name alone: sets a bool, if there is a target */
 	OPT_NUMBER, /* name=decimal */
@@ -38,50 +49,46 @@ enum opt_type {
 	OPT_CHOICE, /* name=one of the words in op_choice */
 };
 
-struct opt_choice {
-	const char *oc_word;
-	uint64_t oc_value;
+/* The words of an OPT_CHOICE. */
+enum choice { CHOICE_POLICY, CHOICE_BACKEND, CHOICE_FORM, CHOICES };
+
+struct choice_word {
+	char cw_word[8]; /* the last is empty */
+	uint64_t cw_value;
 };
 
+static const struct choice_word choice_words[CHOICES][5] = {
+    [CHOICE_POLICY] = {{"instant", 0}, {"best", VM_BESTFIT},
+	{"first", VM_FIRSTFIT}, {"next", VM_NEXTFIT}},
+    [CHOICE_BACKEND] = {{"mmap", 0}, {"sbrk", 0}},
+    [CHOICE_FORM] = {{"auto", PERCPU_AUTO}, {"cpu", PERCPU_CPU},
+	{"lock", PERCPU_LOCK}},
+};
+
+/* Who takes the value of an option that is not stored in umem__opt. */
+enum taker {
+	TAKER_NONE,
+	TAKER_CLASS_ADD,
+	TAKER_CLASS_CLEAR,
+	TAKER_CLASS_REMOVE,
+	TAKER_PHYSPOOL,
+};
+
+/* Without pointers, which would all be written when a process starts. */
 struct opt {
-	const char *op_var;
-	const char *op_name;
+	char op_name[16];
+	enum var op_var;
 	enum opt_type op_type;
-	void *op_target;
+	uint16_t op_target; /* in umem__opt, and 1; or 0 */
+	enum choice op_choice;
+	enum taker op_taker;
+	bool op_optional; /* the value may be left out */
+	uint32_t op_bits; /* set in umem__opt.debug */
 	uint64_t op_max;
-	const struct opt_choice *op_choice;
-	uint32_t op_bits;    /* set in umem__opt.debug */
-	bool op_optional;    /* the value may be left out */
-	uint64_t op_default; /* it is this then, if not 0 */
-	/* Called with the value instead of storing it; a complaint or NULL. */
-	const char *(*op_call)(uint64_t value);
+	uint64_t op_default; /* when left out, if not 0 */
 };
 
-static const struct opt_choice policies[] = {
-    {"instant", 0},
-    {"best", VM_BESTFIT},
-    {"first", VM_FIRSTFIT},
-    {"next", VM_NEXTFIT},
-    {NULL, 0},
-};
-
-static const struct opt_choice forms[] = {
-    {"auto", PERCPU_AUTO},
-    {"cpu", PERCPU_CPU},
-    {"lock", PERCPU_LOCK},
-    {NULL, 0},
-};
-
-static const char var_options[] = "UMEM_OPTIONS";
-static const char var_debug[] = "UMEM_DEBUG";
-static const char var_logging[] = "UMEM_LOGGING";
-static const char var_quarry[] = "QUARRY_OPTIONS";
-
-static const struct opt_choice backends[] = {
-    {"mmap", 0},
-    {"sbrk", 0},
-    {NULL, 0},
-};
+#define TARGET(field) .op_target = offsetof(struct umem_options, field) + 1
 
 /* Each begins with the variable and the name. */
 #define OPTION(var, name, ...)                              \
@@ -89,72 +96,71 @@ static const struct opt_choice backends[] = {
 		.op_var = var, .op_name = name, __VA_ARGS__ \
 	}
 #define FLAG(var, name, target) \
-	OPTION(var, name, .op_type = OPT_FLAG, .op_target = &umem__opt.target)
+	OPTION(var, name, .op_type = OPT_FLAG, TARGET(target))
 #define BITS(var, name, bits) \
 	OPTION(var, name, .op_type = OPT_FLAG, .op_bits = (bits))
-#define NUMBER(var, name, target)                \
-	OPTION(var, name, .op_type = OPT_NUMBER, \
-	    .op_target = &umem__opt.target, .op_max = UINT32_MAX)
-#define SIZE(var, name, target)                                                \
-	OPTION(var, name, .op_type = OPT_SIZE, .op_target = &umem__opt.target, \
+#define NUMBER(var, name, target)                                \
+	OPTION(var, name, .op_type = OPT_NUMBER, TARGET(target), \
+	    .op_max = UINT32_MAX)
+#define SIZE(var, name, target)                                \
+	OPTION(var, name, .op_type = OPT_SIZE, TARGET(target), \
 	    .op_max = SIZE_MAX / 2)
-#define CHOICE(var, name, target, choice)        \
-	OPTION(var, name, .op_type = OPT_CHOICE, \
-	    .op_target = &umem__opt.target, .op_choice = (choice))
-#define CLASS(var, name, type, call)                                 \
-	OPTION(var, name, .op_type = (type), .op_max = SIZE_MAX / 2, \
-	    .op_call = (call))
+#define CHOICE(var, name, target, choice)                        \
+	OPTION(var, name, .op_type = OPT_CHOICE, TARGET(target), \
+	    .op_choice = (choice))
+#define TAKEN(var, name, type, taker, max)                        \
+	OPTION(var, name, .op_type = (type), .op_taker = (taker), \
+	    .op_max = (max))
 /* A value that may be left out, when it is `value` or stays; and bits. */
-#define DETAIL(var, name, type, target, bits, value)                         \
-	OPTION(var, name, .op_type = (type), .op_target = &umem__opt.target, \
-	    .op_max = SIZE_MAX / 2, .op_bits = (bits), .op_optional = true,  \
+#define DETAIL(var, name, type, target, bits, value)                        \
+	OPTION(var, name, .op_type = (type), TARGET(target),                \
+	    .op_max = SIZE_MAX / 2, .op_bits = (bits), .op_optional = true, \
 	    .op_default = (value))
 
 static const struct opt table[] = {
-    CHOICE(var_options, "allocator", policy, policies),
-    CHOICE(var_options, "backend", ignored, backends),
-    NUMBER(var_options, "concurrency", concurrency),
-    NUMBER(var_options, "max_contention", contention),
-    FLAG(var_options, "nomagazines", nomagazines),
-    SIZE(var_options, "perthread_cache", ignored),
-    NUMBER(var_options, "reap_interval", reap_interval),
-    SIZE(var_options, "sbrk_minalloc", ignored),
-    SIZE(var_options, "sbrk_pagesize", ignored),
-    CLASS(var_options, "size_add", OPT_NUMBER, umem__class_add),
-    CLASS(var_options, "size_clear", OPT_FLAG, umem__class_clear),
-    CLASS(var_options, "size_remove", OPT_NUMBER, umem__class_remove),
-    FLAG(var_debug, "allverbose", debug_verbose),
-    DETAIL(var_debug, "audit", OPT_NUMBER, frames, UMF_AUDIT, 0),
-    BITS(var_debug, "checknull", UMF_CHECKNULL),
-    DETAIL(var_debug, "contents", OPT_SIZE, contents, UMF_CONTENTS, 0),
-    BITS(var_debug, "default",
+    CHOICE(VAR_OPTIONS, "allocator", policy, CHOICE_POLICY),
+    CHOICE(VAR_OPTIONS, "backend", ignored, CHOICE_BACKEND),
+    NUMBER(VAR_OPTIONS, "concurrency", concurrency),
+    NUMBER(VAR_OPTIONS, "max_contention", contention),
+    FLAG(VAR_OPTIONS, "nomagazines", nomagazines),
+    SIZE(VAR_OPTIONS, "perthread_cache", ignored),
+    NUMBER(VAR_OPTIONS, "reap_interval", reap_interval),
+    SIZE(VAR_OPTIONS, "sbrk_minalloc", ignored),
+    SIZE(VAR_OPTIONS, "sbrk_pagesize", ignored),
+    TAKEN(VAR_OPTIONS, "size_add", OPT_NUMBER, TAKER_CLASS_ADD, SIZE_MAX / 2),
+    TAKEN(VAR_OPTIONS, "size_clear", OPT_FLAG, TAKER_CLASS_CLEAR, 0),
+    TAKEN(VAR_OPTIONS, "size_remove", OPT_NUMBER, TAKER_CLASS_REMOVE,
+	SIZE_MAX / 2),
+    FLAG(VAR_DEBUG, "allverbose", debug_verbose),
+    DETAIL(VAR_DEBUG, "audit", OPT_NUMBER, frames, UMF_AUDIT, 0),
+    BITS(VAR_DEBUG, "checknull", UMF_CHECKNULL),
+    DETAIL(VAR_DEBUG, "contents", OPT_SIZE, contents, UMF_CONTENTS, 0),
+    BITS(VAR_DEBUG, "default",
 	UMF_AUDIT | UMF_CONTENTS | UMF_DEADBEEF | UMF_REDZONE),
-    OPTION(var_debug, "firewall", .op_type = OPT_SIZE,
-	.op_target = &umem__opt.firewall, .op_max = SIZE_MAX / 2,
-	.op_bits = UMF_FIREWALL),
-    BITS(var_debug, "guards", UMF_DEADBEEF | UMF_REDZONE),
-    BITS(var_debug, "lite", UMF_LITE),
-    SIZE(var_debug, "maxverify", maxverify),
-    NUMBER(var_debug, "mtbf", mtbf),
-    FLAG(var_debug, "noabort", noabort),
-    BITS(var_debug, "nosignal", UMF_CHECKSIGNAL),
-    BITS(var_debug, "random", UMF_RANDOMIZE),
-    FLAG(var_debug, "verbose", debug_verbose),
-    DETAIL(var_logging, "contents", OPT_SIZE, log_contents, UMF_CONTENTS,
+    OPTION(VAR_DEBUG, "firewall", .op_type = OPT_SIZE, TARGET(firewall),
+	.op_max = SIZE_MAX / 2, .op_bits = UMF_FIREWALL),
+    BITS(VAR_DEBUG, "guards", UMF_DEADBEEF | UMF_REDZONE),
+    BITS(VAR_DEBUG, "lite", UMF_LITE),
+    SIZE(VAR_DEBUG, "maxverify", maxverify),
+    NUMBER(VAR_DEBUG, "mtbf", mtbf),
+    FLAG(VAR_DEBUG, "noabort", noabort),
+    BITS(VAR_DEBUG, "nosignal", UMF_CHECKSIGNAL),
+    BITS(VAR_DEBUG, "random", UMF_RANDOMIZE),
+    FLAG(VAR_DEBUG, "verbose", debug_verbose),
+    DETAIL(VAR_LOGGING, "contents", OPT_SIZE, log_contents, UMF_CONTENTS,
 	LOG_BYTES),
-    DETAIL(var_logging, "fail", OPT_SIZE, log_fail, 0, LOG_BYTES),
-    DETAIL(var_logging, "slab", OPT_SIZE, log_slab, 0, LOG_BYTES),
-    DETAIL(var_logging, "transaction", OPT_SIZE, log_transaction, 0, LOG_BYTES),
-    SIZE(var_quarry, "depot_max", depot_max),
-    FLAG(var_quarry, "harden", harden),
-    SIZE(var_quarry, "idle_max", idle_max),
-    FLAG(var_quarry, "nothread", nothread),
-    FLAG(var_quarry, "nowatch", nowatch),
-    CHOICE(var_quarry, "percpu", percpu, forms),
-    OPTION(var_quarry, "physpool_size", .op_type = OPT_SIZE,
-	.op_target = &qr_clients.physpool_size, .op_max = SIZE_MAX / 8),
-    FLAG(var_quarry, "stats", stats),
-    FLAG(var_quarry, "verbose", verbose),
+    DETAIL(VAR_LOGGING, "fail", OPT_SIZE, log_fail, 0, LOG_BYTES),
+    DETAIL(VAR_LOGGING, "slab", OPT_SIZE, log_slab, 0, LOG_BYTES),
+    DETAIL(VAR_LOGGING, "transaction", OPT_SIZE, log_transaction, 0, LOG_BYTES),
+    SIZE(VAR_QUARRY, "depot_max", depot_max),
+    FLAG(VAR_QUARRY, "harden", harden),
+    SIZE(VAR_QUARRY, "idle_max", idle_max),
+    FLAG(VAR_QUARRY, "nothread", nothread),
+    FLAG(VAR_QUARRY, "nowatch", nowatch),
+    CHOICE(VAR_QUARRY, "percpu", percpu, CHOICE_FORM),
+    TAKEN(VAR_QUARRY, "physpool_size", OPT_SIZE, TAKER_PHYSPOOL, SIZE_MAX / 8),
+    FLAG(VAR_QUARRY, "stats", stats),
+    FLAG(VAR_QUARRY, "verbose", verbose),
 };
 
 /* A piece of an environment variable. */
@@ -210,7 +216,7 @@ distance(struct word a, const char *b)
 
 /* An unknown name: say which known one, of any variable, comes nearest. */
 static void
-unknown(const char *var, struct word name)
+unknown(enum var var, struct word name)
 {
 	const struct opt *best = NULL;
 	size_t least = SIZE_MAX;
@@ -225,11 +231,12 @@ unknown(const char *var, struct word name)
 		}
 	}
 	if (best != NULL && least / 2 <= (name.w_len + 1) / 2)
-		qr_warn("%s: '%.*s' not recognized; did you mean %s=%s?", var,
-		    (int)name.w_len, name.w_text, best->op_var, best->op_name);
+		qr_warn("%s: '%.*s' not recognized; did you mean %s=%s?",
+		    var_names[var], (int)name.w_len, name.w_text,
+		    var_names[best->op_var], best->op_name);
 	else
-		qr_warn("%s: '%.*s' not recognized", var, (int)name.w_len,
-		    name.w_text);
+		qr_warn("%s: '%.*s' not recognized", var_names[var],
+		    (int)name.w_len, name.w_text);
 }
 
 /* Parse digits and, for sizes, a suffix; a complaint or NULL. */
@@ -266,11 +273,12 @@ parse_number(struct word w, bool suffix, uint64_t max, uint64_t *out)
 }
 
 static const char *
-parse_choice(struct word w, const struct opt_choice *oc, uint64_t *out)
+parse_choice(struct word w, enum choice choice, uint64_t *out)
 {
-	for (; oc->oc_word != NULL; oc++) {
-		if (word_is(w, oc->oc_word)) {
-			*out = oc->oc_value;
+	for (const struct choice_word *cw = choice_words[choice];
+	     cw->cw_word[0] != '\0'; cw++) {
+		if (word_is(w, cw->cw_word)) {
+			*out = cw->cw_value;
 			return (NULL);
 		}
 	}
@@ -290,11 +298,33 @@ parse_value(const struct opt *op, const struct word *value, uint64_t *out)
 	return (parse_number(*value, op->op_type == OPT_SIZE, op->op_max, out));
 }
 
+/* A complaint or NULL. */
+static const char *
+taken(enum taker taker, uint64_t value)
+{
+	switch (taker) {
+	case TAKER_CLASS_ADD:
+		return (umem__class_add(value));
+	case TAKER_CLASS_CLEAR:
+		umem__class_clear();
+		break;
+	case TAKER_CLASS_REMOVE:
+		return (umem__class_remove(value));
+	case TAKER_PHYSPOOL:
+		qr_clients.physpool_size = value;
+		break;
+	case TAKER_NONE:
+		break;
+	}
+	return (NULL);
+}
+
 static const char *
 apply(const struct opt *op, const struct word *value)
 {
 	const char *complaint = NULL;
 	uint64_t number = 0;
+	void *target = (char *)&umem__opt + op->op_target - 1;
 
 	if (op->op_type == OPT_FLAG) {
 		if (value != NULL)
@@ -305,27 +335,29 @@ apply(const struct opt *op, const struct word *value)
 			return (complaint);
 	}
 	umem__opt.debug |= op->op_bits;
-	if (op->op_call != NULL) {
-		const char *refused = op->op_call(number);
+	if (op->op_taker != TAKER_NONE) {
+		const char *refused = taken(op->op_taker, number);
 
 		return (refused != NULL ? refused : complaint);
 	}
-	if (op->op_type == OPT_FLAG && op->op_target != NULL)
-		*(bool *)op->op_target = true;
-	else if (op->op_target != NULL && (value != NULL || number != 0))
-		*(uint64_t *)op->op_target = number;
+	if (op->op_target == 0)
+		return (complaint);
+	if (op->op_type == OPT_FLAG)
+		*(bool *)target = true;
+	else if (value != NULL || number != 0)
+		*(uint64_t *)target = number;
 	return (complaint);
 }
 
 static void
-item(const char *var, struct word w)
+item(enum var var, struct word w)
 {
 	const char *eq = memchr(w.w_text, '=', w.w_len);
 	struct word name = w, value;
 	const char *complaint;
 
 	if (w.w_len == 0) {
-		qr_warn("%s: empty option", var);
+		qr_warn("%s: empty option", var_names[var]);
 		return;
 	}
 	if (eq != NULL) {
@@ -340,8 +372,8 @@ item(const char *var, struct word w)
 			complaint =
 			    apply(&table[i], eq != NULL ? &value : NULL);
 			if (complaint != NULL)
-				qr_warn("%s: %.*s: %s", var, (int)name.w_len,
-				    name.w_text, complaint);
+				qr_warn("%s: %.*s: %s", var_names[var],
+				    (int)name.w_len, name.w_text, complaint);
 			return;
 		}
 	}
@@ -355,17 +387,25 @@ extern const char *_umem_options_init(void) QR_WEAK;
 extern const char *_umem_debug_init(void) QR_WEAK;
 extern const char *_umem_logging_init(void) QR_WEAK;
 
-/* In the order in which they are read. */
-static struct variable {
-	const char *va_name;
-	const char *(*va_ask)(void);
-	const char *va_answer;
-} variables[] = {
-    {var_options, _umem_options_init, NULL},
-    {var_debug, _umem_debug_init, NULL},
-    {var_logging, _umem_logging_init, NULL},
-    {var_quarry, NULL, NULL},
-};
+/* What they said where the environment has nothing. */
+static const char *answers[VARS];
+
+static const char *
+ask(enum var var)
+{
+	switch (var) {
+	case VAR_OPTIONS:
+		return (
+		    _umem_options_init != NULL ? _umem_options_init() : NULL);
+	case VAR_DEBUG:
+		return (_umem_debug_init != NULL ? _umem_debug_init() : NULL);
+	case VAR_LOGGING:
+		return (
+		    _umem_logging_init != NULL ? _umem_logging_init() : NULL);
+	default:
+		return (NULL);
+	}
+}
 
 void
 umem__options_ask(void)
@@ -374,18 +414,16 @@ umem__options_ask(void)
 
 	if (atomic_exchange(&asked, true))
 		return;
-	for (unsigned i = 0; i < QR_ARRAY_LEN(variables); i++) {
-		struct variable *va = &variables[i];
-
-		if (va->va_ask != NULL && os_getenv(va->va_name) == NULL)
-			va->va_answer = va->va_ask();
+	for (enum var var = 0; var < VARS; var++) {
+		if (os_getenv(var_names[var]) == NULL)
+			answers[var] = ask(var);
 	}
 }
 
-static void
-text_read(const char *var, const char *text)
+static QR_COLD void
+text_read(enum var var, const char *text)
 {
-	while (text != NULL && *text != '\0') {
+	while (*text != '\0') {
 		struct word w = {text, strcspn(text, ",")};
 
 		item(var, word_trim(w));
@@ -397,11 +435,13 @@ text_read(const char *var, const char *text)
 void
 umem__options_read(void)
 {
-	for (unsigned i = 0; i < QR_ARRAY_LEN(variables); i++) {
-		const struct variable *va = &variables[i];
-		const char *text = os_getenv(va->va_name);
+	for (enum var var = 0; var < VARS; var++) {
+		const char *text = os_getenv(var_names[var]);
 
-		text_read(va->va_name, text != NULL ? text : va->va_answer);
+		if (text == NULL)
+			text = answers[var];
+		if (text != NULL)
+			text_read(var, text);
 	}
 	umem__opt.frames = qr_min(umem__opt.frames, FRAMES_MAX);
 	umem__opt.contents = qr_min(umem__opt.contents, CONTENTS_MAX);

@@ -4,16 +4,9 @@
 #   options.sh <source tree>
 set -eu
 awk '
-/^static const char var_/ {
-	split($0, part, /[ "[]/)
-	for (i in part)
-		if (part[i] ~ /^var_/)
-			name = part[i]
-	variable[name] = $0
-	gsub(/^[^"]*"|"[^"]*$/, "", variable[name])
-}
+/^    \[VAR_[A-Z]+\] = "/ { split($0, part, /[]["]/); variable[part[2]] = part[4] }
 /^static const struct opt table/, /^};/ {
-	if (match($0, /var_[a-z]+, "[a-z_]+"/)) {
+	if (match($0, /VAR_[A-Z]+, "[a-z_]+"/)) {
 		split(substr($0, RSTART, RLENGTH), part, /[, "]+/)
 		print variable[part[1]], part[2]
 	}
