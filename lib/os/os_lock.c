@@ -15,6 +15,12 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
+extern inline bool qr_mutex__try(struct qr_mutex *m);
+extern inline void qr_mutex__lock(struct qr_mutex *m);
+extern inline void qr_mutex__unlock(struct qr_mutex *m);
+extern inline bool qr_mutex__tryunlock(struct qr_mutex *m);
+extern inline bool qr_mutex__forking(void);
+
 /* Looks at a held mutex before its waiter goes to sleep. */
 enum { SPIN_LIMIT = 100 };
 
@@ -164,6 +170,11 @@ qr_mutex_tryexit(struct qr_mutex *m)
 }
 
 #else
+
+extern inline void qr_mutex_enter(struct qr_mutex *m);
+extern inline void qr_mutex_exit(struct qr_mutex *m);
+extern inline bool qr_mutex_tryenter(struct qr_mutex *m);
+extern inline bool qr_mutex_tryexit(struct qr_mutex *m);
 
 static inline void
 check_not_mine(struct qr_mutex *m)

@@ -90,8 +90,9 @@ void qr_mutex__wake(struct qr_mutex *m);
  * A process of one thread needs no atomic instructions, which cost more than
  * all else that most holders of a lock do.  The word means the same either way,
  * so that the thread may hold any number of locks while it makes a second one.
+ * What is compiled for size calls the copies in os_lock.c.
  */
-static inline bool
+inline bool
 qr_mutex__try(struct qr_mutex *m)
 {
 	uint32_t expected = QR_MUTEX_FREE;
@@ -108,14 +109,14 @@ qr_mutex__try(struct qr_mutex *m)
 	    QR_MUTEX_HELD, memory_order_acquire, memory_order_relaxed));
 }
 
-static inline void
+inline void
 qr_mutex__lock(struct qr_mutex *m)
 {
 	if (QR_UNLIKELY(!qr_mutex__try(m)))
 		qr_mutex__wait(m);
 }
 
-static inline void
+inline void
 qr_mutex__unlock(struct qr_mutex *m)
 {
 	if (__libc_single_threaded)
@@ -127,7 +128,7 @@ qr_mutex__unlock(struct qr_mutex *m)
 }
 
 /* Unless there is somebody to wake. */
-static inline bool
+inline bool
 qr_mutex__tryunlock(struct qr_mutex *m)
 {
 	uint32_t expected = QR_MUTEX_HELD;
@@ -141,7 +142,7 @@ qr_mutex__tryunlock(struct qr_mutex *m)
 	    QR_MUTEX_FREE, memory_order_release, memory_order_relaxed));
 }
 
-static inline bool
+inline bool
 qr_mutex__forking(void)
 {
 	return (QR_UNLIKELY(atomic_load_explicit(
@@ -162,27 +163,27 @@ bool qr_mutex_tryexit(struct qr_mutex *m);
 /* Verify that the caller holds m. */
 void qr_mutex_assert_held(struct qr_mutex *m);
 #else
-static inline void
+inline void
 qr_mutex_enter(struct qr_mutex *m)
 {
 	if (!qr_mutex__forking())
 		qr_mutex__lock(m);
 }
 
-static inline void
+inline void
 qr_mutex_exit(struct qr_mutex *m)
 {
 	if (!qr_mutex__forking())
 		qr_mutex__unlock(m);
 }
 
-static inline bool
+inline bool
 qr_mutex_tryenter(struct qr_mutex *m)
 {
 	return (QR_LIKELY(qr_mutex__try(m)));
 }
 
-static inline bool
+inline bool
 qr_mutex_tryexit(struct qr_mutex *m)
 {
 	return (QR_LIKELY(

@@ -234,7 +234,7 @@ os_module_find(uintptr_t pc, struct os_module *om)
 	lines_close(&ls);
 	if (found && ma.ma_code) {
 		om->om_offset = pc - base;
-		om->om_start = ma.ma_start;
+		om->om_start = base;
 		om->om_end = ma.ma_end;
 		headers_read(om, base, end);
 	}

@@ -14,9 +14,10 @@ enum { OS_MODULE_PATH = 512, OS_MODULE_ID = 20 };
 struct os_module {
 	char om_path[OS_MODULE_PATH]; /* cut off when longer */
 	uintptr_t om_offset;          /* of the address, as in the file */
-	uintptr_t om_start, om_end;   /* the mapping that has it */
 	unsigned om_idlen;            /* bytes of the build-id, or 0 */
 	unsigned char om_id[OS_MODULE_ID];
+	/* From the file's first byte to behind the mapping of the address. */
+	uintptr_t om_start, om_end;
 };
 
 /*

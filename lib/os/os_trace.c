@@ -105,7 +105,7 @@ stack_learn(uintptr_t sp)
 	return (range_top(range, sp));
 }
 
-/* Code of this library, and of nobody else. */
+/* Code of this library, up to where this file's is (core.ld), and of nobody else. */
 static struct {
 	uintptr_t start, size;
 } own;

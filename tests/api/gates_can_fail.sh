@@ -106,8 +106,8 @@ refuses '^+stray$' "$gates/exports.sh" tree object.so
 echo 'int vmem_a, vmem_b, stray;' | gcc -x c -c - -o object.a
 refuses '^+stray$' "$gates/exports.sh" tree object.a
 
-printf '\t\t*(.text.gone .text.gone.*)\n' | tree lib/core.ld
-refuses 'names gone(), which is no function of lib/' "$gates/core.sh" tree object.a
+printf '\t\t*/meta.c.o(.text.gone .text.gone.*)\n' | tree lib/core.ld
+refuses 'names gone() of meta.c, which is no function of lib/' "$gates/core.sh" tree object.a
 
 # shellcheck disable=SC2086
 {
