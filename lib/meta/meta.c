@@ -18,19 +18,25 @@
 
 enum {
 	CHUNK_BYTES = 256 * 1024,
+	FIRST_BYTES = 64 * 1024,
 	RUN_BYTES_MIN = 512,
 	RUN_BYTES_MAX = 16 * 1024
 };
 
+/* Without a mapping: a small process needs no other. */
+static char first_chunk[FIRST_BYTES] QR_SPARSE QR_ALIGNED(4096);
+
 /*
- * The mapping that runs are cut from; c_next and what follows it are zero.
+ * What runs are cut from; c_next and what follows it are zero.
  * Locking: (k) c_lock.
  */
 static struct {
 	struct qr_mutex c_lock;
 	char *c_next; /* (k) */
 	char *c_end;  /* (k) */
-} chunk = {.c_lock = QR_MUTEX_INIT(QR_RANK_META_CHUNK)};
+} chunk = {.c_lock = QR_MUTEX_INIT(QR_RANK_META_CHUNK),
+    .c_next = first_chunk,
+    .c_end = first_chunk + FIRST_BYTES};
 
 /*
  * Pools are listed before their lock is first taken, and for good, so that
@@ -42,7 +48,7 @@ static struct {
 	struct meta_pool *r_first; /* (r) */
 } registry = {.r_lock = QR_MUTEX_INIT(QR_RANK_META_LIST)};
 
-static _Atomic size_t mapped;
+static _Atomic size_t mapped = FIRST_BYTES;
 
 static void *
 map_counted(size_t size)

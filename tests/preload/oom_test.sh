@@ -10,7 +10,7 @@ export QUARRY_OPTIONS=nothread
 LD_PRELOAD=$preload ./oom
 QUARRY_OPTIONS=nothread LD_PRELOAD=$preload ./oom
 LD_PRELOAD=$preload ./exhaust
-for calls in 1 2 3 4 1-2 1-3 2-3 1-; do
+for calls in 1 2 3 1-2 1-3 2-3 1-; do
 	FAILMAP=mmap:$calls LD_PRELOAD=$preload ./exhaust
 done
 # What is to be given back and is refused is kept, and is as zero as new memory.
