@@ -258,8 +258,8 @@ static void
 metrics_types(struct qr_out *o)
 {
 	static const struct {
-		const char *name;
-		const char *kind;
+		char name[16];
+		char kind[8];
 		size_t offset;
 	} families[] = {
 	    {"blocks", "gauge", offsetof(struct malloc_type_stats, inuse)},

@@ -69,8 +69,8 @@ static void
 metrics(struct qr_out *o)
 {
 	static const struct {
-		const char *name;
-		const char *suffix;
+		char name[8];
+		char suffix[8];
 		size_t offset;
 	} family[] = {
 	    {"inuse", "", offsetof(struct mpipe__row, mr_inuse)},

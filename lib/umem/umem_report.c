@@ -181,7 +181,7 @@ static void
 kind_print(
     struct qr_out *o, const struct umem_fault *uf, const struct umem_slab *sl)
 {
-	static const char *const text[UMEM_BAD_KINDS] = {
+	static const char text[UMEM_BAD_KINDS][48] = {
 	    [UMEM_BAD_ADDRESS] = "invalid free: buffer not in cache",
 	    [UMEM_BAD_CACHE] = "buffer freed to wrong cache",
 	    [UMEM_BAD_TWICE] = "duplicate free: buffer freed twice",

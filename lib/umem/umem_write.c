@@ -45,7 +45,7 @@ counted(void)
 
 /* Counters of an arena that tell how its work went, for machines to read. */
 static const struct {
-	const char *as_name;
+	char as_name[24];
 	size_t as_offset;
 } arena_steps[] = {
     {"lookups", offsetof(struct vmem__stat, vs_lookup)},
@@ -276,7 +276,7 @@ enum { ARENA_UNITS, ARENA_ALLOCS, ARENA_FAILS, ARENA_STEPS, ARENA_PASSES };
 static void
 metrics_caches(struct qr_out *o, unsigned pass)
 {
-	static const char *const head[CACHE_PASSES] = {
+	static const char head[CACHE_PASSES][80] = {
 	    [CACHE_OBJECTS] = "# TYPE quarry_cache_objects gauge\n",
 	    [CACHE_MEMORY] = ("# TYPE quarry_cache_memory_bytes gauge\n"
 			      "# UNIT quarry_cache_memory_bytes bytes\n"),
@@ -313,7 +313,7 @@ metrics_cache(struct qr_out *o, const struct umem_stat *us, unsigned pass)
 static void
 metrics_arenas(struct qr_out *o, unsigned pass)
 {
-	static const char *const head[ARENA_PASSES] = {
+	static const char head[ARENA_PASSES][40] = {
 	    [ARENA_UNITS] = "# TYPE quarry_arena_units gauge\n",
 	    [ARENA_ALLOCS] = "# TYPE quarry_arena_allocs counter\n",
 	    [ARENA_FAILS] = "# TYPE quarry_arena_fails counter\n",

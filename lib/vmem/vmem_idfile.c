@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-static const char *const words[VMEM_IDW_WORDS] = {
+static const char words[VMEM_IDW_WORDS][16] = {
     [VMEM_IDW_TITLE] = "quarry-id-space",
     [VMEM_IDW_COOLDOWN] = "cooldown",
     [VMEM_IDW_NEXT] = "next",

@@ -29,29 +29,19 @@ kb()
 	/^[0-9a-f]+-[0-9a-f]+ / { mine = $6 == object && $3 == offset }
 	mine && /^Rss:/ { print $2 }'
 }
-# the offsets of its segments with these flags
-segments()
-{
-	readelf -lW "$object" | awk -v flags="$1" '
-	$1 == "LOAD" && ($8 ~ /^0x/ ? $7 : $7 " " $8) == flags { print $2 }'
-}
-# where a symbol is
-at()
-{
-	echo $((0x$(nm "$object" | awk -v name="$1" '$3 == name { print $1 }')))
-}
-core=$((($(at qr_core_end) - $(at _init) + 1023) / 1024))
-asked=48
-echo "core $core KiB"
-if [ "$core" -gt $asked ]; then
-	echo "the core of $object has $core KiB, asked at most $asked"
+# the segments: offset in the file, address and bytes
+readelf -lW "$object" | awk '$1 == "LOAD" { print $2, $3, $5 }' >"$scratch/segments"
+read -r _ _ core <"$scratch/segments"
+cold=$(tail -n 1 "$scratch/segments" | cut -d ' ' -f 1)
+core=$((core)) asked=65536
+echo "core $core bytes"
+if [ $core -gt $asked ]; then
+	echo "the core of $object has $core bytes, asked at most $asked"
 	bad=1
 fi
-# behind the core, and what reports read
-for offset in $(segments 'R E' | tail -n 1) $(segments R | tail -n 1); do
-	resident=$(kb "$offset")
-	[ "$resident" -eq 0 ] && continue
-	echo "$resident KiB of $object at $offset are in memory, asked none"
+resident=$(kb "$cold")
+if [ "$resident" -ne 0 ]; then
+	echo "$resident KiB of $object at $cold are in memory, asked none"
 	bad=1
-done
+fi
 exit $bad
