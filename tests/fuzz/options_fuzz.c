@@ -111,7 +111,7 @@ classes_begin(struct oracle *o)
 {
 	const struct umem_classes *cl = &umem__classes;
 
-	(void)umem__class_clear(0);
+	umem__class_clear();
 	class_clear(o);
 	for (unsigned s = UMEM_SLOT_8 + 1; s < cl->cl_last; s++) {
 		(void)umem__class_add(cl->cl_size[s]);
