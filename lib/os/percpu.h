@@ -78,8 +78,8 @@ struct percpu_hot {
 
 /*
  * By CPU: its front once it has one, from the end of pt_front downwards, and
- * where operations look for its slots, from pt_base[2] upwards.  So what few CPUs have
- * of both is together.
+ * where operations look for its slots, from pt_base[2] upwards.  So what few CPUs
+ * have of both is together.
  */
 struct percpu_tables {
 	struct percpu_front *pt_front[PERCPU_CPUS];

@@ -12,11 +12,12 @@ bad=0
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-# "file function" of each, which is in the file or in a header
+# "file function" of each, which is in the file or in a header; "file" of all of one
 sed -n 's/^\t\t\*\/\([a-z0-9_]*\.c\)\.o(\.text\.\(unlikely\.\)\{0,1\}\([a-z_0-9]*\).*/\1 \3/p' \
     "$list" >"$scratch/named"
+[ -s "$scratch/named" ] || { echo "$list names nothing"; bad=1; }
 while read -r file name; do
-	grep -qr --include="$file" --include='*.h' "^$name" "$root/lib" && continue
+	grep -qr --include="$file" --include='*.h' "^$name${name:+(}" "$root/lib" && continue
 	echo "$list names $name() of $file, which is no function of lib/"
 	bad=1
 done <"$scratch/named"
