@@ -208,7 +208,10 @@ os_mapping_find(uintptr_t addr, uintptr_t *start, uintptr_t *end)
 	return (found && ma.ma_read);
 }
 
-/* Files begin with their headers, in a mapping of offset 0. */
+/*
+ * Files begin with their headers, in a mapping of offset 0, and may have zeros,
+ * which are of no file, between their segments.
+ */
 bool
 os_module_find(uintptr_t pc, struct os_module *om)
 {
@@ -222,6 +225,9 @@ os_module_find(uintptr_t pc, struct os_module *om)
 	memset(om, 0, sizeof(*om));
 	lines_open(&ls);
 	while (!found && next_mapping(&ls, line, &ma)) {
+		found = maps(&ma, pc);
+		if (ma.ma_path[0] == '\0' && !found)
+			continue;
 		if (ma.ma_offset == 0 ||
 		    strncmp(ma.ma_path, om->om_path, OS_MODULE_PATH - 1) != 0) {
 			base = ma.ma_start;
@@ -229,7 +235,6 @@ os_module_find(uintptr_t pc, struct os_module *om)
 			om->om_path[0] = '\0';
 			strncat(om->om_path, ma.ma_path, OS_MODULE_PATH - 1);
 		}
-		found = maps(&ma, pc);
 	}
 	lines_close(&ls);
 	if (found && ma.ma_code) {

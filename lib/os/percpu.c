@@ -211,7 +211,7 @@ percpu_enter(unsigned *cpup)
 	front = __atomic_load_n(front_of(cpu), __ATOMIC_ACQUIRE);
 	if (front == NULL)
 		front = front_make(cpu);
-	if (percpu__restartable &&
+	if (front != NULL && percpu__restartable &&
 	    __atomic_load_n(base_of(cpu), __ATOMIC_ACQUIRE) != front->f_slot)
 		return (NULL);
 	return (front);

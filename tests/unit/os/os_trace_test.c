@@ -9,6 +9,7 @@
 #include "support/child.h"
 #include "support/umem_look.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -268,6 +269,38 @@ code_is_found_in_its_file(void **state)
 	assert_non_null(strstr(om.om_path, "libc"));
 }
 
+/* As a library whose zeros are between its segments of code. */
+static void
+code_behind_zeros_is_of_the_file_before_them(void **state)
+{
+	enum { CODE = 3 };
+	size_t page = os_page_size();
+	int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	struct os_module om, mine;
+	char *at;
+	(void)state;
+
+	assert_true(fd >= 0);
+	assert_true(
+	    os_module_find((uintptr_t)code_is_found_in_its_file, &mine));
+	at = mmap(NULL, (CODE + 1) * page, PROT_NONE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(at, MAP_FAILED);
+	assert_ptr_equal(
+	    mmap(at, page, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, 0), at);
+	assert_ptr_equal(mmap(at + CODE * page, page, PROT_READ | PROT_EXEC,
+			     MAP_PRIVATE | MAP_FIXED, fd, (off_t)page),
+	    at + CODE * page);
+	assert_true(os_module_find((uintptr_t)at + CODE * page + 1, &om));
+	assert_string_equal(om.om_path, mine.om_path);
+	assert_int_equal(om.om_offset, CODE * page + 1);
+	assert_int_equal(om.om_start, at);
+	assert_int_equal(om.om_end, at + (CODE + 1) * page);
+	assert_false(os_module_find((uintptr_t)at + page, &om));
+	assert_int_equal(munmap(at, (CODE + 1) * page), 0);
+	assert_int_equal(close(fd), 0);
+}
+
 static void
 what_is_no_code_is_not_found(void **state)
 {
@@ -330,6 +363,7 @@ main(void)
 	    cmocka_unit_test(asking_about_signals_changes_no_handler),
 	    cmocka_unit_test(the_cheap_clock_agrees_with_the_other),
 	    cmocka_unit_test(code_is_found_in_its_file),
+	    cmocka_unit_test(code_behind_zeros_is_of_the_file_before_them),
 	    cmocka_unit_test(what_is_no_code_is_not_found),
 	    cmocka_unit_test(reserved_space_is_memory_only_where_it_is_made),
 	};
