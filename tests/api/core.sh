@@ -30,9 +30,9 @@ kb()
 	/^[0-9a-f]+-[0-9a-f]+ / { mine = $6 == object && $3 == offset }
 	mine && /^Rss:/ { print $2 }'
 }
-# the segments: offset in the file, address and bytes
-readelf -lW "$object" | awk '$1 == "LOAD" { print $2, $3, $5 }' >"$scratch/segments"
-read -r _ _ core <"$scratch/segments"
+# the segments: offset in the file, and bytes
+readelf -lW "$object" | awk '$1 == "LOAD" { print $2, $5 }' >"$scratch/segments"
+read -r _ core <"$scratch/segments"
 cold=$(tail -n 1 "$scratch/segments" | cut -d ' ' -f 1)
 core=$((core)) asked=65536
 echo "core $core bytes"

@@ -74,9 +74,9 @@ check_failed(const char *expr, const char *file, int line)
 	_exit(1);
 }
 
-/* Run fn in a child of fork, which has a minute to come through it. */
-__attribute__((unused)) static void
-check_in_child(void (*fn)(void))
+/* Run fn in a child of fork, which has a minute: how the child ended. */
+static int
+check_status_of(void (*fn)(void))
 {
 	pid_t pid = fork();
 	int status;
@@ -87,7 +87,15 @@ check_in_child(void (*fn)(void))
 		fn();
 		_exit(0);
 	}
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	CHECK(waitpid(pid, &status, 0) == pid);
+	return (status);
+}
+
+/* The child comes through it. */
+__attribute__((unused)) static void
+check_in_child(void (*fn)(void))
+{
+	CHECK(check_status_of(fn) == 0);
 }
 
 /* Exit status by which a test says that it cannot run here. */
