@@ -37,7 +37,7 @@ class_off(size_t size, size_t align)
 {
 	if (size >= umem__classes.cl_limit || align > PAGEMAP_PAGE)
 		return (0);
-	return (umem__off_aligned(umem__off_find(size), align));
+	return (umem__off_find_aligned(size, align));
 }
 
 /* A firewalled block begins so far before its end, and is to be aligned there. */
@@ -111,9 +111,9 @@ aligned(size_t align, size_t size)
 {
 	uintptr_t word = 0;
 
-	if (QR_LIKELY(align <= PAGEMAP_PAGE && size < umem__classes.cl_fast))
-		word = percpu_pop_memory(
-		    umem__off_aligned(umem__off_of(size), align));
+	if (QR_LIKELY(align <= umem__classes.cl_align &&
+		size < umem__classes.cl_fast))
+		word = percpu_pop_memory(umem__off_aligned(size, align));
 	return (QR_LIKELY(word != 0) ? (void *)word
 				     : alloc_miss(size, align, NULL));
 }
@@ -157,7 +157,7 @@ posix_memalign(void **out, size_t align, size_t size)
 void *
 valloc(size_t size)
 {
-	return (aligned(os_page_size(), size));
+	return (aligned_alloc(os_page_size(), size));
 }
 
 void *
@@ -169,7 +169,7 @@ pvalloc(size_t size)
 		errno = ENOMEM;
 		return (NULL);
 	}
-	return (aligned(page, qr_roundup(qr_max(size, 1), page)));
+	return (aligned_alloc(page, qr_roundup(qr_max(size, 1), page)));
 }
 
 /* ---- release ---- */
@@ -321,8 +321,7 @@ suits(const void *p, size_t size)
 	size_t off;
 
 	return ((uintptr_t)p % MALLOC_ALIGN == 0 && pagemap_off(p, &off) &&
-	    fits(
-		umem__classes.cl_size[off / sizeof(struct percpu_slot)], size));
+	    fits(umem__off_size(off), size));
 }
 
 /* Make the block of `have` bytes another size where it is. */

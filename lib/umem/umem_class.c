@@ -15,15 +15,15 @@
 
 enum { CLASS_LINEAR = 128 };
 
-_Atomic uint16_t umem__class_off[QR_ARRAY_LEN(umem__class_off)] QR_SPARSE
-    QR_ALIGNED(QR_CACHE_LINE);
+_Atomic uint16_t umem__class_off[QR_ARRAY_LEN(umem__class_off)] QR_ALIGNED(
+    QR_CACHE_LINE);
 struct umem_classes umem__classes;
 
 /* Guards the making of class caches. */
 static struct qr_mutex class_lock = QR_MUTEX_INIT(QR_RANK_INIT);
 
-/* Sizes in ascending order; empty until they are first looked at. */
-static uint32_t sizes[UMEM_CLASSES_MAX];
+/* In ascending order; empty until they are first looked at. */
+static uint32_t *const sizes = &umem__classes.cl_size[UMEM_SLOT_8];
 static unsigned nsizes;
 
 static size_t
@@ -43,6 +43,7 @@ sizes_default(void)
 
 	for (; nsizes == 0 || size <= UMEM_CLASS_MAX; size = size_after(size))
 		sizes[nsizes++] = (uint32_t)size;
+	umem__classes.cl_align = PAGEMAP_PAGE;
 }
 
 /* The place of the first size that is not less. */
@@ -65,6 +66,7 @@ umem__class_clear(void)
 	sizes[0] = 8;
 	sizes[1] = UMEM_CLASS_MAX;
 	nsizes = 2;
+	umem__classes.cl_align = UMEM_CLASS_STEP;
 }
 
 const char *
@@ -82,6 +84,7 @@ umem__class_add(uint64_t size)
 		return ("too many sizes");
 	memmove(&sizes[i + 1], &sizes[i], (nsizes++ - i) * sizeof(sizes[0]));
 	sizes[i] = (uint32_t)size;
+	umem__classes.cl_align = UMEM_CLASS_STEP;
 	return (NULL);
 }
 
@@ -93,21 +96,8 @@ umem__class_remove(uint64_t size)
 	if (size <= 8 || size >= UMEM_CLASS_MAX || sizes[i] != size)
 		return ("no size that can be removed");
 	memmove(&sizes[i], &sizes[i + 1], (--nsizes - i) * sizeof(sizes[0]));
+	umem__classes.cl_align = UMEM_CLASS_STEP;
 	return (NULL);
-}
-
-/* For alignments of UMEM_CLASS_STEP << i. */
-static void
-aligned_init(struct umem_classes *cl, unsigned i)
-{
-	uint8_t next = PERCPU_NO_SLOT;
-
-	for (unsigned slot = cl->cl_last; slot > UMEM_SLOT_8; slot--) {
-		if (qr_phase(cl->cl_size[slot], (size_t)UMEM_CLASS_STEP << i) ==
-		    0)
-			next = (uint8_t)slot;
-		cl->cl_aligned[i][slot] = next;
-	}
 }
 
 bool
@@ -116,16 +106,10 @@ umem__classes_init(void)
 	struct umem_classes *cl = &umem__classes;
 
 	(void)size_find(0);
-	for (unsigned i = 0; i < nsizes; i++) {
-		unsigned slot = percpu_slot_open();
-
-		if (slot == 0)
+	cl->cl_last = UMEM_SLOT_8 + nsizes - 1;
+	for (unsigned slot = UMEM_SLOT_8; slot <= cl->cl_last; slot++)
+		if (percpu_slot_open() != slot)
 			return (false);
-		cl->cl_size[slot] = sizes[i];
-		cl->cl_last = slot;
-	}
-	for (unsigned i = 0; i < UMEM_CLASS_ALIGNS; i++)
-		aligned_init(cl, i);
 	cl->cl_limit = UMEM_CLASS_MAX + 1;
 	cl->cl_fast = umem__opt.stats ? 0 : cl->cl_limit;
 	return (true);
@@ -155,6 +139,18 @@ umem__off_find(size_t size)
 	if (umem__off_of(size) == 0)
 		class_enter(&umem__classes, size);
 	return (umem__off_of(size));
+}
+
+size_t
+umem__off_find_aligned(size_t size, size_t align)
+{
+	size_t off = umem__off_find(qr_roundup(qr_max(size, 1), align));
+
+	for (; (umem__off_size(off) & (align - 1)) != 0;
+	     off += sizeof(struct percpu_slot))
+		if (off / sizeof(struct percpu_slot) == umem__classes.cl_last)
+			return (0);
+	return (off);
 }
 
 /*

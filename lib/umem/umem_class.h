@@ -1,8 +1,7 @@
 /*
  * umem_class.h - from a size to the cache that serves it.
  *
- * A table says for each 16 bytes of size which slot, and so which cache; another
- * one for each slot and alignment which is the next that is as aligned.  Sizes
+ * A table says for each 16 bytes of size which slot, and so which cache.  Sizes
  * up to 8 have a class of their own, which only umem_alloc uses: malloc aligns
  * everything to 16.
  */
@@ -18,8 +17,7 @@ enum {
 	UMEM_CLASSES_MAX = 160,
 	UMEM_CLASS_SLOTS = PERCPU_FIRST_SLOT + UMEM_CLASSES_MAX,
 	UMEM_CLASS_STEP = 16,
-	UMEM_CLASS_ALIGNS = PAGEMAP_SHIFT - 3, /* 16 to PAGEMAP_PAGE */
-	UMEM_SLOT_8 = PERCPU_FIRST_SLOT,       /* the class of 8 bytes */
+	UMEM_SLOT_8 = PERCPU_FIRST_SLOT, /* the class of 8 bytes */
 	UMEM_OFF_8 = UMEM_SLOT_8 * sizeof(struct percpu_slot),
 };
 
@@ -34,11 +32,12 @@ struct umem_classes {
 	 */
 	size_t cl_fast;
 	size_t cl_limit;
-	uint32_t cl_size[UMEM_CLASS_SLOTS];                      /* by slot */
-	_Atomic(struct umem_cache *) cl_cache[UMEM_CLASS_SLOTS]; /* same */
-	unsigned cl_last; /* slot of the largest */
-	/* Of slots from there on, the first with objects at multiples; or 0. */
-	uint8_t cl_aligned[UMEM_CLASS_ALIGNS][UMEM_CLASS_SLOTS];
+	/* PAGEMAP_PAGE, or UMEM_CLASS_STEP where sizes were chosen otherwise. */
+	size_t cl_align;
+	/* By slot, in ascending order from UMEM_SLOT_8 to cl_last. */
+	uint32_t cl_size[UMEM_CLASS_SLOTS];
+	_Atomic(struct umem_cache *) cl_cache[UMEM_CLASS_SLOTS]; /* by slot */
+	unsigned cl_last;
 };
 
 extern QR_HIDDEN struct umem_classes umem__classes;
@@ -58,18 +57,24 @@ umem__off_of(size_t size)
 /* The same for who missed: most programs use few of the sizes. */
 size_t umem__off_find(size_t size);
 
+static inline uint32_t
+umem__off_size(size_t off)
+{
+	return (umem__classes.cl_size[off / sizeof(struct percpu_slot)]);
+}
+
 /*
- * From the class for a size to that for objects at multiples of align, a power
- * of two up to PAGEMAP_PAGE.
+ * The same for objects at multiples of align, a power of two up to cl_align: a
+ * size that is rounded up to it has a class that is a multiple, too.
  */
 QR_INLINE size_t
-umem__off_aligned(size_t off, size_t align)
+umem__off_aligned(size_t size, size_t align)
 {
-	size_t slot = off / sizeof(struct percpu_slot);
-	unsigned i = qr_log2(align / UMEM_CLASS_STEP | 1);
-
-	return (umem__classes.cl_aligned[i][slot] * sizeof(struct percpu_slot));
+	return (umem__off_of(qr_roundup(size + (size == 0), align)));
 }
+
+/* For who missed, up to PAGEMAP_PAGE: the class, however far up it is; or 0. */
+size_t umem__off_find_aligned(size_t size, size_t align);
 
 /* The cache of a slot that had none; NULL when memory is short. */
 struct umem_cache *umem__class_make(unsigned slot);

@@ -120,16 +120,25 @@ alignments(void)
 	CHILD_CHECK(comes_from(8, 8));
 	for (size_t align = 16; align <= 16384; align *= 2) {
 		for (size_t size = 0; size <= 131072; size += 1 + size / 99) {
-			size_t off =
-			    umem__off_aligned(umem__off_find(size), align);
+			size_t off = umem__off_find_aligned(size, align);
 
 			CHILD_CHECK(
-			    umem__classes
-				.cl_size[off / sizeof(struct percpu_slot)] ==
-			    smallest(size, align));
-			CHILD_CHECK(umem__off_of(size) == umem__off_find(size));
+			    umem__off_size(off) == smallest(size, align));
+			CHILD_CHECK(align > umem__classes.cl_align ||
+			    umem__off_aligned(size, align) == off);
+			off = umem__off_find(size);
+			CHILD_CHECK(umem__off_of(size) == off);
 		}
 	}
+}
+
+/* None is so far up that malloc has to look for it. */
+static void
+nearby(void)
+{
+	CHILD_CHECK(umem__off_find(1) != 0);
+	CHILD_CHECK(umem__classes.cl_align == 16384);
+	alignments();
 }
 
 static void
@@ -137,6 +146,7 @@ the_smallest_class_is_found_for_every_alignment(void **state)
 {
 	(void)state;
 	holds("alignments", "UMEM_OPTIONS=");
+	holds("nearby", "UMEM_OPTIONS=");
 	holds(
 	    "alignments", "UMEM_OPTIONS=size_clear,size_add=48,size_add=4096");
 }
@@ -184,6 +194,7 @@ main(int argc, char **argv)
 	    {"chosen", chosen},
 	    {"one", one_more_and_one_less},
 	    {"alignments", alignments},
+	    {"nearby", nearby},
 	    {"all", of_all},
 	    {NULL, NULL},
 	};
