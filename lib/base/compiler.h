@@ -16,13 +16,6 @@
 #define QR_FLATTEN __attribute__((flatten))
 #define QR_NORETURN __attribute__((noreturn))
 #define QR_ALIGNED(n) __attribute__((aligned(n)))
-/*
- * An array of zeros most of which a process never touches: it lies behind all
- * others, for what is small to be on a few pages (core.ld).  It had better not
- * begin one: programs write where theirs begin, and a load from the same place of
- * another page waits for that.
- */
-#define QR_SPARSE __attribute__((section(".bss.sparse")))
 #define QR_UNUSED __attribute__((unused))
 /* Is not looked at by ThreadSanitizer. */
 #define QR_RACY __attribute__((no_sanitize("thread")))

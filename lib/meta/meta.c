@@ -24,7 +24,7 @@ enum {
 };
 
 /* Without a mapping: a small process needs no other. */
-static char first_chunk[FIRST_BYTES] QR_SPARSE QR_ALIGNED(QR_CACHE_LINE);
+static char first_chunk[FIRST_BYTES] QR_ALIGNED(QR_CACHE_LINE);
 
 /*
  * What runs are cut from; c_next and what follows it are zero.

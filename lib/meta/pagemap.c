@@ -17,7 +17,7 @@
 /* The table can be written in parts of 1 MiB, for 2 GiB of addresses each. */
 enum { PART_SHIFT = 17 };
 static _Atomic uint64_t
-    admitted[WINDOW_MAX >> PAGEMAP_SHIFT >> PART_SHIFT >> 6] QR_SPARSE;
+    admitted[WINDOW_MAX >> PAGEMAP_SHIFT >> PART_SHIFT >> 6];
 
 struct pagemap pagemap__table QR_ALIGNED(QR_CACHE_LINE);
 

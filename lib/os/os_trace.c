@@ -38,7 +38,7 @@ static uintptr_t initial_top;
  */
 enum { RANGES = 256, WINDOW_SHIFT = 16, PAGE_SHIFT = 12, COUNT_BITS = 28 };
 
-static _Atomic uint64_t ranges[RANGES] QR_SPARSE;
+static _Atomic uint64_t ranges[RANGES];
 
 static bool
 range_has(uint64_t range, uintptr_t sp)

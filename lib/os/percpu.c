@@ -23,12 +23,12 @@ enum { RSEQ_CPU_ID = 4, RSEQ_MM_CID = 24, RSEQ_MM_CID_END = 28 };
 
 struct percpu_hot percpu__hot QR_ALIGNED(QR_CACHE_LINE);
 /* 64 CPUs from where a page may begin to the middle. */
-struct percpu_tables percpu__tables QR_SPARSE QR_ALIGNED(512);
+struct percpu_tables percpu__tables QR_ALIGNED(QR_CACHE_LINE);
 const uintptr_t percpu__null[2] QR_ALIGNED(16) = {1, 1};
 bool percpu__restartable;
 
 static const struct percpu_slot slot_null = {PERCPU_NULL, 0};
-static struct percpu_slot stub[PERCPU_SLOTS] QR_SPARSE;
+static struct percpu_slot stub[PERCPU_SLOTS];
 static const char *form = "lock";
 static unsigned cpu_limit;
 

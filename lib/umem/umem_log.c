@@ -54,7 +54,7 @@ static struct log logs[LOGS] = {
 };
 
 /* Apart, because nothing is written here where there is no log. */
-static struct ring log_rings[LOGS][RINGS_MAX] QR_SPARSE;
+static struct ring log_rings[LOGS][RINGS_MAX];
 
 static QR_COLD void
 log_init(struct log *lg)

@@ -35,8 +35,8 @@ enum {
  * The latest reports, in a ring; "..." marks where the oldest begins.
  * Locking: (e) error_lock.
  */
-QR_USED char umem_error_buffer[BUFFER_BYTES] QR_SPARSE; /* (e) */
-static size_t error_at;                                 /* (e) */
+QR_USED char umem_error_buffer[BUFFER_BYTES]; /* (e) */
+static size_t error_at;                       /* (e) */
 static struct qr_mutex error_lock = QR_MUTEX_INIT(QR_RANK_LOG);
 
 /* The last fault. */

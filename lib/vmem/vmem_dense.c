@@ -26,7 +26,7 @@ enum {
 /* ---- the whole ---- */
 
 /* The lists of an arena without a dense span: all are empty. */
-static struct vmem_desc no_lists[VMEM_BINS] QR_SPARSE;
+static struct vmem_desc no_lists[VMEM_BINS];
 
 void
 vmem__dense_init(struct vmem *vmp)

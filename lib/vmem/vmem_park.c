@@ -26,7 +26,7 @@ enum {
 
 static struct {
 	_Atomic uint64_t pk_word;
-} QR_ALIGNED(QR_CACHE_LINE) slots[SLOTS] QR_SPARSE;
+} QR_ALIGNED(QR_CACHE_LINE) slots[SLOTS];
 
 static _Atomic uint32_t used;  /* bit i: slot i has been used */
 static _Atomic size_t run_max; /* bytes; longer ones do not wait */

@@ -47,8 +47,8 @@ struct runs {
  */
 static struct qr_mutex run_lock = QR_MUTEX_INIT(QR_RANK_HEAP);
 static struct runs idle, zero = {.rs_zero = true}; /* (h) */
-/* (h) By size, then rn_zero: latest first; 0 if never used. */
-static struct qr_list bins[RUN_BINS][2] QR_SPARSE;
+/* (h) By size from the end downwards, then rn_zero: latest first; 0 if never used. */
+static struct qr_list bins[RUN_BINS][2];
 static struct qr_list ages = QR_LIST_INIT(ages); /* (h) */
 static size_t idle_max = RUN_IDLE_MAX;           /* (h) */
 static struct vmem__heap_stat totals;            /* (h) but idle_bytes */
@@ -71,7 +71,7 @@ vmem__runs_init(void)
 static struct qr_list *
 bin_at(const struct runs *rs, unsigned b)
 {
-	return (&bins[b][rs->rs_zero]);
+	return (&bins[RUN_BINS - 1 - b][rs->rs_zero]);
 }
 
 /* The list for a run of `size`; what is larger never goes to an earlier one. */
