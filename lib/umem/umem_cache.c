@@ -391,6 +391,7 @@ umem__cache_lock_all(void)
 		umem__depot_lock(cp);
 	QR_LIST_FOREACH (cp, &umem__caches, struct umem_cache, cache_link)
 		qr_mutex_enter_nested(&cp->cache_slab_lock);
+	umem__mag_lock();
 }
 
 void
@@ -402,6 +403,7 @@ umem__cache_unlock_all(bool child)
 			cp->cache_busy = 0;
 		qr_cond_init(&umem__list_cond);
 	}
+	umem__mag_unlock();
 	QR_LIST_FOREACH (cp, &umem__caches, struct umem_cache, cache_link)
 		qr_mutex_exit(&cp->cache_slab_lock);
 	QR_LIST_FOREACH (cp, &umem__caches, struct umem_cache, cache_link)

@@ -472,7 +472,7 @@ drain_take(void *arg, uintptr_t top)
 
 	for (uintptr_t *word = (uintptr_t *)top; (*word & 1) == 0; word++)
 		*word = 0;
-	mag->mag_begin |= (uintptr_t)*list;
+	umem__mag_link(mag, *list);
 	*list = mag;
 }
 
@@ -488,8 +488,7 @@ umem__cpu_drain(struct umem_cache *cp)
 	while ((mag = list) != NULL) {
 		uintptr_t *top = mag->mag_round;
 
-		list = (struct umem_mag *)(mag->mag_begin & ~(uintptr_t)127);
-		mag->mag_begin &= 127;
+		list = umem__mag_unlink(mag);
 		while ((*top & 1) == 0 && *top != 0)
 			top++;
 		umem__mag_flush(cp, (uintptr_t)top);

@@ -1,10 +1,8 @@
 /*
- * umem_depot.c - magazines, and where they wait between CPUs.
+ * umem_depot.c - where magazines wait between CPUs, and when they grow.
  */
 #include "umem/umem_impl.h"
 #include "umem/umem_options.h"
-
-#include "meta/meta.h"
 
 #include <stdatomic.h>
 
@@ -12,45 +10,12 @@ enum {
 	/* Visits to the depot before magazines grow; each step takes four times
 	   as many as the one before. */
 	VISITS_FIRST = 8,
-	MAG_PAGE = 4096,     /* at least the largest magazine */
 	DEPOT_MAX = 8 << 20, /* default cap on bytes in all depots */
-};
-
-/* Mark bits of mag_begin: magazines are aligned to 128 bytes. */
-#define MARK_BITS ((uintptr_t)127)
-
-static struct meta_pool mag_pools[UMEM_MAG_TYPES] = {
-    META_POOL_INIT("magazine_14", 128),
-    META_POOL_INIT("magazine_30", 256),
-    META_POOL_INIT("magazine_62", 512),
-    META_POOL_INIT("magazine_126", 1024),
-    META_POOL_INIT("magazine_254", 2048),
-    META_POOL_INIT("magazine_510", 4096),
 };
 
 /* Bytes of objects in all depots; exact when no depot is in use. */
 static QR_ALIGNED(QR_CACHE_LINE) _Atomic size_t depot_bytes;
 static _Atomic size_t depot_max = DEPOT_MAX;
-
-static uintptr_t
-mark(unsigned type)
-{
-	return ((uintptr_t)type << 1 | 1);
-}
-
-static unsigned
-mag_type(const struct umem_mag *mag)
-{
-	return ((unsigned)((mag->mag_begin & MARK_BITS) >> 1));
-}
-
-size_t
-umem__mag_capacity(const struct umem_cache *cp, const struct umem_mag *mag)
-{
-	size_t words = mag_pools[mag_type(mag)].mp_size / sizeof(uintptr_t);
-
-	return (qr_min(words - 2, cp->cache_rounds));
-}
 
 /* From now on magazines are larger than those of this type. */
 static void
@@ -76,65 +41,6 @@ umem__depot_visit(struct umem_cache *cp)
 		mag_grow(cp, type);
 }
 
-struct umem_mag *
-umem__mag_get(struct umem_cache *cp)
-{
-	struct umem_mag *mag;
-	unsigned type;
-
-	umem__depot_visit(cp);
-	type = cp->cache_mag;
-	mag = meta_get(&mag_pools[type]);
-	if (mag == NULL)
-		return (NULL);
-	mag->mag_begin = mark(type);
-	mag->mag_round[umem__mag_capacity(cp, mag)] = mark(type);
-	return (mag);
-}
-
-void
-umem__mag_put(struct umem_mag *mag)
-{
-	meta_put(&mag_pools[mag_type(mag)], mag);
-}
-
-bool
-umem__mag_outgrown(const struct umem_cache *cp, const struct umem_mag *mag)
-{
-	return (mag_type(mag) < cp->cache_mag);
-}
-
-/*
- * Another CPU may be at work on the block when statistics are taken, and even
- * make another magazine of it, so words are read one by one, and no further
- * than the page, which no magazine leaves.
- */
-size_t
-umem__mag_rounds(uintptr_t top)
-{
-	const uintptr_t *word = (const uintptr_t *)top;
-	size_t n = 0;
-
-	while (((uintptr_t)(word - n) & (MAG_PAGE - 1)) != 0 &&
-	    (__atomic_load_n(word - 1 - n, __ATOMIC_RELAXED) & 1) == 0)
-		n++;
-	return (n);
-}
-
-/* The end mark of a full one has the type, by whose size it is aligned. */
-struct umem_mag *
-umem__mag_of(uintptr_t top)
-{
-	uintptr_t above = *(const uintptr_t *)top;
-	uintptr_t begin;
-
-	if ((above & 1) != 0)
-		begin = qr_rounddown(top, mag_pools[above >> 1].mp_size);
-	else
-		begin = top - (umem__mag_rounds(top) + 1) * sizeof(uintptr_t);
-	return ((struct umem_mag *)begin);
-}
-
 /* ---- lists; the shelf's lock is held, but ms_count is looked at without ---- */
 
 static uint32_t
@@ -146,7 +52,7 @@ mags_count(const struct umem_mags *ms)
 static void
 mags_push(struct umem_mags *ms, struct umem_mag *mag)
 {
-	mag->mag_begin = (uintptr_t)ms->ms_head | mark(mag_type(mag));
+	umem__mag_link(mag, ms->ms_head);
 	ms->ms_head = mag;
 	__atomic_store_n(&ms->ms_count, ms->ms_count + 1, __ATOMIC_RELAXED);
 }
@@ -158,8 +64,7 @@ mags_pop(struct umem_mags *ms)
 
 	if (mag == NULL)
 		return (NULL);
-	ms->ms_head = (struct umem_mag *)(mag->mag_begin & ~MARK_BITS);
-	mag->mag_begin = mark(mag_type(mag));
+	ms->ms_head = umem__mag_unlink(mag);
 	__atomic_store_n(&ms->ms_count, ms->ms_count - 1, __ATOMIC_RELAXED);
 	if (ms->ms_count < ms->ms_min)
 		ms->ms_min = ms->ms_count;

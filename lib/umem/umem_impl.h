@@ -278,7 +278,7 @@ void umem__hash_insert(struct umem_cache *cp, struct umem_slab *sl);
 void umem__hash_remove(struct umem_cache *cp, struct umem_slab *sl);
 struct umem_slab *umem__hash_find(struct umem_cache *cp, uintptr_t addr);
 
-/* ---- umem_depot.c: magazines ---- */
+/* ---- umem_mag.c: magazines ---- */
 
 /*
  * A block of 128 << type bytes, aligned to its size.  mag_begin and the word
@@ -289,6 +289,25 @@ struct umem_mag {
 	uintptr_t mag_begin;   /* next | type << 1 | 1 */
 	uintptr_t mag_round[]; /* capacity rounds, then the end mark */
 };
+
+/* Bits of mag_begin that are no address: magazines are aligned to 128 bytes. */
+#define UMEM_MAG_MARK ((uintptr_t)127)
+
+/* Put one that is in no list before another, or NULL; and take it off again. */
+static inline void
+umem__mag_link(struct umem_mag *mag, struct umem_mag *next)
+{
+	mag->mag_begin |= (uintptr_t)next;
+}
+
+static inline struct umem_mag *
+umem__mag_unlink(struct umem_mag *mag)
+{
+	uintptr_t next = mag->mag_begin & ~UMEM_MAG_MARK;
+
+	mag->mag_begin &= UMEM_MAG_MARK;
+	return ((struct umem_mag *)next);
+}
 
 /* An empty magazine for cp, NULL when memory is short. */
 struct umem_mag *umem__mag_get(struct umem_cache *cp);
@@ -302,6 +321,11 @@ size_t umem__mag_rounds(uintptr_t top);
 /* How many rounds a magazine of cp takes. */
 size_t umem__mag_capacity(
     const struct umem_cache *cp, const struct umem_mag *mag);
+/* Fork: the lock of the memory of magazines. */
+void umem__mag_lock(void);
+void umem__mag_unlock(void);
+
+/* ---- umem_depot.c: where they wait ---- */
 
 /* Set up; exchange; NULL when there is none. */
 void umem__depot_init(struct umem_cache *cp);
