@@ -2,6 +2,7 @@
  * vmem_heap.c - the root arena: spans from the kernel.
  */
 #include "vmem/vmem_heap.h"
+#include "vmem/vmem_impl.h"
 
 #include "base/bits.h"
 #include "meta/pagemap.h"
@@ -69,9 +70,18 @@ vmem__heap_quantum(void)
 	return (quantum);
 }
 
+/*
+ * What is free is there only because the kernel would not take it.  So a look for
+ * it, and all that can be done when there is no memory, wait until they are of use.
+ */
 static void *
 span_try(size_t size, size_t align)
 {
+	uintptr_t addr;
+
+	if (vmem_size(heap, VMEM_FREE) == 0 &&
+	    vmem__import_span(heap, size, align, &addr) == 0)
+		return ((void *)addr);
 	return (vmem_xalloc(heap, size, align, 0, 0, NULL, NULL, VM_NOSLEEP));
 }
 

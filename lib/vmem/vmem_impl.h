@@ -512,6 +512,12 @@ bool vmem__can_import(const struct vmem *vmp, const struct vmem_req *r);
  * not between.  0, ENOSPC (nothing came) or ENOMEM.
  */
 int vmem__import(struct vmem *vmp, const struct vmem_req *r, uintptr_t *addrp);
+/*
+ * For an arena with nothing free: import a span of that size, a multiple of its
+ * quantum, and take all of it.  0, ENOSPC or ENOMEM; takes vm_lock.
+ */
+int vmem__import_span(
+    struct vmem *vmp, size_t size, size_t align, uintptr_t *addrp);
 
 /* Hand a span back; vm_lock is not held. */
 void vmem__export(struct vmem *vmp, uintptr_t start, size_t size);

@@ -365,6 +365,26 @@ vmem__import(struct vmem *vmp, const struct vmem_req *r, uintptr_t *addrp)
 	return (error);
 }
 
+int
+vmem__import_span(struct vmem *vmp, size_t size, size_t align, uintptr_t *addrp)
+{
+	struct vmem_req r = {
+	    .r_size = size,
+	    .r_extent = size,
+	    .r_align = align,
+	    .r_max = UINTPTR_MAX,
+	    .r_flags = VM_NOSLEEP,
+	};
+	int error;
+
+	qr_mutex_enter(&vmp->vm_lock);
+	error = vmem__import(vmp, &r, addrp);
+	vmem__exit(vmp);
+	if (error == 0)
+		vmem__wake_importers(vmp);
+	return (error);
+}
+
 void
 vmem__export(struct vmem *vmp, uintptr_t start, size_t size)
 {

@@ -291,7 +291,7 @@ root_grow(struct vmem_tree *t, struct vmem_nodes *stock)
  * neighbour, which its parent does not know yet.  Appending leaves n full, so
  * that a tree that is filled in order is packed.
  */
-static struct vmem_node *
+static QR_NOINLINE struct vmem_node *
 split(struct vmem_tree *t, struct vmem_node *n, unsigned i, struct vmem_ent ent,
     struct vmem_nodes *stock)
 {
