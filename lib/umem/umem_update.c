@@ -41,7 +41,7 @@ enum {
  */
 enum { MISSES_COLD = 64 };
 
-static _Atomic uint64_t next_tick;
+static _Atomic uint64_t next_tick; /* 0: the first interval has not begun */
 static _Atomic uint64_t next_reap;
 
 /* REFUSED: the system would not have it, and is not asked again. */
@@ -280,7 +280,7 @@ umem__tick(bool may_start)
 	if (atomic_load_explicit(&thread_state, memory_order_relaxed) ==
 	    THREAD_STARTED)
 		thread_wake();
-	else
+	else if (due != 0)
 		round_by_caller(now);
 }
 

@@ -18,6 +18,11 @@
  * behind it, rather than purged while other pages are made.  A span whose whole
  * memory is one zero run goes back to the arena, and so to the kernel.
  *
+ * CPUs would meet at one lock: so runs are in shards, a span and all of its runs in
+ * that of the CPU for which it was made.  A CPU looks in its own first, for idle
+ * memory then in those of others, and makes a span before it takes what is zero from
+ * others.  What is freed goes back to where it was, whoever frees it.
+ *
  * Before that, a block that was freed may be parked: it waits on its CPU, whole
  * and on no list, for a request of its size.  It counts as idle.
  */
@@ -45,7 +50,8 @@ enum vmem__heap_kind {
 
 /*
  * Locking: (o) the owner, who is whoever has it out of its slot when it was
- * parked; a free run has none, then (h); (h) heap lock.
+ * parked; a free run has none, then (h); (h) the lock of its shard; (c) constant
+ * while it is a run of that span.
  */
 struct vmem__run {
 	uint32_t rn_kind;      /* (o) enum vmem__heap_kind */
@@ -54,6 +60,7 @@ struct vmem__run {
 	bool rn_leaving;       /* (h) in use, but about to be freed */
 	bool rn_zero;          /* (h) reads as zero; only of a free run */
 	bool rn_zeroed;        /* (o) for the owner's use */
+	uint8_t rn_shard;      /* (c) of its span */
 	uintptr_t rn_addr;     /* (o) */
 	size_t rn_size;        /* (o) bytes, a multiple of the quantum */
 	size_t rn_asked;       /* (o) the same */

@@ -2,7 +2,7 @@
  * vmem_park.c - free blocks that wait, whole, for the next request of their
  * size on the same CPU.
  *
- * Threads that free and allocate large blocks in turn would meet at run_lock,
+ * Threads that free and allocate large blocks in turn would meet at a lock,
  * to take apart what they put together just before.  A word of a slot is a run
  * and how many quanta it has, so that who wants another size need not take it;
  * 0: the slot is empty.  Whoever takes the word out owns the run.  No clock is

@@ -11,6 +11,7 @@
 #include "os/os_lock.h"
 #include "os/percpu.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 enum {
@@ -22,56 +23,137 @@ enum {
 	RUN_IDLE_SHARE = 4,      /* or this part of what is in use */
 	/* What free() finds in the page map for a free run: a slot that misses. */
 	RUN_MARK = PERCPU_FREE_SLOT * sizeof(struct percpu_slot),
+	SHARDS = 8,           /* CPUs share them where there are more */
+	SHARED_MIN = 4 << 20, /* and all CPUs one for what is larger */
 };
 
-/* Free runs, either all idle or all zero. */
-struct runs {
-	bool rs_zero;
-	size_t rs_bytes;
-	uint64_t rs_some[RUN_WORDS]; /* bit set: the bin is not empty */
-};
+/* Free runs of a shard are all of one kind or the other. */
+enum { IDLE, ZERO, KINDS };
 
 /*
- * Invariants, whenever run_lock is free:
- *   R0  a run is whole quanta.
- *   R1  a free run is on the list of its size in idle or zero, as rn_zero says;
- *       an idle one also on ages.
- *   R2  rs_bytes is the sum of the sizes on the lists.
+ * The runs of some spans, which the CPU that had the spans made looks at first.
+ *
+ * Invariants, whenever sd_lock is free:
+ *   R0  a run is whole quanta, and all of a span are of one shard.
+ *   R1  a free run is on the list of its size, IDLE or ZERO as rn_zero says; an
+ *       idle one also on sd_ages.
+ *   R2  sd_bytes is the sum of the sizes on the lists.
  *   R3  the words of the first and last page of a free run, and no others, lead
  *       to it, with RUN_MARK.
  *   R4  no two neighbours in a span are free and equal in rn_zero.
  *   R5  no zero run is a whole span.
  *   R6  a thread that finds more idle bytes than there may be has begun to
  *       purge the oldest.
- * Locking: (h) run_lock, held for list work only.
+ * Locking: (h) sd_lock, held for list work only.
  */
-static struct qr_mutex run_lock = QR_MUTEX_INIT(QR_RANK_HEAP);
-static struct runs idle, zero = {.rs_zero = true}; /* (h) */
-/* (h) By size from the end downwards, then rn_zero: latest first; 0 if never used. */
-static struct qr_list bins[RUN_BINS][2];
-static struct qr_list ages = QR_LIST_INIT(ages); /* (h) */
-static size_t idle_max = RUN_IDLE_MAX;           /* (h) */
-static struct vmem__heap_stat totals;            /* (h) but idle_bytes */
-static size_t leaving;            /* (h) of totals.used: of runs that are */
-static size_t most_used;          /* (h) of what is not, since the last purge */
-static bool watched;              /* (h) there will be one within a second */
-static size_t ceiling = SIZE_MAX; /* (h) of what is in use or idle */
+struct shard {
+	/* (h) By size from the end downwards: latest first; 0 if never used. */
+	struct qr_list sd_bin[RUN_BINS][KINDS];
+	uint64_t sd_some[KINDS][RUN_WORDS]; /* (h) bit set: it is not empty */
+	size_t sd_bytes[KINDS];             /* (h) others may have a look */
+	struct qr_mutex sd_lock;
+	struct qr_list sd_ages;         /* (h) idle runs, oldest first */
+	struct vmem__heap_stat sd_stat; /* (h) but idle_bytes */
+	size_t sd_leaving; /* (h) of sd_stat.used: of runs that are */
+	/* (h) of what is not, since the last purge */
+	size_t sd_most_used;
+} QR_ALIGNED(QR_CACHE_LINE);
+
+static struct shard shards[SHARDS]; /* from the end downwards */
+static _Atomic uint32_t used;       /* bit i: shard i has been used */
+static _Atomic unsigned nused;      /* bits of that */
+static _Atomic size_t idle_max = RUN_IDLE_MAX; /* of all shards together */
+static _Atomic bool watched; /* there will be a purge within a second */
+static _Atomic size_t ceiling = SIZE_MAX; /* of what is in use or idle */
 static bool limited; /* idle memory is missed elsewhere; set at start */
 static struct meta_pool run_pool =
     META_POOL_INIT("heap_run", sizeof(struct vmem__run));
+
+/* ---- shards ---- */
+
+static struct shard *
+shard_at(unsigned i)
+{
+	return (&shards[SHARDS - 1 - i]);
+}
+
+/* Numbers of a shard change under its lock; who wants a sum of all looks at them. */
+static size_t
+look(const size_t *n)
+{
+	return (__atomic_load_n(n, __ATOMIC_RELAXED));
+}
+
+static void
+set(size_t *n, size_t value)
+{
+	__atomic_store_n(n, value, __ATOMIC_RELAXED);
+}
+
+static struct shard *
+shard_of(const struct vmem__run *run)
+{
+	return (shard_at(run->rn_shard));
+}
+
+static bool
+shard_used(unsigned i)
+{
+	return (
+	    (atomic_load_explicit(&used, memory_order_acquire) >> i & 1) != 0);
+}
+
+static unsigned
+shards_used(void)
+{
+	return (atomic_load_explicit(&nused, memory_order_relaxed));
+}
+
+/* A new one may not come while all others are locked. */
+static QR_NOINLINE void
+shard_begin(unsigned i)
+{
+	struct shard *sd = shard_at(i);
+
+	qr_mutex_enter(&shard_at(0)->sd_lock);
+	if (!shard_used(i)) {
+		qr_list_init(&sd->sd_ages);
+		if (i != 0)
+			qr_mutex_init(&sd->sd_lock, QR_RANK_HEAP);
+		atomic_fetch_add(&nused, 1);
+		atomic_fetch_or_explicit(
+		    &used, (uint32_t)1 << i, memory_order_release);
+	}
+	qr_mutex_exit(&shard_at(0)->sd_lock);
+}
+
+/*
+ * That of this CPU; what is large is all in one.  Who writes to all of it spends no
+ * time to speak of at a lock, and has use for idle memory that is in one piece.
+ */
+static unsigned
+shard_for(size_t size)
+{
+	unsigned i = size > SHARED_MIN ? 0 : percpu_cpu() % SHARDS;
+
+	if (QR_UNLIKELY(!shard_used(i)))
+		shard_begin(i);
+	return (i);
+}
 
 void
 vmem__runs_init(void)
 {
 	limited = qr_min(os_address_space_limit(), os_data_limit()) != SIZE_MAX;
+	qr_mutex_init(&shard_at(0)->sd_lock, QR_RANK_HEAP);
 }
 
 /* ---- the lists and the page map ---- */
 
 static struct qr_list *
-bin_at(const struct runs *rs, unsigned b)
+bin_at(struct shard *sd, int kind, unsigned b)
 {
-	return (&bins[RUN_BINS - 1 - b][rs->rs_zero]);
+	return (&sd->sd_bin[RUN_BINS - 1 - b][kind]);
 }
 
 /* The list for a run of `size`; what is larger never goes to an earlier one. */
@@ -88,10 +170,11 @@ bin_of(size_t size)
 
 /* The first list from b on that is not empty, or RUN_BINS. */
 static unsigned
-bin_next(const struct runs *rs, unsigned b)
+bin_next(const struct shard *sd, int kind, unsigned b)
 {
 	for (unsigned w = b / 64; w < RUN_WORDS; w++, b = w * 64) {
-		uint64_t some = rs->rs_some[w] & (~(uint64_t)0 << (b % 64));
+		uint64_t some =
+		    sd->sd_some[kind][w] & (~(uint64_t)0 << (b % 64));
 
 		if (some != 0)
 			return (w * 64 + qr_ctz(some));
@@ -100,30 +183,24 @@ bin_next(const struct runs *rs, unsigned b)
 }
 
 static bool
-bin_some(const struct runs *rs, unsigned b)
+bin_some(const struct shard *sd, int kind, unsigned b)
 {
-	return ((rs->rs_some[b / 64] >> (b % 64) & 1) != 0);
+	return ((sd->sd_some[kind][b / 64] >> (b % 64) & 1) != 0);
 }
 
 /* The last list before b that is not empty, or RUN_BINS. */
 static unsigned
-bin_before(const struct runs *rs, unsigned b)
+bin_before(const struct shard *sd, int kind, unsigned b)
 {
 	while (b-- > 0) {
 		uint64_t some =
-		    rs->rs_some[b / 64] & (~(uint64_t)0 >> (63 - b % 64));
+		    sd->sd_some[kind][b / 64] & (~(uint64_t)0 >> (63 - b % 64));
 
 		b = b / 64 * 64;
 		if (some != 0)
 			return (b + qr_log2(some));
 	}
 	return (RUN_BINS);
-}
-
-static struct runs *
-runs_of(const struct vmem__run *run)
-{
-	return (run->rn_zero ? &zero : &idle);
 }
 
 static void
@@ -138,16 +215,17 @@ mark(const struct vmem__run *run, uint64_t word)
 static void
 enter(struct vmem__run *run, struct qr_list *age)
 {
-	struct runs *rs = runs_of(run);
+	struct shard *sd = shard_of(run);
+	int kind = run->rn_zero ? ZERO : IDLE;
 	unsigned b = bin_of(run->rn_size);
 
-	qr_mutex_assert_held(&run_lock);
+	qr_mutex_assert_held(&sd->sd_lock);
 	run->rn_kind = HEAP_FREE;
-	if (!bin_some(rs, b))
-		qr_list_init(bin_at(rs, b));
-	qr_list_push_front(bin_at(rs, b), &run->rn_bin);
-	rs->rs_some[b / 64] |= (uint64_t)1 << (b % 64);
-	rs->rs_bytes += run->rn_size;
+	if (!bin_some(sd, kind, b))
+		qr_list_init(bin_at(sd, kind, b));
+	qr_list_push_front(bin_at(sd, kind, b), &run->rn_bin);
+	sd->sd_some[kind][b / 64] |= (uint64_t)1 << (b % 64);
+	set(&sd->sd_bytes[kind], sd->sd_bytes[kind] + run->rn_size);
 	if (!run->rn_zero)
 		qr_list_insert_after(age, &run->rn_age);
 	mark(run, pagemap_word(run, RUN_MARK));
@@ -156,17 +234,18 @@ enter(struct vmem__run *run, struct qr_list *age)
 static void
 leave(struct vmem__run *run)
 {
-	struct runs *rs = runs_of(run);
+	struct shard *sd = shard_of(run);
+	int kind = run->rn_zero ? ZERO : IDLE;
 	unsigned b = bin_of(run->rn_size);
 
-	qr_mutex_assert_held(&run_lock);
+	qr_mutex_assert_held(&sd->sd_lock);
 	mark(run, 0);
 	if (!run->rn_zero)
 		qr_list_remove(&run->rn_age);
-	rs->rs_bytes -= run->rn_size;
+	set(&sd->sd_bytes[kind], sd->sd_bytes[kind] - run->rn_size);
 	qr_list_remove(&run->rn_bin);
-	if (qr_list_empty(bin_at(rs, b)))
-		rs->rs_some[b / 64] &= ~((uint64_t)1 << (b % 64));
+	if (qr_list_empty(bin_at(sd, kind, b)))
+		sd->sd_some[kind][b / 64] &= ~((uint64_t)1 << (b % 64));
 }
 
 /* The free run that the page at addr is an end of, or NULL. */
@@ -202,6 +281,7 @@ split(struct vmem__run *run, size_t size, struct vmem__run *rest)
 	rest->rn_first = false;
 	rest->rn_last = run->rn_last;
 	rest->rn_zero = run->rn_zero;
+	rest->rn_shard = run->rn_shard;
 	rest->rn_when = run->rn_when;
 	run->rn_size = size;
 	run->rn_last = false;
@@ -211,7 +291,8 @@ split(struct vmem__run *run, size_t size, struct vmem__run *rest)
 static void
 join(struct vmem__run *run)
 {
-	struct qr_list *age = run->rn_when == 0 ? &ages : ages.prev;
+	struct qr_list *ages = &shard_of(run)->sd_ages;
+	struct qr_list *age = run->rn_when == 0 ? ages : ages->prev;
 	struct vmem__run *with[2] = {free_before(run), free_behind(run)};
 	size_t largest = run->rn_size;
 
@@ -267,13 +348,14 @@ fits(const struct vmem__run *run, size_t size, size_t align)
 
 /* A run with room, of about the least size that has it; or NULL. */
 static struct vmem__run *
-find(struct runs *rs, size_t size, size_t align)
+find(struct shard *sd, int kind, size_t size, size_t align)
 {
 	unsigned tries = RUN_TRIES, b;
 
-	for (b = bin_next(rs, bin_of(size)); b < RUN_BINS && tries > 0;
-	     b = bin_next(rs, b + 1)) {
-		QR_LIST_FOREACH (run, bin_at(rs, b), struct vmem__run, rn_bin) {
+	for (b = bin_next(sd, kind, bin_of(size)); b < RUN_BINS && tries > 0;
+	     b = bin_next(sd, kind, b + 1)) {
+		QR_LIST_FOREACH (
+		    run, bin_at(sd, kind, b), struct vmem__run, rn_bin) {
 			if (fits(run, size, align))
 				return (run);
 			if (--tries == 0)
@@ -281,10 +363,10 @@ find(struct runs *rs, size_t size, size_t align)
 		}
 	}
 	/* Whatever the address, the runs from here on have room. */
-	b = bin_next(rs, bin_of(size + align - vmem__heap_quantum()) + 1);
+	b = bin_next(sd, kind, bin_of(size + align - vmem__heap_quantum()) + 1);
 	return (b == RUN_BINS
 		? NULL
-		: QR_LIST_FIRST(bin_at(rs, b), struct vmem__run, rn_bin));
+		: QR_LIST_FIRST(bin_at(sd, kind, b), struct vmem__run, rn_bin));
 }
 
 /*
@@ -319,16 +401,26 @@ carve(struct vmem__run *run, size_t skip, size_t size)
 
 /* ---- runs in use ---- */
 
+static void
+most_used_grow(struct shard *sd)
+{
+	set(&sd->sd_most_used,
+	    qr_max(sd->sd_most_used, sd->sd_stat.used - sd->sd_leaving));
+}
+
 /* `bytes` more are in use, of n more runs like this one. */
 static void
 count(const struct vmem__run *run, size_t n, size_t bytes)
 {
-	qr_mutex_assert_held(&run_lock);
-	totals.used += bytes;
-	most_used = qr_max(most_used, totals.used - leaving);
+	struct shard *sd = shard_of(run);
+	struct vmem__heap_stat *st = &sd->sd_stat;
+
+	qr_mutex_assert_held(&sd->sd_lock);
+	set(&st->used, st->used + bytes);
+	most_used_grow(sd);
 	if (run->rn_kind == HEAP_BLOCK) {
-		totals.blocks += n;
-		totals.block_bytes += bytes;
+		st->blocks += n;
+		st->block_bytes += bytes;
 	}
 }
 
@@ -395,14 +487,14 @@ beside(
 
 /* The run with the most room, or nearly so, if it has that much; or NULL. */
 static struct vmem__run *
-find_widest(struct runs *rs, size_t size, size_t align)
+find_widest(struct shard *sd, int kind, size_t size, size_t align)
 {
-	unsigned b = bin_before(rs, RUN_BINS);
+	unsigned b = bin_before(sd, kind, RUN_BINS);
 	struct vmem__run *run;
 
 	if (b == RUN_BINS)
 		return (NULL);
-	run = QR_LIST_FIRST(bin_at(rs, b), struct vmem__run, rn_bin);
+	run = QR_LIST_FIRST(bin_at(sd, kind, b), struct vmem__run, rn_bin);
 	return (fits(run, size, align) ? run : NULL);
 }
 
@@ -437,15 +529,15 @@ better(struct place best, struct vmem__run *run, uintptr_t addr, size_t size)
  * idle memory in it.  One that ends with an idle run has no more.
  */
 static struct place
-find_around(size_t size, size_t align)
+find_around(struct shard *sd, size_t size, size_t align)
 {
 	struct place best = {.pl_idle = 0};
 	unsigned tries = RUN_TRIES;
 
-	for (unsigned b = bin_before(&idle, bin_of(size) + 1); b < RUN_BINS;
-	     b = bin_before(&idle, b)) {
+	for (unsigned b = bin_before(sd, IDLE, bin_of(size) + 1); b < RUN_BINS;
+	     b = bin_before(sd, IDLE, b)) {
 		QR_LIST_FOREACH (
-		    run, bin_at(&idle, b), struct vmem__run, rn_bin) {
+		    run, bin_at(sd, IDLE, b), struct vmem__run, rn_bin) {
 			struct vmem__run *first = beside(run, free_before);
 			struct vmem__run *last = beside(run, free_behind);
 			uintptr_t from = qr_roundup(first->rn_addr, align);
@@ -468,14 +560,14 @@ find_around(size_t size, size_t align)
 
 /* Take at most `most` bytes, in whole quanta, of the oldest idle run. */
 static struct vmem__run *
-take_oldest(uint64_t before, size_t most)
+take_oldest(struct shard *sd, uint64_t before, size_t most)
 {
 	struct vmem__run *run, *part = NULL;
 	struct qr_list *age;
 
-	if (qr_list_empty(&ages))
+	if (qr_list_empty(&sd->sd_ages))
 		return (NULL);
-	run = QR_LIST_FIRST(&ages, struct vmem__run, rn_age);
+	run = QR_LIST_FIRST(&sd->sd_ages, struct vmem__run, rn_age);
 	if (run->rn_when >= before)
 		return (NULL);
 	if (run->rn_size > most)
@@ -487,11 +579,11 @@ take_oldest(uint64_t before, size_t most)
 		enter(run, age);
 		run = part;
 	}
-	totals.purged += run->rn_size;
+	sd->sd_stat.purged += run->rn_size;
 	return (run);
 }
 
-/* A run that reads as zero, on no list, is free; lets go of run_lock. */
+/* A run that reads as zero, on no list, is free; lets go of its shard. */
 static void
 join_zero_and_leave(struct vmem__run *run)
 {
@@ -502,7 +594,7 @@ join_zero_and_leave(struct vmem__run *run)
 	whole = run->rn_first && run->rn_last;
 	if (whole)
 		leave(run);
-	qr_mutex_exit(&run_lock);
+	qr_mutex_exit(&shard_of(run)->sd_lock);
 	if (whole) {
 		vmem__span_free((void *)run->rn_addr, run->rn_size);
 		meta_put(&run_pool, run);
@@ -511,35 +603,46 @@ join_zero_and_leave(struct vmem__run *run)
 
 /* Purge at most `most` bytes of what was freed before `before`. */
 static size_t
-purge_oldest(uint64_t before, size_t most)
+purge_oldest(struct shard *sd, uint64_t before, size_t most)
 {
 	struct vmem__run *run;
 	size_t size;
 
-	qr_mutex_enter(&run_lock);
-	run = take_oldest(before, most);
-	qr_mutex_exit(&run_lock);
+	qr_mutex_enter(&sd->sd_lock);
+	run = take_oldest(sd, before, most);
+	qr_mutex_exit(&sd->sd_lock);
 	if (run == NULL)
 		return (0);
 	size = run->rn_size;
 	if (!os_purge((void *)run->rn_addr, size))
 		memset((void *)run->rn_addr, 0, size);
-	qr_mutex_enter(&run_lock);
+	qr_mutex_enter(&sd->sd_lock);
 	join_zero_and_leave(run);
 	return (size);
+}
+
+static size_t
+shard_purge(struct shard *sd, uint64_t before)
+{
+	size_t total = 0, given;
+
+	qr_mutex_enter(&sd->sd_lock);
+	set(&sd->sd_most_used, sd->sd_stat.used - sd->sd_leaving);
+	qr_mutex_exit(&sd->sd_lock);
+	while ((given = purge_oldest(sd, before, SIZE_MAX)) != 0)
+		total += given;
+	return (total);
 }
 
 size_t
 vmem__heap_purge(uint64_t before)
 {
-	size_t total = 0, given;
+	size_t total = 0;
 
 	vmem__park_purge(before == UINT64_MAX);
-	qr_mutex_enter(&run_lock);
-	most_used = totals.used - leaving;
-	qr_mutex_exit(&run_lock);
-	while ((given = purge_oldest(before, SIZE_MAX)) != 0)
-		total += given;
+	for (unsigned i = 0; i < SHARDS; i++)
+		if (shard_used(i))
+			total += shard_purge(shard_at(i), before);
 	return (total);
 }
 
@@ -550,158 +653,278 @@ vmem__heap_purge(uint64_t before)
  * idle: it must not come on top of that while its successor is filled.  Nor must
  * any of it take the process to the limit on its memory.
  */
-static size_t
-idle_over(void)
+static QR_NOINLINE size_t
+idle_over_all(void)
 {
-	size_t used = totals.used - leaving, keep = idle_max, bytes, runs;
+	size_t in_use = 0, idle = 0, lately = 0, parked, runs;
+	size_t most = atomic_load_explicit(&ceiling, memory_order_relaxed);
+	size_t keep = atomic_load_explicit(&idle_max, memory_order_relaxed);
 
-	qr_mutex_assert_held(&run_lock);
+	for (unsigned i = 0; i < SHARDS; i++) {
+		const struct shard *sd = shard_at(i);
+		size_t leaving, active;
+
+		if (!shard_used(i))
+			continue;
+		leaving = look(&sd->sd_leaving);
+		active = look(&sd->sd_stat.used) - leaving;
+		in_use += active;
+		idle += look(&sd->sd_bytes[IDLE]) + leaving;
+		lately += qr_max(look(&sd->sd_most_used), active) - active;
+	}
+	if (!atomic_load_explicit(&watched, memory_order_relaxed))
+		lately = 0;
 	if (keep != 0)
-		keep = qr_max(keep,
-		    used / RUN_IDLE_SHARE + (watched ? most_used - used : 0));
-	keep = qr_min(keep, ceiling - qr_min(used, ceiling));
-	/* What waits on other CPUs is in cache lines of theirs. */
-	bytes = idle.rs_bytes + leaving;
-	if (bytes + vmem__parked_most() <= keep)
+		keep = qr_max(keep, in_use / RUN_IDLE_SHARE + lately);
+	keep = qr_min(keep, most - qr_min(in_use, most));
+	if (idle + vmem__parked_most() <= keep)
 		return (0);
-	bytes += vmem__parked(&runs);
-	return (
-	    bytes <= keep ? 0 : qr_roundup(bytes - keep, vmem__heap_quantum()));
+	parked = vmem__parked(&runs);
+	return (idle + parked <= keep
+		? 0
+		: qr_roundup(idle + parked - keep, vmem__heap_quantum()));
 }
 
-static void
-purge_over(size_t over)
+/*
+ * The same, for who has one shard.  What others have, and what waits, is in cache
+ * lines of other CPUs: as long as it has no more than its part, and the heap cannot
+ * come to the limit, that is not looked at.
+ */
+static size_t
+idle_over(struct shard *sd)
 {
-	while (over > 0) {
-		size_t given = purge_oldest(UINT64_MAX, over);
+	size_t part = atomic_load_explicit(&idle_max, memory_order_relaxed);
 
-		over -= qr_min(over, given == 0 ? over : given);
-	}
+	qr_mutex_assert_held(&sd->sd_lock);
+	if ((sd->sd_bytes[IDLE] + sd->sd_leaving) * shards_used() +
+		    vmem__parked_most() <=
+		part &&
+	    vmem_size(vmem__heap(), VMEM_ALLOC | VMEM_FREE) <=
+		atomic_load_explicit(&ceiling, memory_order_relaxed))
+		return (0);
+	return (idle_over_all());
+}
+
+/* Purge that much, if there is as much. */
+static size_t
+purge_some(struct shard *sd, size_t over)
+{
+	size_t total = 0, given;
+
+	while (total < over &&
+	    (given = purge_oldest(sd, UINT64_MAX, over - total)) != 0)
+		total += given;
+	return (qr_min(total, over));
+}
+
+/* The oldest of this shard first. */
+static void
+purge_over(struct shard *sd, size_t over)
+{
+	if (QR_LIKELY(over == 0))
+		return;
+	over -= purge_some(sd, over);
+	for (unsigned i = 0; i < SHARDS && over > 0; i++)
+		if (shard_used(i))
+			over -= purge_some(shard_at(i), over);
 }
 
 /* ---- taking it ---- */
 
 /*
- * Take a place, if there is one, and let go of run_lock.  What is about to be
+ * Take a place, if there is one, and let go of the shard.  What is about to be
  * touched for the first time comes out of what is idle.
  */
 static struct vmem__run *
-take_and_leave(struct place place, enum vmem__heap_kind kind, size_t size)
+take_and_leave(struct shard *sd, struct place place, enum vmem__heap_kind kind,
+    size_t size)
 {
 	struct vmem__run *run =
 	    place.pl_run == NULL ? NULL : take_from(place, kind, size);
 	size_t over = 0;
 
 	if (run != NULL && (run->rn_zero || place.pl_idle != 0))
-		over = idle_over();
-	qr_mutex_exit(&run_lock);
-	purge_over(over);
+		over = idle_over(sd);
+	qr_mutex_exit(&sd->sd_lock);
+	purge_over(sd, over);
 	return (run);
 }
 
+/* A request, as vmem__run_alloc() has it. */
+struct want {
+	enum vmem__heap_kind w_kind;
+	size_t w_size;
+	size_t w_align;
+	size_t w_room;
+	bool w_mixed; /* it may be partly idle and partly zero */
+};
+
 /* From a new span, which nobody else can have emptied before. */
 static struct vmem__run *
-take_new(enum vmem__heap_kind kind, size_t size, size_t align, size_t room)
+take_new(unsigned i, const struct want *w)
 {
 	struct vmem__run *span = meta_get(&run_pool);
+	struct shard *sd = shard_at(i);
 	void *addr;
 
 	if (span == NULL)
 		return (NULL);
-	addr = vmem__span_alloc(size + room, align, &span->rn_size);
+	addr =
+	    vmem__span_alloc(w->w_size + w->w_room, w->w_align, &span->rn_size);
 	if (addr == NULL) {
 		meta_put(&run_pool, span);
 		return (NULL);
 	}
 	span->rn_addr = (uintptr_t)addr;
 	span->rn_first = span->rn_last = span->rn_zero = true;
-	qr_mutex_enter(&run_lock);
+	span->rn_shard = (uint8_t)i;
+	qr_mutex_enter(&sd->sd_lock);
 	enter(span, NULL);
-	return (take_and_leave(place_in(span, align), kind, size));
+	return (take_and_leave(
+	    sd, place_in(span, w->w_align), w->w_kind, w->w_size));
+}
+
+/* Where in a shard there may be a place: these, in this order. */
+enum {
+	IN_IDLE = 1, /* memory that is idle */
+	IN_BOTH = 2, /* idle and zero side by side */
+	IN_ZERO = 4,
+};
+
+/* What is idle, if that is of use: to clear a lot touches what nobody did. */
+static struct vmem__run *
+find_idle(struct shard *sd, const struct want *w)
+{
+	if (!w->w_mixed &&
+	    w->w_size > atomic_load_explicit(&idle_max, memory_order_relaxed))
+		return (NULL);
+	return (w->w_room == 0
+		? find(sd, IDLE, w->w_size, w->w_align)
+		: find_widest(sd, IDLE, w->w_size + w->w_room, w->w_align));
 }
 
 static struct vmem__run *
-take(enum vmem__heap_kind kind, size_t size, size_t align, size_t room,
-    bool mixed)
+take_in(struct shard *sd, const struct want *w, int where)
 {
-	struct vmem__run *run = NULL;
 	struct place place = {.pl_run = NULL};
+	struct vmem__run *run = NULL;
 
-	qr_mutex_enter(&run_lock);
-	/* To clear more than the cap would touch what perhaps nobody did. */
-	if (mixed || size <= idle_max)
-		run = room == 0 ? find(&idle, size, align)
-				: find_widest(&idle, size + room, align);
-	if (run == NULL && room == 0 && mixed)
-		place = find_around(size, align);
-	if (run == NULL && place.pl_run == NULL)
-		run = find(&zero, size + room, align);
+	qr_mutex_enter(&sd->sd_lock);
+	if ((where & IN_IDLE) != 0)
+		run = find_idle(sd, w);
+	if (run == NULL && (where & IN_BOTH) != 0 && w->w_room == 0 &&
+	    w->w_mixed)
+		place = find_around(sd, w->w_size, w->w_align);
+	if (run == NULL && place.pl_run == NULL && (where & IN_ZERO) != 0)
+		run = find(sd, ZERO, w->w_size + w->w_room, w->w_align);
 	if (run != NULL)
-		place = place_in(run, align);
-	run = take_and_leave(place, kind, size);
-	return (run != NULL ? run : take_new(kind, size, align, room));
+		place = place_in(run, w->w_align);
+	return (take_and_leave(sd, place, w->w_kind, w->w_size));
 }
 
-static void
-trim(void)
+/* From the shards of other CPUs, if they have that much. */
+static struct vmem__run *
+take_elsewhere(unsigned here, const struct want *w, int kind)
 {
-	size_t over;
+	struct vmem__run *run = NULL;
 
-	qr_mutex_enter(&run_lock);
-	over = idle_over();
-	qr_mutex_exit(&run_lock);
-	purge_over(over);
+	for (unsigned i = 0; i < SHARDS && run == NULL; i++) {
+		struct shard *sd = shard_at(i);
+
+		if (i != here && shard_used(i) &&
+		    look(&sd->sd_bytes[kind]) >= w->w_size)
+			run = take_in(sd, w, kind == IDLE ? IN_IDLE : IN_ZERO);
+	}
+	return (run);
+}
+
+/*
+ * Idle memory first, wherever it is; of zero memory each CPU has its own, which
+ * costs nothing but addresses, so that it meets others at a lock as seldom as can
+ * be.  Who has to spare addresses does so.
+ */
+static struct vmem__run *
+take(const struct want *w)
+{
+	unsigned here = shard_for(w->w_size);
+	struct shard *own = shard_at(here);
+	struct vmem__run *run;
+
+	if (shards_used() == 1) {
+		run = take_in(own, w, IN_IDLE | IN_BOTH | IN_ZERO);
+		return (run != NULL ? run : take_new(here, w));
+	}
+	run = take_in(own, w, IN_IDLE | IN_BOTH);
+	if (run == NULL)
+		run = take_elsewhere(here, w, IDLE);
+	if (run == NULL)
+		run = take_in(own, w, IN_ZERO);
+	if (run == NULL && !limited)
+		run = take_new(here, w);
+	if (run == NULL)
+		run = take_elsewhere(here, w, ZERO);
+	return (run != NULL || !limited ? run : take_new(here, w));
 }
 
 void
 vmem__heap_watch(bool on)
 {
-	qr_mutex_enter(&run_lock);
-	watched = on && !limited;
-	qr_mutex_exit(&run_lock);
-	trim();
+	atomic_store_explicit(&watched, on && !limited, memory_order_relaxed);
+	purge_over(shard_at(shard_for(0)), idle_over_all());
 }
 
 struct vmem__run *
 vmem__run_alloc(enum vmem__heap_kind kind, size_t size, size_t align,
     size_t room, bool *zeroed)
 {
-	bool mixed = zeroed == NULL;
+	struct want w = {kind, size, align, room, zeroed == NULL};
 	struct vmem__run *run;
 
 	if (size > PTRDIFF_MAX / 4 || align > PTRDIFF_MAX / 4)
 		return (NULL);
-	room = qr_roundup(qr_min(room, PTRDIFF_MAX / 4), vmem__heap_quantum());
-	run = take(kind, size, align, room, mixed);
-	if (run == NULL && room != 0)
-		run = take(kind, size, align, 0, mixed);
+	w.w_room =
+	    qr_roundup(qr_min(room, PTRDIFF_MAX / 4), vmem__heap_quantum());
+	run = take(&w);
+	if (run == NULL && w.w_room != 0) {
+		w.w_room = 0;
+		run = take(&w);
+	}
 	if (run == NULL && vmem__heap_purge(UINT64_MAX) != 0)
-		run = take(kind, size, align, 0, mixed);
+		run = take(&w);
 	if (run == NULL) {
 		vmem__reap_heap();
 		(void)vmem__heap_purge(UINT64_MAX);
-		run = take(kind, size, align, 0, mixed);
+		run = take(&w);
 	}
 	if (run != NULL && zeroed != NULL)
 		*zeroed = run->rn_zero;
 	return (run);
 }
 
+static void
+leaving_add(struct shard *sd, size_t more)
+{
+	set(&sd->sd_leaving, sd->sd_leaving + more);
+}
+
 void
 vmem__run_leaving(struct vmem__run *run, bool on)
 {
-	qr_mutex_enter(&run_lock);
+	struct shard *sd = shard_of(run);
+
+	qr_mutex_enter(&sd->sd_lock);
 	run->rn_leaving = on;
-	leaving += on ? run->rn_size : 0 - run->rn_size;
-	most_used = qr_max(most_used, totals.used - leaving);
-	qr_mutex_exit(&run_lock);
+	leaving_add(sd, on ? run->rn_size : 0 - run->rn_size);
+	most_used_grow(sd);
+	qr_mutex_exit(&sd->sd_lock);
 }
 
 /* `run` has no owner any more. */
 static void
 disown(struct vmem__run *run)
 {
-	leaving -= run->rn_leaving ? run->rn_size : 0;
+	if (run->rn_leaving)
+		leaving_add(shard_of(run), 0 - run->rn_size);
 	run->rn_leaving = false;
 	count(run, 0, 0 - run->rn_size);
 }
@@ -719,15 +942,16 @@ retire(struct vmem__run *run, uint64_t when)
 static void
 give(struct vmem__run *run, uint64_t when)
 {
+	struct shard *sd = shard_of(run);
 	size_t over;
 
 	pagemap_set((void *)run->rn_addr, PAGEMAP_PAGE, 0);
-	qr_mutex_enter(&run_lock);
+	qr_mutex_enter(&sd->sd_lock);
 	count(run, (size_t)0 - 1, 0);
 	retire(run, when);
-	over = idle_over();
-	qr_mutex_exit(&run_lock);
-	purge_over(over);
+	over = idle_over(sd);
+	qr_mutex_exit(&sd->sd_lock);
+	purge_over(sd, over);
 }
 
 void
@@ -746,7 +970,7 @@ void
 vmem__run_free_zero(struct vmem__run *run)
 {
 	pagemap_set((void *)run->rn_addr, PAGEMAP_PAGE, 0);
-	qr_mutex_enter(&run_lock);
+	qr_mutex_enter(&shard_of(run)->sd_lock);
 	count(run, (size_t)0 - 1, 0);
 	disown(run);
 	join_zero_and_leave(run);
@@ -768,18 +992,19 @@ shrink(struct vmem__run *run, size_t size, uint64_t now)
 bool
 vmem__run_resize(struct vmem__run *run, size_t size)
 {
+	struct shard *sd = shard_of(run);
 	uint64_t now = os_now_coarse();
 	bool done = true;
 	size_t over;
 
-	qr_mutex_enter(&run_lock);
+	qr_mutex_enter(&sd->sd_lock);
 	if (size > run->rn_size)
 		done = grow(run, size - run->rn_size);
 	else if (size < run->rn_size)
 		done = shrink(run, size, now);
-	over = idle_over();
-	qr_mutex_exit(&run_lock);
-	purge_over(over);
+	over = idle_over(sd);
+	qr_mutex_exit(&sd->sd_lock);
+	purge_over(sd, over);
 	return (done);
 }
 
@@ -817,18 +1042,15 @@ vmem__heap_free(void *addr)
 void
 vmem__heap_set_idle_max(size_t bytes)
 {
-	qr_mutex_enter(&run_lock);
-	idle_max = bytes;
-	qr_mutex_exit(&run_lock);
+	atomic_store_explicit(&idle_max, bytes, memory_order_relaxed);
 	vmem__park_set_idle_max(bytes);
 }
 
 void
 vmem__heap_set_limit(size_t bytes)
 {
-	qr_mutex_enter(&run_lock);
-	ceiling = bytes - bytes / 8;
-	qr_mutex_exit(&run_lock);
+	atomic_store_explicit(
+	    &ceiling, bytes - bytes / 8, memory_order_relaxed);
 }
 
 void
@@ -836,78 +1058,105 @@ vmem__heap_stat(struct vmem__heap_stat *st)
 {
 	size_t runs, bytes;
 
-	qr_mutex_enter(&run_lock);
+	*st = (struct vmem__heap_stat){0};
 	bytes = vmem__parked(&runs);
-	*st = totals;
+	for (unsigned i = 0; i < SHARDS; i++) {
+		struct shard *sd = shard_at(i);
+
+		if (!shard_used(i))
+			continue;
+		qr_mutex_enter(&sd->sd_lock);
+		st->used += sd->sd_stat.used;
+		st->blocks += sd->sd_stat.blocks;
+		st->block_bytes += sd->sd_stat.block_bytes;
+		st->idle_bytes += sd->sd_bytes[IDLE];
+		st->purged += sd->sd_stat.purged;
+		qr_mutex_exit(&sd->sd_lock);
+	}
 	/* One that went from CPU to CPU meanwhile may have been seen twice. */
 	bytes = qr_min(bytes, st->block_bytes);
 	runs = qr_min(runs, st->blocks);
 	st->used -= bytes;
 	st->blocks -= runs;
 	st->block_bytes -= bytes;
-	st->idle_bytes = idle.rs_bytes + bytes;
-	qr_mutex_exit(&run_lock);
+	st->idle_bytes += bytes;
 }
 
-/* R0 to R5 for the runs of one set. */
+/* R0 to R5 for the free runs of one kind. */
 static void
-check_runs(struct runs *rs)
+check_runs(struct shard *sd, int kind)
 {
 	size_t bytes = 0;
 
 	for (unsigned b = 0; b < RUN_BINS; b++) {
-		QR_VERIFY(bin_some(rs, b) ==
-		    (bin_at(rs, b)->next != NULL &&
-			!qr_list_empty(bin_at(rs, b))));
-		if (!bin_some(rs, b))
+		struct qr_list *bin = bin_at(sd, kind, b);
+
+		QR_VERIFY(bin_some(sd, kind, b) ==
+		    (bin->next != NULL && !qr_list_empty(bin)));
+		if (!bin_some(sd, kind, b))
 			continue;
-		QR_LIST_FOREACH (run, bin_at(rs, b), struct vmem__run, rn_bin) {
+		QR_LIST_FOREACH (run, bin, struct vmem__run, rn_bin) {
 			struct vmem__run *next = free_behind(run);
 
 			QR_VERIFY(run->rn_kind == HEAP_FREE);
 			QR_VERIFY(run->rn_size != 0 &&
 			    qr_phase(run->rn_addr | run->rn_size,
 				vmem__heap_quantum()) == 0);
-			QR_VERIFY(runs_of(run) == rs);
+			QR_VERIFY(shard_of(run) == sd &&
+			    run->rn_zero == (kind == ZERO));
 			QR_VERIFY(bin_of(run->rn_size) == b);
 			QR_VERIFY(free_at(run->rn_addr) == run);
 			QR_VERIFY(free_at(run->rn_addr + run->rn_size -
 				      PAGEMAP_PAGE) == run);
-			QR_VERIFY(
-			    next == NULL || next->rn_zero != run->rn_zero);
+			QR_VERIFY(next == NULL ||
+			    (next->rn_zero != run->rn_zero &&
+				next->rn_shard == run->rn_shard));
 			QR_VERIFY(
 			    !run->rn_zero || !run->rn_first || !run->rn_last);
 			bytes += run->rn_size;
 		}
 	}
-	QR_VERIFY(bytes == rs->rs_bytes);
+	QR_VERIFY(bytes == sd->sd_bytes[kind]);
 }
 
 void
 vmem__heap_check(void)
 {
-	size_t bytes = 0;
+	for (unsigned i = 0; i < SHARDS; i++) {
+		struct shard *sd = shard_at(i);
+		size_t bytes = 0;
 
-	qr_mutex_enter(&run_lock);
-	check_runs(&idle);
-	check_runs(&zero);
-	QR_LIST_FOREACH (run, &ages, struct vmem__run, rn_age)
-		bytes += run->rn_size;
-	QR_VERIFY(bytes == idle.rs_bytes);
-	qr_mutex_exit(&run_lock);
+		if (!shard_used(i))
+			continue;
+		qr_mutex_enter(&sd->sd_lock);
+		check_runs(sd, IDLE);
+		check_runs(sd, ZERO);
+		QR_LIST_FOREACH (run, &sd->sd_ages, struct vmem__run, rn_age)
+			bytes += run->rn_size;
+		QR_VERIFY(bytes == sd->sd_bytes[IDLE]);
+		qr_mutex_exit(&sd->sd_lock);
+	}
 }
 
+/* Shard 0 first, after which none is new. */
 void
 vmem__heap_lock(void)
 {
 	vmem__clear_lock();
-	qr_mutex_enter_nested(&run_lock);
+	qr_mutex_enter_nested(&shard_at(0)->sd_lock);
+	for (unsigned i = 1; i < SHARDS; i++)
+		if (shard_used(i))
+			qr_mutex_enter_nested(&shard_at(i)->sd_lock);
 }
 
 void
 vmem__heap_unlock(bool child)
 {
-	watched = watched && !child;
-	qr_mutex_exit(&run_lock);
+	if (child)
+		atomic_store_explicit(&watched, false, memory_order_relaxed);
+	for (unsigned i = 1; i < SHARDS; i++)
+		if (shard_used(i))
+			qr_mutex_exit(&shard_at(i)->sd_lock);
+	qr_mutex_exit(&shard_at(0)->sd_lock);
 	vmem__clear_unlock();
 }

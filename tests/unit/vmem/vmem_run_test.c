@@ -10,6 +10,7 @@
 #include "base/bits.h"
 #include "meta/pagemap.h"
 #include "os/os.h"
+#include "support/cpus.h"
 #include "support/failsys.h"
 #include "support/umem_look.h"
 #include "umem/umem_impl.h"
@@ -30,6 +31,7 @@ begin(void **state)
 {
 	(void)state;
 	(void)quarry_reap();
+	cpus_stay();
 	return (0);
 }
 
@@ -38,6 +40,7 @@ end(void **state)
 {
 	(void)state;
 	failsys_reset();
+	cpus_roam();
 	vmem__heap_watch(false);
 	vmem__heap_set_idle_max(16 * MIB);
 	look_check();

@@ -1,0 +1,289 @@
+/*
+ * vmem_shard_test.c - the heap where there is more than one CPU: whose memory a
+ * request gets, and how much of it all may keep.
+ */
+#include "unit/vmem/vmem_heap_test.h"
+
+#include "os/os.h"
+#include "support/cpus.h"
+#include "support/failsys.h"
+#include "support/random.h"
+#include "support/umem_look.h"
+#include "umem/umem_impl.h"
+
+#include <quarry/quarry.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+enum { SHARDS = 8 };
+
+static int
+begin(void **state)
+{
+	(void)state;
+	(void)quarry_reap();
+	return (0);
+}
+
+static int
+end(void **state)
+{
+	(void)state;
+	failsys_reset();
+	cpus_roam();
+	vmem__heap_set_idle_max(16 * MIB);
+	(void)quarry_reap();
+	look_check();
+	return (0);
+}
+
+/* Are there two, and are they told apart?  The thread is on the first then. */
+static bool
+two_cpus(void)
+{
+	unsigned other;
+
+	cpus_move(1);
+	other = percpu_cpu();
+	cpus_move(0);
+	return (percpu_cpu() % SHARDS != other % SHARDS);
+}
+
+static struct vmem__run *
+get(size_t size)
+{
+	return (run_get(size, 16 * KIB, 0));
+}
+
+static bool
+inside(const struct vmem__run *run, uintptr_t from, size_t size)
+{
+	return (run->rn_addr >= from && run->rn_addr - from < size);
+}
+
+static void
+each_cpu_has_memory_of_its_own(void **state)
+{
+	struct vmem__run *here, *there, *again;
+	(void)state;
+
+	if (!two_cpus())
+		skip();
+	here = get(256 * KIB);
+	cpus_move(1);
+	there = get(256 * KIB);
+	assert_int_not_equal(here->rn_shard, there->rn_shard);
+	/* Whoever frees it, it is where it was. */
+	vmem__run_free(here);
+	again = get(256 * KIB);
+	assert_ptr_equal(again, here);
+	vmem__run_free(again);
+	vmem__run_free(there);
+}
+
+static void
+idle_memory_of_another_cpu_comes_before_new(void **state)
+{
+	struct vmem__run *run, *part;
+	uintptr_t from;
+	(void)state;
+
+	if (!two_cpus())
+		skip();
+	run = get(4 * MIB);
+	from = run->rn_addr;
+	vmem__run_free(run);
+	cpus_move(1);
+	part = get(MIB);
+	assert_true(inside(part, from, 4 * MIB));
+	vmem__run_free(part);
+}
+
+/* It has that of others, too, when there is no other. */
+static void
+a_cpu_without_memory_takes_that_of_another(void **state)
+{
+	struct vmem__run *run, *all, *part;
+	bool zeroed;
+	(void)state;
+
+	if (!two_cpus())
+		skip();
+	run = get(256 * KIB);
+	cpus_move(1);
+	failsys_from(FAILSYS_MMAP, 1, ENOMEM);
+	all = vmem__run_alloc(HEAP_LENT, 512 * KIB, 16 * KIB, 0, &zeroed);
+	assert_non_null(all);
+	assert_int_equal(all->rn_shard, run->rn_shard);
+	assert_true(zeroed);
+	failsys_reset();
+	part = get(MIB);
+	assert_int_not_equal(part->rn_shard, run->rn_shard);
+	vmem__run_free(part);
+	vmem__run_free(all);
+	vmem__run_free(run);
+}
+
+static void
+all_together_keep_no_more_than_one(void **state)
+{
+	struct vmem__run *run[2];
+	(void)state;
+
+	if (!two_cpus())
+		skip();
+	for (unsigned i = 0; i < 2; i++) {
+		cpus_move(i);
+		run[i] = get(24 * MIB);
+	}
+	vmem__run_free(run[0]);
+	vmem__run_free(run[1]);
+	assert_in_range(account().idle_bytes, 8 * MIB, 16 * MIB);
+	vmem__heap_set_idle_max(0);
+	vmem__heap_watch(false);
+	assert_int_equal(account().idle_bytes, 0);
+}
+
+/* A limit on the process is one for what all have in use. */
+static void
+nothing_is_kept_that_takes_all_to_the_limit(void **state)
+{
+	struct vmem__run *run[2];
+	size_t used = account().used;
+	(void)state;
+
+	if (!two_cpus())
+		skip();
+	for (unsigned i = 0; i < 2; i++) {
+		cpus_move(i);
+		run[i] = get(40 * MIB);
+	}
+	vmem__heap_set_limit((used + 48 * MIB) / 7 * 8 + 64);
+	vmem__run_free(run[0]);
+	assert_in_range(account().idle_bytes, 1, 8 * MIB);
+	vmem__run_free(run[1]);
+	vmem__heap_set_limit(SIZE_MAX);
+}
+
+/* ---- from all of them at once ---- */
+
+enum { THREADS = 4, LIVE = 40, TURNS = 20000 };
+
+static atomic_bool done;
+
+struct block {
+	struct vmem__run *b_run;
+	uint64_t b_stamp;
+};
+
+static uint64_t *
+last_word(const struct vmem__run *run)
+{
+	return ((uint64_t *)(run->rn_addr + run->rn_size) - 1);
+}
+
+static void
+write_stamp(struct block *b, uint64_t value)
+{
+	b->b_stamp = value;
+	*(uint64_t *)b->b_run->rn_addr = value;
+	*last_word(b->b_run) = value;
+}
+
+static void
+turn(struct block *b, uint64_t r)
+{
+	size_t size = (1 + (r >> 8) % 24) * vmem__heap_quantum();
+
+	if (b->b_run == NULL) {
+		b->b_run = vmem__run_alloc(HEAP_BLOCK, size, 16 * KIB, 0, NULL);
+		assert_non_null(b->b_run);
+		write_stamp(b, r);
+		return;
+	}
+	assert_int_equal(*(uint64_t *)b->b_run->rn_addr, b->b_stamp);
+	assert_int_equal(*last_word(b->b_run), b->b_stamp);
+	if (r % 4 == 0) {
+		if (vmem__run_resize(b->b_run, size))
+			write_stamp(b, r);
+	} else {
+		vmem__run_free(b->b_run);
+		b->b_run = NULL;
+	}
+}
+
+static void *
+take_turns(void *arg)
+{
+	struct block block[LIVE] = {{NULL, 0}};
+	uint64_t random = (uintptr_t)arg;
+
+	for (unsigned i = 0; i < TURNS; i++) {
+		uint64_t r = random_next(&random);
+
+		if (i % 64 == 0)
+			cpus_move((unsigned)(r >> 32 & 7));
+		turn(&block[r % LIVE], r / LIVE);
+	}
+	for (unsigned i = 0; i < LIVE; i++)
+		if (block[i].b_run != NULL)
+			vmem__run_free(block[i].b_run);
+	return (NULL);
+}
+
+static void *
+look_on(void *arg)
+{
+	while (!atomic_load(&done)) {
+		vmem__heap_check();
+		(void)vmem__heap_purge(os_now_coarse() - 1000000);
+		vmem__heap_watch(true);
+		(void)account();
+	}
+	vmem__heap_watch(false);
+	return (arg);
+}
+
+static void
+runs_of_threads_are_apart(void **state)
+{
+	struct vmem__heap_stat before = account();
+	pthread_t thread[THREADS + 1];
+	(void)state;
+
+	assert_int_equal(
+	    pthread_create(&thread[THREADS], NULL, look_on, NULL), 0);
+	for (uintptr_t i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, take_turns,
+				     (void *)(i + 1)),
+		    0);
+	for (unsigned i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_join(thread[i], NULL), 0);
+	atomic_store(&done, true);
+	assert_int_equal(pthread_join(thread[THREADS], NULL), 0);
+	assert_int_equal(account().used, before.used);
+	assert_int_equal(account().blocks, before.blocks);
+	(void)vmem__heap_purge(UINT64_MAX);
+	assert_int_equal(account().idle_bytes, 0);
+}
+
+int
+main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+	const struct CMUnitTest tests[] = {
+	    TEST(each_cpu_has_memory_of_its_own),
+	    TEST(idle_memory_of_another_cpu_comes_before_new),
+	    TEST(a_cpu_without_memory_takes_that_of_another),
+	    TEST(all_together_keep_no_more_than_one),
+	    TEST(nothing_is_kept_that_takes_all_to_the_limit),
+	    TEST(runs_of_threads_are_apart),
+	};
+
+	if (!umem__init())
+		return (EXIT_FAILURE);
+	return (cmocka_run_group_tests(tests, NULL, NULL));
+}
