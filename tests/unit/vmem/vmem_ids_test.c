@@ -347,9 +347,9 @@ who_wait_get_what_has_rested_in_order(void **state)
 	sleeper_start(&c, s, id_allocff);
 	freed = os_now();
 	id_free(s, 2);
-	(void)usleep(5000);
+	(void)usleep(30000);
 	id_free(s, 0);
-	(void)usleep(5000);
+	(void)usleep(30000);
 	id_free(s, 1);
 	assert_int_equal(sleeper_join(&a), 2);
 	assert_true(os_now() - freed >= 40 * MS);
