@@ -142,6 +142,8 @@ void vmem__heap_set_limit(size_t bytes);
  * quarter of what is in use now, unless the process has a limit.
  */
 void vmem__heap_watch(bool on);
+/* The same of a child, which has nobody else: without looking for what to purge. */
+void vmem__heap_unwatched(void);
 /*
  * Give idle memory freed before `before` (os_now_coarse) back, and what waited at
  * the last call already, or all of both: UINT64_MAX; bytes given.
