@@ -174,14 +174,14 @@ idle_over_all(void)
 size_t
 vmem__idle_over(struct vmem_shard *sd)
 {
-	size_t part = vmem__idle_max();
+	size_t most = atomic_load_explicit(&ceiling, memory_order_relaxed);
+	size_t mine = sd->sd_bytes[RUNS_IDLE] + sd->sd_leaving;
 
 	qr_mutex_assert_held(&sd->sd_lock);
-	if ((sd->sd_bytes[RUNS_IDLE] + sd->sd_leaving) * vmem__shards_used() +
-		    vmem__parked_most() <=
-		part &&
-	    vmem_size(vmem__heap(), VMEM_ALLOC | VMEM_FREE) <=
-		atomic_load_explicit(&ceiling, memory_order_relaxed))
+	if (mine * vmem__shards_used() + vmem__parked_most() <=
+		vmem__idle_max() &&
+	    (most == SIZE_MAX ||
+		vmem_size(vmem__heap(), VMEM_ALLOC | VMEM_FREE) <= most))
 		return (0);
 	return (idle_over_all());
 }
