@@ -105,17 +105,19 @@ take_text(const uint8_t *data, size_t size, char *text[VARIABLES])
 	environ = env;
 }
 
-/* The library's sizes are the first ones again; the oracle's too. */
+/* The library's sizes are those again that it began with; the oracle's too. */
 static void
 classes_begin(struct oracle *o)
 {
-	const struct umem_classes *cl = &umem__classes;
+	static uint32_t first[UMEM_CLASS_SLOTS];
 
+	if (first[UMEM_SLOT_8] == 0)
+		memcpy(first, umem__classes.cl_size, sizeof(first));
 	umem__class_clear();
 	class_clear(o);
-	for (unsigned s = UMEM_SLOT_8 + 1; s < cl->cl_last; s++) {
-		(void)umem__class_add(cl->cl_size[s]);
-		(void)class_add(o, cl->cl_size[s]);
+	for (unsigned s = UMEM_SLOT_8 + 1; s < umem__classes.cl_last; s++) {
+		(void)umem__class_add(first[s]);
+		(void)class_add(o, first[s]);
 	}
 }
 
