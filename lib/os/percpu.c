@@ -22,7 +22,6 @@
 enum { RSEQ_CPU_ID = 4, RSEQ_MM_CID = 24, RSEQ_MM_CID_END = 28 };
 
 struct percpu_hot percpu__hot QR_ALIGNED(QR_CACHE_LINE);
-/* 64 CPUs from where a page may begin to the middle. */
 struct percpu_tables percpu__tables QR_ALIGNED(QR_CACHE_LINE);
 const uintptr_t percpu__null[2] QR_ALIGNED(16) = {1, 1};
 bool percpu__restartable;

@@ -4,10 +4,17 @@
 #ifndef QR_VMEM_HEAP_TEST_H
 #define QR_VMEM_HEAP_TEST_H
 
+#include "support/cpus.h"
+#include "support/failsys.h"
+#include "support/umem_look.h"
 #include "vmem/vmem_heap.h"
 
+#include <quarry/quarry.h>
+
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -36,6 +43,46 @@ account(void)
 
 	vmem__heap_stat(&st);
 	return (st);
+}
+
+/* What every test of the heap leaves behind: nothing, and all as it was. */
+static inline int
+heap_end(void **state)
+{
+	(void)state;
+	failsys_reset();
+	cpus_roam();
+	vmem__heap_watch(false);
+	vmem__heap_set_idle_max(16 * MIB);
+	(void)quarry_reap();
+	look_check();
+	return (0);
+}
+
+enum { HEAP_THREADS = 4 };
+
+/*
+ * Run `work` in some threads, which get a number from 1 on, and `look` in another
+ * until *done.  What they took must all be free again after it.
+ */
+static inline void
+heap_threads(void *(*work)(void *), void *(*look)(void *), atomic_bool *done)
+{
+	struct vmem__heap_stat before = account();
+	pthread_t thread[HEAP_THREADS], looker;
+
+	assert_int_equal(pthread_create(&looker, NULL, look, NULL), 0);
+	for (uintptr_t i = 0; i < HEAP_THREADS; i++)
+		assert_int_equal(
+		    pthread_create(&thread[i], NULL, work, (void *)(i + 1)), 0);
+	for (unsigned i = 0; i < HEAP_THREADS; i++)
+		assert_int_equal(pthread_join(thread[i], NULL), 0);
+	atomic_store(done, true);
+	assert_int_equal(pthread_join(looker, NULL), 0);
+	assert_int_equal(account().used, before.used);
+	assert_int_equal(account().blocks, before.blocks);
+	(void)vmem__heap_purge(UINT64_MAX);
+	assert_int_equal(account().idle_bytes, 0);
 }
 
 #endif /* QR_VMEM_HEAP_TEST_H */

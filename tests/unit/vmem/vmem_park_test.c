@@ -5,14 +5,8 @@
 
 #include "base/bits.h"
 #include "os/os.h"
-#include "support/cpus.h"
-#include "support/umem_look.h"
 #include "umem/umem_impl.h"
 
-#include <quarry/quarry.h>
-
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,17 +22,6 @@ begin(void **state)
 	(void)state;
 	(void)quarry_reap();
 	cpus_stay();
-	return (0);
-}
-
-static int
-end(void **state)
-{
-	(void)state;
-	cpus_roam();
-	vmem__heap_set_idle_max(16 * MIB);
-	(void)quarry_reap();
-	look_check();
 	return (0);
 }
 
@@ -190,7 +173,7 @@ what_has_waited_long_is_given_back(void **state)
 
 /* ---- threads ---- */
 
-enum { THREADS = 4, TURNS = 20000 };
+enum { TURNS = 20000 };
 
 static atomic_bool done;
 
@@ -230,30 +213,14 @@ purge(void *arg)
 static void
 no_two_threads_have_one_block(void **state)
 {
-	struct vmem__heap_stat before = account();
-	pthread_t thread[THREADS + 1];
 	(void)state;
-
-	assert_int_equal(
-	    pthread_create(&thread[THREADS], NULL, purge, NULL), 0);
-	for (uintptr_t i = 0; i < THREADS; i++)
-		assert_int_equal(pthread_create(&thread[i], NULL, turn_over,
-				     (void *)(i + 1)),
-		    0);
-	for (unsigned i = 0; i < THREADS; i++)
-		assert_int_equal(pthread_join(thread[i], NULL), 0);
-	atomic_store(&done, true);
-	assert_int_equal(pthread_join(thread[THREADS], NULL), 0);
-	assert_int_equal(account().used, before.used);
-	assert_int_equal(account().blocks, before.blocks);
-	(void)vmem__heap_purge(UINT64_MAX);
-	assert_int_equal(account().idle_bytes, 0);
+	heap_threads(turn_over, purge, &done);
 }
 
 int
 main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, heap_end)
 	const struct CMUnitTest tests[] = {
 	    TEST(what_waits_is_for_a_request_of_its_size),
 	    TEST(what_makes_way_for_its_successor_does_not_wait),

@@ -10,12 +10,7 @@
 #include "base/bits.h"
 #include "meta/pagemap.h"
 #include "os/os.h"
-#include "support/cpus.h"
-#include "support/failsys.h"
-#include "support/umem_look.h"
 #include "umem/umem_impl.h"
-
-#include <quarry/quarry.h>
 
 #include <errno.h>
 #include <stdio.h>
@@ -32,18 +27,6 @@ begin(void **state)
 	(void)state;
 	(void)quarry_reap();
 	cpus_stay();
-	return (0);
-}
-
-static int
-end(void **state)
-{
-	(void)state;
-	failsys_reset();
-	cpus_roam();
-	vmem__heap_watch(false);
-	vmem__heap_set_idle_max(16 * MIB);
-	look_check();
 	return (0);
 }
 
@@ -737,7 +720,7 @@ a_heap_without_memory_says_so_and_works_again(void **state)
 int
 main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, heap_end)
 	const struct CMUnitTest tests[] = {
 	    TEST(random_operations_agree_with_the_model),
 	    TEST(a_run_grows_into_what_is_free_behind_it),

@@ -5,17 +5,10 @@
 #include "unit/vmem/vmem_heap_test.h"
 
 #include "os/os.h"
-#include "support/cpus.h"
-#include "support/failsys.h"
 #include "support/random.h"
-#include "support/umem_look.h"
 #include "umem/umem_impl.h"
 
-#include <quarry/quarry.h>
-
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 
 enum { SHARDS = 8 };
@@ -25,18 +18,6 @@ begin(void **state)
 {
 	(void)state;
 	(void)quarry_reap();
-	return (0);
-}
-
-static int
-end(void **state)
-{
-	(void)state;
-	failsys_reset();
-	cpus_roam();
-	vmem__heap_set_idle_max(16 * MIB);
-	(void)quarry_reap();
-	look_check();
 	return (0);
 }
 
@@ -127,20 +108,38 @@ a_cpu_without_memory_takes_that_of_another(void **state)
 	vmem__run_free(run);
 }
 
+/* Blocks of two CPUs, none so large that all CPUs have one shard for them. */
+enum { BLOCKS = 10, BLOCK = 4 };
+static struct vmem__run *taken[2][BLOCKS];
+
+static void
+take_by_two(unsigned n)
+{
+	for (unsigned cpu = 0; cpu < 2; cpu++) {
+		cpus_move(cpu);
+		for (unsigned i = 0; i < n; i++)
+			taken[cpu][i] = get(BLOCK * MIB);
+	}
+	assert_int_not_equal(taken[0][0]->rn_shard, taken[1][0]->rn_shard);
+}
+
+static void
+give_of(unsigned cpu, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		vmem__run_free(taken[cpu][i]);
+}
+
 static void
 all_together_keep_no_more_than_one(void **state)
 {
-	struct vmem__run *run[2];
 	(void)state;
 
 	if (!two_cpus())
 		skip();
-	for (unsigned i = 0; i < 2; i++) {
-		cpus_move(i);
-		run[i] = get(24 * MIB);
-	}
-	vmem__run_free(run[0]);
-	vmem__run_free(run[1]);
+	take_by_two(24 / BLOCK);
+	give_of(0, 24 / BLOCK);
+	give_of(1, 24 / BLOCK);
 	assert_in_range(account().idle_bytes, 8 * MIB, 16 * MIB);
 	vmem__heap_set_idle_max(0);
 	vmem__heap_watch(false);
@@ -151,26 +150,22 @@ all_together_keep_no_more_than_one(void **state)
 static void
 nothing_is_kept_that_takes_all_to_the_limit(void **state)
 {
-	struct vmem__run *run[2];
 	size_t used = account().used;
 	(void)state;
 
 	if (!two_cpus())
 		skip();
-	for (unsigned i = 0; i < 2; i++) {
-		cpus_move(i);
-		run[i] = get(40 * MIB);
-	}
+	take_by_two(40 / BLOCK);
 	vmem__heap_set_limit((used + 48 * MIB) / 7 * 8 + 64);
-	vmem__run_free(run[0]);
+	give_of(0, 40 / BLOCK);
 	assert_in_range(account().idle_bytes, 1, 8 * MIB);
-	vmem__run_free(run[1]);
+	give_of(1, 40 / BLOCK);
 	vmem__heap_set_limit(SIZE_MAX);
 }
 
 /* ---- from all of them at once ---- */
 
-enum { THREADS = 4, LIVE = 40, TURNS = 20000 };
+enum { LIVE = 40, TURNS = 20000 };
 
 static atomic_bool done;
 
@@ -250,30 +245,14 @@ look_on(void *arg)
 static void
 runs_of_threads_are_apart(void **state)
 {
-	struct vmem__heap_stat before = account();
-	pthread_t thread[THREADS + 1];
 	(void)state;
-
-	assert_int_equal(
-	    pthread_create(&thread[THREADS], NULL, look_on, NULL), 0);
-	for (uintptr_t i = 0; i < THREADS; i++)
-		assert_int_equal(pthread_create(&thread[i], NULL, take_turns,
-				     (void *)(i + 1)),
-		    0);
-	for (unsigned i = 0; i < THREADS; i++)
-		assert_int_equal(pthread_join(thread[i], NULL), 0);
-	atomic_store(&done, true);
-	assert_int_equal(pthread_join(thread[THREADS], NULL), 0);
-	assert_int_equal(account().used, before.used);
-	assert_int_equal(account().blocks, before.blocks);
-	(void)vmem__heap_purge(UINT64_MAX);
-	assert_int_equal(account().idle_bytes, 0);
+	heap_threads(take_turns, look_on, &done);
 }
 
 int
 main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, heap_end)
 	const struct CMUnitTest tests[] = {
 	    TEST(each_cpu_has_memory_of_its_own),
 	    TEST(idle_memory_of_another_cpu_comes_before_new),
