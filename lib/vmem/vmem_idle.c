@@ -101,6 +101,32 @@ purge_oldest(struct vmem_shard *sd, uint64_t before, size_t most)
 	return (size);
 }
 
+/* Has it more than its part? */
+static bool
+shard_full(const struct vmem_shard *sd)
+{
+	return (
+	    (sd->sd_bytes[RUNS_IDLE] + sd->sd_leaving) * vmem__shards_used() +
+		vmem__parked_most() >
+	    vmem__idle_max());
+}
+
+/* Let others know. */
+static void
+shard_full_note(struct vmem_shard *sd)
+{
+	uint32_t bit = vmem__shard_bit(sd);
+	bool full = shard_full(sd);
+
+	qr_mutex_assert_held(&sd->sd_lock);
+	if (((atomic_load(&vmem__shards_full) & bit) != 0) == full)
+		return;
+	if (full)
+		atomic_fetch_or(&vmem__shards_full, bit);
+	else
+		atomic_fetch_and(&vmem__shards_full, ~bit);
+}
+
 static size_t
 shard_purge(struct vmem_shard *sd, uint64_t before)
 {
@@ -111,6 +137,9 @@ shard_purge(struct vmem_shard *sd, uint64_t before)
 	qr_mutex_exit(&sd->sd_lock);
 	while ((given = purge_oldest(sd, before, SIZE_MAX)) != 0)
 		total += given;
+	qr_mutex_enter(&sd->sd_lock);
+	shard_full_note(sd);
+	qr_mutex_exit(&sd->sd_lock);
 	return (total);
 }
 
@@ -168,21 +197,22 @@ idle_over_all(void)
 
 /*
  * The same, for who has one shard.  What others have, and what waits, is in cache
- * lines of other CPUs: as long as it has no more than its part, and the heap cannot
+ * lines of other CPUs: as long as none has more than its part, and the heap cannot
  * come to the limit, that is not looked at.
  */
 size_t
 vmem__idle_over(struct vmem_shard *sd)
 {
 	size_t most = atomic_load_explicit(&ceiling, memory_order_relaxed);
-	size_t mine = sd->sd_bytes[RUNS_IDLE] + sd->sd_leaving;
 
 	qr_mutex_assert_held(&sd->sd_lock);
-	if (mine * vmem__shards_used() + vmem__parked_most() <=
-		vmem__idle_max() &&
+	if (!shard_full(sd) &&
+	    atomic_load_explicit(&vmem__shards_full, memory_order_relaxed) ==
+		0 &&
 	    (most == SIZE_MAX ||
 		vmem_size(vmem__heap(), VMEM_ALLOC | VMEM_FREE) <= most))
 		return (0);
+	shard_full_note(sd);
 	return (idle_over_all());
 }
 
@@ -215,6 +245,7 @@ void
 vmem__heap_set_idle_max(size_t bytes)
 {
 	atomic_store_explicit(&idle_max, bytes, memory_order_relaxed);
+	vmem__shards_divide();
 	vmem__park_set_idle_max(bytes);
 }
 

@@ -7,11 +7,10 @@
 #include "os/os.h"
 #include "support/random.h"
 #include "umem/umem_impl.h"
+#include "vmem/vmem_shard.h"
 
 #include <errno.h>
 #include <stdlib.h>
-
-enum { SHARDS = 8 };
 
 static int
 begin(void **state)
@@ -30,7 +29,7 @@ two_cpus(void)
 	cpus_move(1);
 	other = percpu_cpu();
 	cpus_move(0);
-	return (percpu_cpu() % SHARDS != other % SHARDS);
+	return (percpu_cpu() % VMEM_SHARDS != other % VMEM_SHARDS);
 }
 
 static struct vmem__run *
@@ -139,11 +138,56 @@ all_together_keep_no_more_than_one(void **state)
 		skip();
 	take_by_two(24 / BLOCK);
 	give_of(0, 24 / BLOCK);
-	give_of(1, 24 / BLOCK);
 	assert_in_range(account().idle_bytes, 8 * MIB, 16 * MIB);
+	/* One that has hardly any must see that another has it all. */
+	for (unsigned i = 0; i < 24 / BLOCK; i++) {
+		vmem__run_free(taken[1][i]);
+		assert_in_range(account().idle_bytes, 8 * MIB, 16 * MIB);
+	}
 	vmem__heap_set_idle_max(0);
 	vmem__heap_watch(false);
 	assert_int_equal(account().idle_bytes, 0);
+}
+
+/* What was less than its part may be more than that of a smaller cap. */
+static void
+a_smaller_cap_is_one_for_all(void **state)
+{
+	(void)state;
+
+	if (!two_cpus())
+		skip();
+	take_by_two(2);
+	give_of(0, 2);
+	vmem__heap_set_idle_max(10 * MIB);
+	vmem__run_free(taken[1][0]);
+	assert_in_range(account().idle_bytes, 8 * MIB, 10 * MIB);
+	vmem__run_free(taken[1][1]);
+	assert_in_range(account().idle_bytes, 8 * MIB, 10 * MIB);
+}
+
+/* Nor is there more of it when there is one CPU more. */
+static void
+a_cpu_that_is_new_keeps_what_others_leave(void **state)
+{
+	enum { PIECES = 24 };
+	struct vmem__run *piece[PIECES];
+	(void)state;
+
+	if (!two_cpus() || vmem__shard_used(1))
+		skip();
+	for (unsigned i = 0; i < PIECES; i++)
+		piece[i] = get(MIB);
+	for (unsigned i = 0; i < PIECES; i += 2)
+		vmem__run_free(piece[i]);
+	cpus_move(1);
+	for (unsigned i = 0; i < 2; i++)
+		taken[1][i] = get(BLOCK * MIB);
+	assert_int_not_equal(taken[1][0]->rn_shard, piece[1]->rn_shard);
+	give_of(1, 2);
+	assert_in_range(account().idle_bytes, 8 * MIB, 16 * MIB);
+	for (unsigned i = 1; i < PIECES; i += 2)
+		vmem__run_free(piece[i]);
 }
 
 /* A limit on the process is one for what all have in use. */
@@ -254,14 +298,17 @@ main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, heap_end)
 	const struct CMUnitTest tests[] = {
+	    TEST(a_cpu_that_is_new_keeps_what_others_leave),
 	    TEST(each_cpu_has_memory_of_its_own),
 	    TEST(idle_memory_of_another_cpu_comes_before_new),
 	    TEST(a_cpu_without_memory_takes_that_of_another),
 	    TEST(all_together_keep_no_more_than_one),
+	    TEST(a_smaller_cap_is_one_for_all),
 	    TEST(nothing_is_kept_that_takes_all_to_the_limit),
 	    TEST(runs_of_threads_are_apart),
 	};
 
+	cpus_move(0);
 	if (!umem__init())
 		return (EXIT_FAILURE);
 	return (cmocka_run_group_tests(tests, NULL, NULL));
