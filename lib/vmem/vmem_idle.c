@@ -16,6 +16,8 @@ enum {
 static _Atomic size_t idle_max = RUN_IDLE_MAX; /* of all shards together */
 static _Atomic bool watched; /* there will be a purge within a second */
 static _Atomic size_t ceiling = SIZE_MAX; /* of what is in use or idle */
+/* Bit i: shard i may have more idle bytes than its part of idle_max. */
+static _Atomic uint32_t shards_full;
 static bool limited; /* idle memory is missed elsewhere; set at start */
 
 void
@@ -35,6 +37,43 @@ size_t
 vmem__idle_max(void)
 {
 	return (atomic_load_explicit(&idle_max, memory_order_relaxed));
+}
+
+/* ---- the part of each shard ---- */
+
+/* Has it more than that? */
+static bool
+shard_full(const struct vmem_shard *sd)
+{
+	return ((vmem__shard_look(&sd->sd_bytes[RUNS_IDLE]) +
+		    vmem__shard_look(&sd->sd_leaving)) *
+		    vmem__shards_used() +
+		vmem__parked_most() >
+	    vmem__idle_max());
+}
+
+/* Let others know. */
+static void
+shard_full_note(struct vmem_shard *sd)
+{
+	uint32_t bit = (uint32_t)1 << (vmem__shard_at(0) - sd);
+	bool full = shard_full(sd);
+
+	qr_mutex_assert_held(&sd->sd_lock);
+	if (((atomic_load(&shards_full) & bit) != 0) == full)
+		return;
+	if (full)
+		atomic_fetch_or(&shards_full, bit);
+	else
+		atomic_fetch_and(&shards_full, ~bit);
+}
+
+void
+vmem__idle_divide(void)
+{
+	for (unsigned i = 0; i < VMEM_SHARDS; i++)
+		if (vmem__shard_used(i) && shard_full(vmem__shard_at(i)))
+			atomic_fetch_or(&shards_full, (uint32_t)1 << i);
 }
 
 /* ---- purging ---- */
@@ -99,32 +138,6 @@ purge_oldest(struct vmem_shard *sd, uint64_t before, size_t most)
 	qr_mutex_enter(&sd->sd_lock);
 	vmem__run_join_zero(run);
 	return (size);
-}
-
-/* Has it more than its part? */
-static bool
-shard_full(const struct vmem_shard *sd)
-{
-	return (
-	    (sd->sd_bytes[RUNS_IDLE] + sd->sd_leaving) * vmem__shards_used() +
-		vmem__parked_most() >
-	    vmem__idle_max());
-}
-
-/* Let others know. */
-static void
-shard_full_note(struct vmem_shard *sd)
-{
-	uint32_t bit = vmem__shard_bit(sd);
-	bool full = shard_full(sd);
-
-	qr_mutex_assert_held(&sd->sd_lock);
-	if (((atomic_load(&vmem__shards_full) & bit) != 0) == full)
-		return;
-	if (full)
-		atomic_fetch_or(&vmem__shards_full, bit);
-	else
-		atomic_fetch_and(&vmem__shards_full, ~bit);
 }
 
 static size_t
@@ -207,8 +220,7 @@ vmem__idle_over(struct vmem_shard *sd)
 
 	qr_mutex_assert_held(&sd->sd_lock);
 	if (!shard_full(sd) &&
-	    atomic_load_explicit(&vmem__shards_full, memory_order_relaxed) ==
-		0 &&
+	    atomic_load_explicit(&shards_full, memory_order_relaxed) == 0 &&
 	    (most == SIZE_MAX ||
 		vmem_size(vmem__heap(), VMEM_ALLOC | VMEM_FREE) <= most))
 		return (0);
@@ -245,8 +257,8 @@ void
 vmem__heap_set_idle_max(size_t bytes)
 {
 	atomic_store_explicit(&idle_max, bytes, memory_order_relaxed);
-	vmem__shards_divide();
 	vmem__park_set_idle_max(bytes);
+	vmem__idle_divide();
 }
 
 void

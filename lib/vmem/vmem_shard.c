@@ -17,7 +17,6 @@ enum {
 struct vmem_shard vmem__shards[VMEM_SHARDS];
 _Atomic uint32_t vmem__shards_mask;
 _Atomic unsigned vmem__shards_count;
-_Atomic uint32_t vmem__shards_full;
 struct meta_pool vmem__run_pool =
     META_POOL_INIT("heap_run", sizeof(struct vmem__run));
 
@@ -35,7 +34,7 @@ shard_begin(unsigned i)
 		if (i != 0)
 			qr_mutex_init(&sd->sd_lock, QR_RANK_HEAP);
 		atomic_fetch_add(&vmem__shards_count, 1);
-		vmem__shards_divide();
+		vmem__idle_divide();
 		atomic_fetch_or_explicit(
 		    &vmem__shards_mask, (uint32_t)1 << i, memory_order_release);
 	}

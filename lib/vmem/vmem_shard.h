@@ -60,8 +60,6 @@ extern QR_HIDDEN struct vmem_shard vmem__shards[VMEM_SHARDS];
 /* Bit i: shard i has been used; and how many have. */
 extern QR_HIDDEN _Atomic uint32_t vmem__shards_mask;
 extern QR_HIDDEN _Atomic unsigned vmem__shards_count;
-/* Bit i: shard i may have more idle bytes than its part of what all may keep. */
-extern QR_HIDDEN _Atomic uint32_t vmem__shards_full;
 extern QR_HIDDEN struct meta_pool vmem__run_pool;
 
 /* ---- vmem_shard.c ---- */
@@ -93,19 +91,6 @@ vmem__shards_used(void)
 {
 	return (
 	    atomic_load_explicit(&vmem__shards_count, memory_order_relaxed));
-}
-
-static inline uint32_t
-vmem__shard_bit(const struct vmem_shard *sd)
-{
-	return ((uint32_t)1 << (&vmem__shards[VMEM_SHARDS - 1] - sd));
-}
-
-/* Parts are smaller now: all have to look at what all have. */
-static inline void
-vmem__shards_divide(void)
-{
-	atomic_fetch_or(&vmem__shards_full, atomic_load(&vmem__shards_mask));
 }
 
 /* What is marked (l). */
@@ -171,6 +156,8 @@ struct vmem_place vmem__place_around(
 /* ---- vmem_idle.c ---- */
 
 size_t vmem__idle_max(void);
+/* The parts of shards are smaller now: which have more than that? */
+void vmem__idle_divide(void);
 /* Whole quanta of idle memory beyond what may be kept; the shard's lock is held. */
 size_t vmem__idle_over(struct vmem_shard *sd);
 /* So much of the oldest, of this shard first; no lock is held. */

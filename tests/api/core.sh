@@ -1,12 +1,13 @@
 #!/bin/sh
 # lib/core.ld is true to the code: what it names is there, its core is small, and
-# a program that is preloaded with the malloc has nothing else in memory, neither
+# programs that are preloaded with the malloc have nothing else in memory, neither
 # of its text nor of what only reports read.
 #
-#   core.sh <root> <shared object>
+#   core.sh <root> <shared object> <program with threads that prints its smaps>
 set -eu
 root=$1
 object=$2
+threads=$3
 list=$root/lib/core.ld
 bad=0
 scratch=$(mktemp -d)
@@ -22,11 +23,14 @@ while read -r file name; do
 	bad=1
 done <"$scratch/named"
 
-# how much of the object's segment at an offset in its file is in memory, in KiB
+# kb <offset> <command>...: how much of the object's segment at that offset in its
+# file the command finds in its own memory, in KiB
 kb()
 {
-	LC_ALL=C LD_PRELOAD=$object cat /proc/self/smaps | awk \
-	    -v object="$(readlink -f "$object")" -v offset="$(printf %08x "$1")" '
+	offset=$1
+	shift
+	LC_ALL=C LD_PRELOAD=$object "$@" | awk \
+	    -v object="$(readlink -f "$object")" -v offset="$(printf %08x "$offset")" '
 	/^[0-9a-f]+-[0-9a-f]+ / { mine = $6 == object && $3 == offset }
 	mine && /^Rss:/ { print $2 }'
 }
@@ -40,9 +44,12 @@ if [ $core -gt $asked ]; then
 	echo "the core of $object has $core bytes, asked at most $asked"
 	bad=1
 fi
-resident=$(kb "$cold")
-if [ "$resident" -ne 0 ]; then
-	echo "$resident KiB of $object at $cold are in memory, asked none"
-	bad=1
-fi
+for command in "cat /proc/self/smaps" "$threads"; do
+	# shellcheck disable=SC2086
+	resident=$(kb "$cold" $command)
+	if [ "$resident" != 0 ]; then
+		echo "${command%% *}: $resident KiB of $object at $cold are in memory, asked none"
+		bad=1
+	fi
+done
 exit $bad
