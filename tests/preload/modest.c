@@ -9,7 +9,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-enum { THREADS = 2, BLOCKS = 400, ROUNDS = 300, LARGE = 200000 };
+enum { THREADS = 2, BLOCKS = 400, ROUNDS = 100, LARGE = 200000 };
 
 static void *_Atomic passed[BLOCKS];
 
