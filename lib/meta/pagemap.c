@@ -8,8 +8,8 @@
 
 #include <stdatomic.h>
 
-/* User space without five-level paging, and the least window worth having. */
-#define WINDOW_MAX ((size_t)1 << 47)
+/* All of user space, and the least window worth having. */
+#define WINDOW_MAX ((size_t)1 << OS_ADDRESS_BITS)
 #define WINDOW_MIN ((size_t)1 << 32)
 /* Valgrind's programs are small, and it reads the whole table. */
 #define WINDOW_VALGRIND ((size_t)1 << 36)

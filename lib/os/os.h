@@ -11,6 +11,13 @@
 #include <stdint.h>
 #include <time.h>
 
+/* No address of a process has more bits, unless it asks for one that has. */
+#if defined(__x86_64__)
+#define OS_ADDRESS_BITS 47
+#else
+#define OS_ADDRESS_BITS 48
+#endif
+
 /*
  * Map `size` bytes of private zeroed memory at a multiple of `align`; both are
  * multiples of the page size, align a power of two.  NULL when the kernel

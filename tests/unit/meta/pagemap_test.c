@@ -33,11 +33,11 @@ static const uintptr_t foreign[] = {
     0,
     1,
     4095,
-    (uintptr_t)1 << 46,
-    ((uintptr_t)1 << 47) - 1,
-    (uintptr_t)1 << 47,
-    ((uintptr_t)1 << 48) - 1,
-    (uintptr_t)1 << 48,
+    (uintptr_t)1 << (OS_ADDRESS_BITS - 1),
+    ((uintptr_t)1 << OS_ADDRESS_BITS) - 1,
+    (uintptr_t)1 << OS_ADDRESS_BITS,
+    ((uintptr_t)1 << 52) - 1,
+    (uintptr_t)1 << 52,
     (uintptr_t)1 << 63,
     UINTPTR_MAX - PAGEMAP_PAGE,
     UINTPTR_MAX,
@@ -60,11 +60,11 @@ an_address_that_was_not_described_is_unknown(void **state)
 	assert_int_equal(munmap(mapped, 2 * PAGEMAP_PAGE), 0);
 }
 
-/* An address no kernel gives away: 64 TiB is in the middle of user space. */
+/* An address no kernel gives away, in the middle of user space. */
 static char *
 quiet_place(void)
 {
-	return ((char *)((uintptr_t)1 << 46));
+	return ((char *)((uintptr_t)1 << (OS_ADDRESS_BITS - 1)));
 }
 
 static void
@@ -108,7 +108,7 @@ a_word_is_read_back_from_each_byte_of_its_pages_and_no_other(void **state)
 static void
 a_word_keeps_the_highest_descriptor_and_the_highest_slot(void **state)
 {
-	void *top = (void *)(((uintptr_t)1 << 47) - 64);
+	void *top = (void *)(((uintptr_t)1 << OS_ADDRESS_BITS) - 64);
 	uint64_t word = pagemap_word(top, 65535);
 	(void)state;
 
@@ -123,13 +123,16 @@ the_window_is_all_of_user_space_unless_that_is_limited(void **state)
 	(void)state;
 
 	if (os_address_space_limit() != SIZE_MAX ||
-	    pagemap__table.pm_count < ((uintptr_t)1 << 47) / PAGEMAP_PAGE)
+	    pagemap__table.pm_count <
+		((uintptr_t)1 << OS_ADDRESS_BITS) / PAGEMAP_PAGE)
 		skip();
-	assert_true(pagemap_covers(NULL, (size_t)1 << 47));
-	assert_false(pagemap_covers(NULL, ((size_t)1 << 47) + 1));
-	assert_false(pagemap_covers((void *)((uintptr_t)1 << 47), 1));
+	assert_true(pagemap_covers(NULL, (size_t)1 << OS_ADDRESS_BITS));
+	assert_false(pagemap_covers(NULL, ((size_t)1 << OS_ADDRESS_BITS) + 1));
+	assert_false(
+	    pagemap_covers((void *)((uintptr_t)1 << OS_ADDRESS_BITS), 1));
 	assert_false(pagemap_covers((void *)(UINTPTR_MAX - 1), 1));
-	assert_true(pagemap_covers((void *)(((uintptr_t)1 << 47) - 1), 1));
+	assert_true(
+	    pagemap_covers((void *)(((uintptr_t)1 << OS_ADDRESS_BITS) - 1), 1));
 }
 
 /* Of 128 GiB of table, as good as nothing is resident. */
@@ -255,7 +258,7 @@ live_within_the_limit_on_data(void)
 	size_t n;
 
 	CHILD_CHECK(getrlimit(RLIMIT_DATA, &rl) == 0);
-	CHILD_CHECK(pagemap_covers(NULL, (size_t)1 << 47));
+	CHILD_CHECK(pagemap_covers(NULL, (size_t)1 << OS_ADDRESS_BITS));
 	n = exhaust(MIB);
 	CHILD_CHECK(n < rl.rlim_cur / MIB && n > rl.rlim_cur / MIB / 2);
 	give_back(n, MIB);
