@@ -188,7 +188,26 @@ os_trace_stack(uintptr_t *pcs, unsigned n)
 /* What a handler returns to; 0 when it is not known. */
 static uintptr_t trampoline;
 
-/* The kernel's view of an action, which alone tells. */
+#if defined(__aarch64__)
+/*
+ * The kernel's own, in the code it gives every process, which is known by its two
+ * instructions: mov x8, __NR_rt_sigreturn; svc 0.
+ */
+static uintptr_t
+trampoline_find(void)
+{
+	static const uint32_t way_back[] = {0xd2801168, 0xd4000001};
+	uintptr_t start, end, at = getauxval(AT_SYSINFO_EHDR);
+
+	if (at == 0 || !os_mapping_find(at, &start, &end))
+		return (0);
+	for (; end - at >= sizeof(way_back); at += sizeof(way_back[0]))
+		if (memcmp((const void *)at, way_back, sizeof(way_back)) == 0)
+			return (at);
+	return (0);
+}
+#else
+/* The kernel's view of an action, which alone tells the C library's. */
 struct kernel_action {
 	void (*ka_handler)(int);
 	unsigned long ka_flags;
@@ -203,8 +222,8 @@ no_handler(int number)
 }
 
 /* By the last real-time signal, for as long as it takes. */
-void
-os_trace_signals(void)
+static uintptr_t
+trampoline_find(void)
 {
 	struct sigaction probe = {.sa_handler = no_handler}, saved;
 	struct kernel_action ka;
@@ -212,11 +231,17 @@ os_trace_signals(void)
 
 	memset(&ka, 0, sizeof(ka));
 	if (sigaction(number, &probe, &saved) != 0)
-		return;
-	if (syscall(SYS_rt_sigaction, number, NULL, &ka, sizeof(ka.ka_mask)) ==
-	    0)
-		trampoline = (uintptr_t)ka.ka_restorer;
+		return (0);
+	(void)syscall(SYS_rt_sigaction, number, NULL, &ka, sizeof(ka.ka_mask));
 	(void)sigaction(number, &saved, NULL);
+	return ((uintptr_t)ka.ka_restorer);
+}
+#endif
+
+void
+os_trace_signals(void)
+{
+	trampoline = trampoline_find();
 }
 
 bool
