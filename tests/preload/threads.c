@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <sys/time.h>
 
-enum { THREADS_MAX = 64, STACK = 64 << 10, LIVE = 48 };
+enum { THREADS_MAX = 64, STACK = 128 << 10, LIVE = 48 };
 
 /* A block carries its owner's stamp in every word. */
 struct owned {
