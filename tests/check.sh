@@ -95,6 +95,8 @@ fi
 	# shellcheck disable=SC2046
 	need $(sed -n 's/^# needs //p' tests/programs/*.sh)
 	need g++=g++ binutils=readelf pkg-config=pkg-config \
+		gcc-aarch64-linux-gnu=aarch64-linux-gnu-gcc \
+		libc6-dev-arm64-cross=/usr/aarch64-linux-gnu/include/stdlib.h \
 		clang=clang clang-format=clang-format clang-tidy=clang-tidy \
 		libclang-rt-14-dev=/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux \
 		libcmocka-dev=/usr/include/cmocka.h \
