@@ -72,6 +72,8 @@ chunk_replace(size_t size)
 
 	if (p == NULL)
 		return (false);
+	/* They would fill up again what meta_purge() gives back. */
+	os_no_huge_pages(p, bytes);
 	chunk.c_next = p;
 	chunk.c_end = p + bytes;
 	return (true);

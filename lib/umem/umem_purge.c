@@ -89,5 +89,7 @@ umem__slab_purge(struct umem_cache *cp)
 	for (unsigned i = 0; i < UMEM_SLAB_BINS; i++)
 		while (bin_purge(cp, &cp->cache_bin[i], &given))
 			;
+	if (given != 0)
+		vmem__heap_scattered();
 	return (given);
 }

@@ -8,6 +8,8 @@
 #include "meta/pagemap.h"
 #include "os/os.h"
 
+#include <stdatomic.h>
+
 /*
  * Spans grow with the heap between these: system calls are rare, and a large block
  * seldom finds that free memory is enough but ends where a span does.
@@ -15,11 +17,12 @@
 #define SPAN_MIN ((size_t)2 << 20)
 #define SPAN_MAX ((size_t)256 << 20)
 
-/* Below this the heap does not ask for huge pages: small processes stay so. */
+/* Below this the heap has no huge pages: small processes stay so. */
 #define HUGE_MIN ((size_t)32 << 20)
 
 static vmem_t *heap;
 static size_t quantum;
+static _Atomic bool scattered; /* nor has it any again */
 
 static void *
 heap_import(vmem_t *source, size_t *sizep, size_t align, int vmflag)
@@ -34,9 +37,26 @@ heap_import(vmem_t *source, size_t *sizep, size_t align, int vmflag)
 		os_unmap(addr, *sizep);
 		return (NULL);
 	}
-	if (vmem_size(heap, VMEM_ALLOC | VMEM_FREE) < HUGE_MIN)
+	if (atomic_load(&scattered) ||
+	    vmem_size(heap, VMEM_ALLOC | VMEM_FREE) < HUGE_MIN)
 		os_no_huge_pages(addr, *sizep);
 	return (addr);
+}
+
+static void
+refuse_huge(void *arg, void *addr, size_t size)
+{
+	(void)arg;
+	os_no_huge_pages(addr, size);
+}
+
+void
+vmem__heap_scattered(void)
+{
+	if (vmem_size(heap, VMEM_ALLOC | VMEM_FREE) >= HUGE_MIN &&
+	    !atomic_load_explicit(&scattered, memory_order_relaxed) &&
+	    !atomic_exchange(&scattered, true))
+		vmem_walk(heap, VMEM_ALLOC, refuse_huge, NULL);
 }
 
 static void

@@ -150,6 +150,13 @@ void vmem__heap_unwatched(void);
  */
 size_t vmem__heap_purge(uint64_t before);
 
+/*
+ * Pages here and there were given back.  Where the kernel makes huge pages of its
+ * own accord it would fill all up again that is around one that is in use, so from
+ * now on a heap that is not small has none.
+ */
+void vmem__heap_scattered(void);
+
 void vmem__heap_stat(struct vmem__heap_stat *st);
 /* Abort unless every invariant of the runs holds. */
 void vmem__heap_check(void);

@@ -165,6 +165,8 @@ vmem__heap_purge(uint64_t before)
 	for (unsigned i = 0; i < VMEM_SHARDS; i++)
 		if (vmem__shard_used(i))
 			total += shard_purge(vmem__shard_at(i), before);
+	if (total != 0)
+		vmem__heap_scattered();
 	return (total);
 }
 

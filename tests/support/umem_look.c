@@ -77,6 +77,27 @@ look_mapped(void)
 }
 
 bool
+look_flag(const void *p, const char *flag)
+{
+	FILE *f = fopen("/proc/self/smaps", "r");
+	bool here = false, has = false;
+	char line[512];
+
+	if (f == NULL)
+		abort();
+	while (fgets(line, sizeof(line), f) != NULL) {
+		uintptr_t from, to;
+
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+			here = from <= (uintptr_t)p && (uintptr_t)p < to;
+		if (here && strncmp(line, "VmFlags:", 8) == 0)
+			has = strstr(line, flag) != NULL;
+	}
+	(void)fclose(f);
+	return (has);
+}
+
+bool
 look_shadowed(void)
 {
 	return (look_mapped() >> 40 != 0);

@@ -22,6 +22,9 @@ size_t look_heap(void);
 size_t look_resident(void);
 size_t look_mapped(void);
 
+/* Does the line of flags that smaps has for the mapping at p name `flag`? */
+bool look_flag(const void *p, const char *flag);
+
 /* A sanitizer has memory of its own beside ours, and makes all slow. */
 bool look_shadowed(void);
 

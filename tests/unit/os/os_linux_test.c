@@ -8,6 +8,7 @@
 #include "base/bits.h"
 #include "support/child.h"
 #include "support/failsys.h"
+#include "support/umem_look.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -164,27 +165,6 @@ a_refused_trim_still_gives_an_aligned_mapping(void **state)
 	assert_true(os_unmap(wedge, page));
 }
 
-/* Does the line of flags that smaps has for the mapping at p name `flag`? */
-static bool
-smaps_has_flag(const void *p, const char *flag)
-{
-	FILE *f = fopen("/proc/self/smaps", "r");
-	bool here = false, has = false;
-	char line[512];
-
-	assert_non_null(f);
-	while (fgets(line, sizeof(line), f) != NULL) {
-		uintptr_t from, to;
-
-		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
-			here = from <= (uintptr_t)p && (uintptr_t)p < to;
-		if (here && strncmp(line, "VmFlags:", 8) == 0)
-			has = strstr(line, flag) != NULL;
-	}
-	(void)fclose(f);
-	return (has);
-}
-
 static void
 a_sparse_mapping_is_not_dumped_and_not_reserved(void **state)
 {
@@ -193,8 +173,8 @@ a_sparse_mapping_is_not_dumped_and_not_reserved(void **state)
 
 	assert_non_null(p);
 	assert_int_equal(errno, ODD_ERRNO);
-	assert_true(smaps_has_flag(p, " dd"));
-	assert_true(smaps_has_flag(p, " nr"));
+	assert_true(look_flag(p, " dd"));
+	assert_true(look_flag(p, " nr"));
 	p[32 * MIB] = 1;
 	assert_true(os_unmap(p, 64 * MIB));
 }
@@ -269,7 +249,7 @@ huge_pages_are_refused_where_the_kernel_has_them(void **state)
 
 	errno = ODD_ERRNO;
 	os_no_huge_pages(p, 4 * MIB);
-	assert_int_equal(smaps_has_flag(p, " nh"), has);
+	assert_int_equal(look_flag(p, " nh"), has);
 	failsys_nth(FAILSYS_MADVISE, 1, EINVAL);
 	errno = ODD_ERRNO;
 	os_no_huge_pages(p, 4 * MIB);
