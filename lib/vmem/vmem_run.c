@@ -373,7 +373,7 @@ bool
 vmem__run_resize(struct vmem__run *run, size_t size)
 {
 	struct vmem_shard *sd = vmem__shard_of(run);
-	uint64_t now = os_now_coarse();
+	uint64_t now = size < run->rn_size ? os_now_coarse() : 0;
 	bool done = true;
 	size_t over;
 
