@@ -4,8 +4,9 @@ set -euo pipefail
 
 usage='aarch64.sh [options] - build for aarch64, start a machine with the kernel
 and the C library of this Debian release in an emulator, and run the tests that
-are programs of C there, once with restartable sequences and once without.  That
-takes an hour or two: an emulated instruction takes as long as twenty.
+are programs of C there, also under the preload, once with restartable sequences
+and once without.  That takes an hour or two: an emulated instruction takes as
+long as twenty.
   --only PATTERN   tests whose name matches, as the shell has it (*)
   --cpus N         of the machine (2)
   --memory SIZE    of the machine (6G)
@@ -52,7 +53,7 @@ say 'fetching packages for arm64'
 	kernel=$(apt-cache "${apt[@]}" depends linux-image-arm64 |
 		sed -n 's/^ *Depends: //p')
 	apt-get "${apt[@]}" download "$kernel" busybox-static libc6 \
-		libgcc-s1 libstdc++6 libcmocka0 libcmocka-dev
+		libgcc-s1 libcmocka0 libcmocka-dev
 	for package in *.deb; do
 		dpkg -x "$package" "$sysroot"
 	done
@@ -77,7 +78,7 @@ busybox=("$sysroot"/bin/busybox "$sysroot"/usr/bin/busybox)
 cp "$(ls "${busybox[@]}" 2>/dev/null)" "$machine/bin/"
 cp -L "$sysroot"/lib/ld-linux-aarch64.so.1 "$machine/lib/"
 cp -L "$sysroot"/lib/aarch64-linux-gnu/*.so.[0-9]* \
-	"$sysroot"/usr/lib/aarch64-linux-gnu/{libcmocka,libstdc++}.so.[0-9] \
+	"$sysroot"/usr/lib/aarch64-linux-gnu/libcmocka.so.[0-9] \
 	"$machine/lib/aarch64-linux-gnu/"
 cat >"$machine/init" <<'END'
 #!/bin/busybox sh
@@ -116,18 +117,25 @@ import fnmatch, json, os, shlex, shutil, sys
 
 build, machine, only, limit = sys.argv[1:]
 print("limit=" + limit)
+
+
+def run(name, variables, command):
+    if fnmatch.fnmatch(name, only) and command[0].startswith(build):
+        os.makedirs(machine + os.path.dirname(command[0]), exist_ok=True)
+        shutil.copy(command[0], machine + command[0])
+        print(shlex.join(["run", name] + variables + command))
+
+
 for test in json.load(sys.stdin)["tests"]:
-    name, command = test["name"], test.get("command", [])
-    room = name.split("/")[0]
-    if not (room in ("unit", "model", "oom", "stress", "misuse", "example")
-            and fnmatch.fnmatch(name, only)
-            and command and command[0].startswith(build)):
-        continue
-    variables = [v for p in test["properties"] if p["name"] == "ENVIRONMENT"
-                 for v in p["value"]]
-    os.makedirs(machine + os.path.dirname(command[0]), exist_ok=True)
-    shutil.copy(command[0], machine + command[0])
-    print(shlex.join(["run", name] + variables + command))
+    name = test["name"]
+    if name.split("/")[0] in ("unit", "model", "oom", "stress", "misuse", "example"):
+        run(name, [v for p in test["properties"] if p["name"] == "ENVIRONMENT"
+                   for v in p["value"]], test.get("command", [""]))
+for name in "sizes realloc pairs info threads early fork turnover".split():
+    for form, tunables in ("", ""), ("_norseq", "glibc.pthread.rseq=0"):
+        run("preload/" + name + form,
+            ["LD_PRELOAD=" + build + "/libquarry_malloc.so.1",
+             "GLIBC_TUNABLES=" + tunables], [build + "/tests/preload/" + name])
 ' "$build" "$machine" "$only" "$limit" >"$machine/tests"
 grep -q '^run ' "$machine/tests" || die "no test matches $only"
 find "$machine$build" -type f -exec aarch64-linux-gnu-strip -g {} +
