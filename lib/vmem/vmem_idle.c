@@ -54,10 +54,9 @@ shard_full(const struct vmem_shard *sd)
 
 /* Let others know. */
 static void
-shard_full_note(struct vmem_shard *sd)
+shard_full_note(struct vmem_shard *sd, bool full)
 {
 	uint32_t bit = (uint32_t)1 << (vmem__shard_at(0) - sd);
-	bool full = shard_full(sd);
 
 	qr_mutex_assert_held(&sd->sd_lock);
 	if (((atomic_load(&shards_full) & bit) != 0) == full)
@@ -151,7 +150,7 @@ shard_purge(struct vmem_shard *sd, uint64_t before)
 	while ((given = purge_oldest(sd, before, SIZE_MAX)) != 0)
 		total += given;
 	qr_mutex_enter(&sd->sd_lock);
-	shard_full_note(sd);
+	shard_full_note(sd, shard_full(sd));
 	qr_mutex_exit(&sd->sd_lock);
 	return (total);
 }
@@ -219,14 +218,15 @@ size_t
 vmem__idle_over(struct vmem_shard *sd)
 {
 	size_t most = atomic_load_explicit(&ceiling, memory_order_relaxed);
+	bool full = shard_full(sd);
 
 	qr_mutex_assert_held(&sd->sd_lock);
-	if (!shard_full(sd) &&
+	if (!full &&
 	    atomic_load_explicit(&shards_full, memory_order_relaxed) == 0 &&
 	    (most == SIZE_MAX ||
 		vmem_size(vmem__heap(), VMEM_ALLOC | VMEM_FREE) <= most))
 		return (0);
-	shard_full_note(sd);
+	shard_full_note(sd, full);
 	return (idle_over_all());
 }
 
