@@ -25,6 +25,23 @@ take_value() {
 	printf -v "${1#--}" %s "$2"
 }
 
+# take_values --NAME... -- ARGUMENT... - the arguments are --help, or as take_value()
+# takes them.
+take_values() {
+	local names=' '
+	while [ "$1" != -- ]; do
+		names+="$1 "
+		shift
+	done
+	shift
+	while [ $# -gt 0 ]; do
+		[ "$1" != --help ] || { say "$usage" && exit 0; }
+		[[ $names == *" $1 "* ]] || die "unknown argument $1 (see --help)"
+		take_value "$@"
+		shift 2
+	done
+}
+
 as_root() {
 	if [ "$(id -u)" -eq 0 ]; then
 		"$@"

@@ -18,17 +18,7 @@ only='*'
 cpus=2
 memory=6G
 limit=1800
-while [ $# -gt 0 ]; do
-	case $1 in
-	--help) say "$usage" && exit 0 ;;
-	--only | --cpus | --memory | --limit)
-		take_value "$@"
-		shift
-		;;
-	*) die "unknown argument $1 (see --help)" ;;
-	esac
-	shift
-done
+take_values --only --cpus --memory --limit -- "$@"
 
 start_work
 need_toolchain
@@ -48,15 +38,15 @@ apt=(-qq -o "Dir::State=$work/apt" -o "Dir::Cache=$work/apt"
 mkdir -p "$work/apt/lists/partial" "$work/apt/archives/partial" "$work/packages" "$sysroot"
 say 'fetching packages for arm64'
 (
-	cd "$work/packages"
-	apt-get "${apt[@]}" update
-	kernel=$(apt-cache "${apt[@]}" depends linux-image-arm64 |
-		sed -n 's/^ *Depends: //p')
-	apt-get "${apt[@]}" download "$kernel" busybox-static libc6 \
-		libgcc-s1 libcmocka0 libcmocka-dev
-	for package in *.deb; do
-		dpkg -x "$package" "$sysroot"
-	done
+	cd "$work/packages" &&
+		apt-get "${apt[@]}" update &&
+		kernel=$(apt-cache "${apt[@]}" depends linux-image-arm64 |
+			sed -n 's/^ *Depends: //p') &&
+		apt-get "${apt[@]}" download "$kernel" busybox-static libc6 \
+			libgcc-s1 libcmocka0 libcmocka-dev &&
+		for package in *.deb; do
+			dpkg -x "$package" "$sysroot" || exit
+		done
 ) >"$work/log" 2>&1 || { tail -n 20 "$work/log" >&2 && die 'no packages for arm64'; }
 kernel=("$sysroot"/boot/vmlinuz-*)
 

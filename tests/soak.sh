@@ -14,17 +14,7 @@ a tree that is built.'
 
 seconds=3600
 seed=$(date +%s)
-while [ $# -gt 0 ]; do
-	case $1 in
-	--help) say "$usage" && exit 0 ;;
-	--seconds | --seed)
-		take_value "$@"
-		shift
-		;;
-	*) die "unknown argument $1 (see --help)" ;;
-	esac
-	shift
-done
+take_values --seconds --seed -- "$@"
 
 start_work
 build=${QUARRY_BUILD:-$root/build/debug}

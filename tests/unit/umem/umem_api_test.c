@@ -676,7 +676,7 @@ child_leaves(bool by_us)
 	int status = 0;
 
 	if (pid == 0) {
-		(void)alarm(5);
+		(void)alarm(10);
 		if (!by_us)
 			exit(7);
 		(void)umem_alloc(TOO_MUCH, UMEM_NOFAIL);
