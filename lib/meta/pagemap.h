@@ -50,6 +50,16 @@ bool pagemap_admit(const void *addr, size_t size);
 /* Describe the whole pages of [addr, addr + size), which was admitted. */
 void pagemap_set(const void *addr, size_t size, uint64_t word);
 
+/* The page of addr, which was admitted. */
+QR_INLINE void
+pagemap_put(const void *addr, uint64_t word)
+{
+	uintptr_t i =
+	    ((uintptr_t)addr >> PAGEMAP_SHIFT) - pagemap__table.pm_first;
+
+	__atomic_store_n(&pagemap__table.pm_word[i], word, __ATOMIC_RELEASE);
+}
+
 /* The word for p; 0 for any address that was not described. */
 QR_INLINE uint64_t
 pagemap_get(const void *p)

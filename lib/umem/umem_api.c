@@ -193,7 +193,7 @@ alloc_miss(size_t size, int umflag, bool *zeroed)
 		if (size >= umem__classes.cl_limit) {
 			if (!umem__mtbf_hit(umem__opt.debug))
 				buf = umem__large_alloc(
-				    size, vmem__heap_quantum(), 0, zeroed);
+				    size, vmem__heap_quantum, 0, zeroed);
 			continue;
 		}
 		cp = class_of(size);
@@ -291,7 +291,7 @@ memalign_import(vmem_t *source, size_t *sizep, size_t align, int vmflag)
 {
 	(void)source;
 	(void)vmflag;
-	return (vmem__heap_alloc(*sizep, qr_max(align, vmem__heap_quantum())));
+	return (vmem__heap_alloc(*sizep, qr_max(align, vmem__heap_quantum)));
 }
 
 static void

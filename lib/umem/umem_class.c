@@ -160,7 +160,7 @@ umem__off_find_aligned(size_t size, size_t align)
 static size_t
 class_align(size_t size)
 {
-	return (qr_min((size_t)1 << qr_ctz(size), vmem__heap_quantum()));
+	return (qr_min((size_t)1 << qr_ctz(size), vmem__heap_quantum));
 }
 
 QR_COLD struct umem_cache *

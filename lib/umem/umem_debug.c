@@ -533,9 +533,8 @@ ctl_get(const struct umem_cache *cp)
 
 	if (mp != NULL)
 		return (meta_get(mp));
-	return (
-	    vmem__heap_alloc(qr_roundup(ctl_bytes(cp), vmem__heap_quantum()),
-		vmem__heap_quantum()));
+	return (vmem__heap_alloc(
+	    qr_roundup(ctl_bytes(cp), vmem__heap_quantum), vmem__heap_quantum));
 }
 
 static void

@@ -22,7 +22,7 @@ static _Atomic(vmem_t *) arena;
 static void *
 span_import(vmem_t *source, size_t *sizep, size_t align, int vmflag)
 {
-	size_t quantum = vmem__heap_quantum();
+	size_t quantum = vmem__heap_quantum;
 	size_t size = qr_roundup(qr_max(*sizep, SPAN_MIN), quantum);
 	char *space = os_reserve(size + quantum);
 
@@ -47,7 +47,7 @@ arena_get(void)
 
 	if (found != NULL)
 		return (found);
-	found = vmem_xcreate("umem_firewall", NULL, 0, vmem__heap_quantum(),
+	found = vmem_xcreate("umem_firewall", NULL, 0, vmem__heap_quantum,
 	    span_import, NULL, NULL, 0, VM_NOSLEEP);
 	if (found != NULL &&
 	    !atomic_compare_exchange_strong(&arena, &other, found)) {
@@ -64,7 +64,7 @@ umem__firewall_size(const struct umem_cache *cp, size_t *end)
 	size_t page = os_page_size();
 	size_t align = qr_max(page, cp->cache_align);
 	size_t size = qr_roundup(
-	    qr_roundup(cp->cache_bufsize, align) + page, vmem__heap_quantum());
+	    qr_roundup(cp->cache_bufsize, align) + page, vmem__heap_quantum);
 
 	*end = qr_rounddown(size - page, align);
 	return (size);

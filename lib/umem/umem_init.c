@@ -176,7 +176,7 @@ heap_afunc(vmem_t *source, size_t size, int vmflag)
 {
 	(void)source;
 	(void)vmflag;
-	return (vmem__heap_alloc(size, vmem__heap_quantum()));
+	return (vmem__heap_alloc(size, vmem__heap_quantum));
 }
 
 static void

@@ -16,7 +16,7 @@ static size_t
 round_size(size_t size)
 {
 	size_t step =
-	    qr_max(vmem__heap_quantum(), (size_t)1 << (qr_log2(size) - 3));
+	    qr_max(vmem__heap_quantum, (size_t)1 << (qr_log2(size) - 3));
 
 	return (qr_roundup(size, step));
 }
@@ -28,12 +28,12 @@ umem__large_alloc(size_t size, size_t align, size_t room, bool *zeroed)
 
 	if (size > PTRDIFF_MAX || align > PTRDIFF_MAX)
 		return (NULL);
-	if (room == 0 && align <= vmem__heap_quantum())
+	if (room == 0 && align <= vmem__heap_quantum)
 		run = vmem__unpark(round_size(size));
 	if (run == NULL) {
 		umem__tick(true);
 		run = vmem__run_alloc(HEAP_BLOCK, round_size(size),
-		    qr_max(align, vmem__heap_quantum()), room, zeroed);
+		    qr_max(align, vmem__heap_quantum), room, zeroed);
 	}
 	if (run == NULL)
 		return (NULL);

@@ -57,7 +57,7 @@ bool
 umem__slab_setup(struct umem_cache *cp, size_t slabsize)
 {
 	size_t quantum = cp->cache_source == NULL
-	    ? vmem__heap_quantum()
+	    ? vmem__heap_quantum
 	    : vmem__quantum(cp->cache_source);
 	size_t n;
 
@@ -147,7 +147,7 @@ run_alloc(struct umem_cache *cp, struct umem_slab *sl)
 	if ((cp->cache_flags & UMF_FIREWALL) != 0)
 		return (umem__firewall_alloc(cp));
 	sl->sl_run = vmem__run_alloc(
-	    HEAP_LENT, cp->cache_slabsize, vmem__heap_quantum(), 0, NULL);
+	    HEAP_LENT, cp->cache_slabsize, vmem__heap_quantum, 0, NULL);
 	return (sl->sl_run == NULL ? NULL : (void *)sl->sl_run->rn_addr);
 }
 

@@ -21,13 +21,13 @@
 #define HUGE_MIN ((size_t)32 << 20)
 
 static vmem_t *heap;
-static size_t quantum;
+size_t vmem__heap_quantum;
 static _Atomic bool scattered; /* nor has it any again */
 
 static void *
 heap_import(vmem_t *source, size_t *sizep, size_t align, int vmflag)
 {
-	void *addr = os_map(*sizep, qr_max(quantum, align));
+	void *addr = os_map(*sizep, qr_max(vmem__heap_quantum, align));
 
 	(void)source;
 	(void)vmflag;
@@ -71,10 +71,10 @@ heap_release(vmem_t *source, void *addr, size_t size)
 bool
 vmem__heap_init(void)
 {
-	quantum = qr_max(PAGEMAP_PAGE, os_page_size());
+	vmem__heap_quantum = qr_max(PAGEMAP_PAGE, os_page_size());
 	vmem__runs_init();
-	heap = vmem_xcreate("heap", NULL, 0, quantum, heap_import, heap_release,
-	    NULL, 0, VM_NOSLEEP | VMC_XALIGN);
+	heap = vmem_xcreate("heap", NULL, 0, vmem__heap_quantum, heap_import,
+	    heap_release, NULL, 0, VM_NOSLEEP | VMC_XALIGN);
 	return (heap != NULL);
 }
 
@@ -82,12 +82,6 @@ vmem_t *
 vmem__heap(void)
 {
 	return (heap);
-}
-
-size_t
-vmem__heap_quantum(void)
-{
-	return (quantum);
 }
 
 /*
@@ -116,7 +110,7 @@ vmem__span_alloc(size_t size, size_t align, size_t *sizep)
 	addr = *sizep < size ? NULL : span_try(*sizep, qr_max(align, SPAN_MIN));
 	if (addr == NULL) {
 		*sizep = size;
-		addr = span_try(size, qr_max(align, quantum));
+		addr = span_try(size, qr_max(align, vmem__heap_quantum));
 	}
 	return (addr);
 }

@@ -31,6 +31,7 @@
 
 #include <quarry/vmem.h>
 
+#include "base/compiler.h"
 #include "base/list.h"
 
 #include <stdbool.h>
@@ -80,8 +81,8 @@ struct vmem__heap_stat {
 /* Create the arena; false when memory is short.  Called once. */
 bool vmem__heap_init(void);
 vmem_t *vmem__heap(void);
-/* 16 KiB, or the page size where that is larger. */
-size_t vmem__heap_quantum(void);
+/* 16 KiB, or the page size where that is larger; set by vmem__heap_init(). */
+extern QR_HIDDEN size_t vmem__heap_quantum;
 
 /*
  * A run of at least `size` bytes, a multiple of the quantum, at a multiple of

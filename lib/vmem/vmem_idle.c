@@ -82,7 +82,6 @@ static struct vmem__run *
 take_oldest(struct vmem_shard *sd, uint64_t before, size_t most)
 {
 	struct vmem__run *run, *part = NULL;
-	struct qr_list *age;
 
 	if (qr_list_empty(&sd->sd_ages))
 		return (NULL);
@@ -90,13 +89,14 @@ take_oldest(struct vmem_shard *sd, uint64_t before, size_t most)
 	if (run->rn_when >= before)
 		return (NULL);
 	if (run->rn_size > most)
-		part = meta_get(&vmem__run_pool);
-	age = run->rn_age.prev;
-	vmem__run_leave(run);
+		part = vmem__run_get(sd);
 	if (part != NULL) {
-		vmem__run_split(run, run->rn_size - most, part);
-		vmem__run_enter(run, age);
+		vmem__run_part(run, run->rn_size - most, most, part);
+		vmem__run_reshape(run, run->rn_addr, run->rn_size - most);
+		run->rn_last = false;
 		run = part;
+	} else {
+		vmem__run_leave(run);
 	}
 	sd->sd_stat.purged += run->rn_size;
 	return (run);
@@ -108,7 +108,7 @@ vmem__run_join_zero(struct vmem__run *run)
 	bool whole;
 
 	run->rn_zero = true;
-	vmem__run_join(run);
+	run = vmem__run_join(run);
 	whole = run->rn_first && run->rn_last;
 	if (whole)
 		vmem__run_leave(run);
@@ -206,7 +206,7 @@ idle_over_all(void)
 	parked = vmem__parked(&runs);
 	return (idle + parked <= keep
 		? 0
-		: qr_roundup(idle + parked - keep, vmem__heap_quantum()));
+		: qr_roundup(idle + parked - keep, vmem__heap_quantum));
 }
 
 /*

@@ -4,9 +4,10 @@
  *
  * Threads that free and allocate large blocks in turn would meet at a lock,
  * to take apart what they put together just before.  A word of a slot is a run
- * and how many quanta it has, so that who wants another size need not take it;
- * 0: the slot is empty.  Whoever takes the word out owns the run.  No clock is
- * read: a purge leaves a mark on what waits, and the next takes what has one.
+ * and how many pages of the page map it has, so that who wants another size need
+ * not take it; 0: the slot is empty.  Whoever takes the word out owns the run.  No
+ * clock is read: a purge leaves a mark on what waits, and the next takes what has
+ * one.
  */
 #include "vmem/vmem_heap.h"
 
@@ -20,7 +21,7 @@
 enum {
 	/* CPUs share slots where there are more: what waits is in the cap. */
 	SLOTS = 16,
-	QUANTA = INT16_MAX,   /* of a word: how many */
+	PAGES = INT16_MAX,    /* of a word: how many */
 	SEEN = INT16_MAX + 1, /* of a word: it waited at the last purge */
 };
 
@@ -35,8 +36,7 @@ void
 vmem__park_set_idle_max(size_t bytes)
 {
 	atomic_store_explicit(&run_max,
-	    qr_min(bytes / SLOTS, QUANTA * vmem__heap_quantum()),
-	    memory_order_relaxed);
+	    qr_min(bytes / SLOTS, PAGES * PAGEMAP_PAGE), memory_order_relaxed);
 }
 
 static unsigned
@@ -57,7 +57,7 @@ slot_use(unsigned i)
 static size_t
 word_bytes(uint64_t word)
 {
-	return ((word & QUANTA) * vmem__heap_quantum());
+	return ((word & PAGES) * PAGEMAP_PAGE);
 }
 
 /* The run becomes what it was before it had to wait. */
@@ -76,8 +76,7 @@ void
 vmem__park(struct vmem__run *run)
 {
 	size_t size = run->rn_size;
-	uint64_t word =
-	    pagemap_word(run, (unsigned)(size / vmem__heap_quantum()));
+	uint64_t word = pagemap_word(run, (unsigned)(size / PAGEMAP_PAGE));
 	unsigned i = slot_here();
 
 	if (run->rn_leaving ||

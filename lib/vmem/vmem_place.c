@@ -42,7 +42,7 @@ vmem__place_find(struct vmem_shard *sd, int kind, size_t size, size_t align)
 	}
 	/* Whatever the address, the runs from here on have room. */
 	b = vmem__runs_next(
-	    sd, kind, vmem__runs_bin(size + align - vmem__heap_quantum()) + 1);
+	    sd, kind, vmem__runs_bin(size + align - vmem__heap_quantum) + 1);
 	return (b == RUN_BINS ? NULL
 			      : QR_LIST_FIRST(vmem__runs_at(sd, kind, b),
 				    struct vmem__run, rn_bin));

@@ -18,26 +18,36 @@
 static struct vmem__run *
 carve(struct vmem__run *run, size_t skip, size_t size)
 {
-	struct qr_list *age = run->rn_age.prev;
-	struct vmem__run *part;
+	struct vmem_shard *sd = vmem__shard_of(run);
+	size_t behind = run->rn_size - skip - size;
+	struct vmem__run *part = NULL, *rest = NULL;
 
-	if (skip != 0) {
-		part = meta_get(&vmem__run_pool);
-		if (part == NULL)
+	if (skip != 0 || behind != 0)
+		part = vmem__run_get(sd);
+	if (part == NULL) {
+		if (skip != 0)
 			return (NULL);
 		vmem__run_leave(run);
-		vmem__run_split(run, skip, part);
-		vmem__run_enter(run, age);
-		age = &run->rn_age;
-		run = part;
-	} else {
-		vmem__run_leave(run);
+		return (run);
 	}
-	if (run->rn_size > size && (part = meta_get(&vmem__run_pool)) != NULL) {
-		vmem__run_split(run, size, part);
-		vmem__run_enter(part, age);
+	if (skip != 0 && behind != 0)
+		rest = vmem__run_get(sd);
+	if (skip == 0) {
+		vmem__run_part(run, 0, size, part);
+		vmem__run_reshape(run, run->rn_addr + size, behind);
+		run->rn_first = false;
+		return (part);
 	}
-	return (run);
+	if (rest == NULL)
+		size += behind;
+	else
+		vmem__run_part(run, skip + size, behind, rest);
+	vmem__run_part(run, skip, size, part);
+	vmem__run_reshape(run, run->rn_addr, skip);
+	run->rn_last = false;
+	if (rest != NULL)
+		vmem__run_enter(rest, &run->rn_age);
+	return (part);
 }
 
 static void
@@ -77,20 +87,18 @@ grow(struct vmem__run *run, size_t more)
 	count(run, 0, more);
 	while (more > 0) {
 		struct vmem__run *next = vmem__run_behind(run);
-		struct qr_list *age = next->rn_age.prev;
 		size_t part = qr_min(more, next->rn_size);
 
-		vmem__run_leave(next);
-		next->rn_addr += part;
-		next->rn_size -= part;
+		if (part < next->rn_size) {
+			vmem__run_reshape(
+			    next, next->rn_addr + part, next->rn_size - part);
+		} else {
+			vmem__run_leave(next);
+			run->rn_last = next->rn_last;
+			vmem__run_put(vmem__shard_of(run), next);
+		}
 		run->rn_size += part;
 		more -= part;
-		if (next->rn_size != 0) {
-			vmem__run_enter(next, age);
-		} else {
-			run->rn_last = next->rn_last;
-			meta_put(&vmem__run_pool, next);
-		}
 	}
 	return (true);
 }
@@ -110,7 +118,7 @@ take_from(struct vmem_place place, enum vmem__heap_kind kind, size_t size)
 	count(run, 1, run->rn_size);
 	if (run->rn_size < size)
 		(void)grow(run, size - run->rn_size);
-	pagemap_set((void *)run->rn_addr, PAGEMAP_PAGE, pagemap_word(run, 0));
+	pagemap_put((void *)run->rn_addr, pagemap_word(run, 0));
 	return (run);
 }
 
@@ -263,7 +271,7 @@ vmem__run_alloc(enum vmem__heap_kind kind, size_t size, size_t align,
 	if (size > PTRDIFF_MAX / 4 || align > PTRDIFF_MAX / 4)
 		return (NULL);
 	w.w_room =
-	    qr_roundup(qr_min(room, PTRDIFF_MAX / 4), vmem__heap_quantum());
+	    qr_roundup(qr_min(room, PTRDIFF_MAX / 4), vmem__heap_quantum);
 	run = take(&w);
 	if (run == NULL && w.w_room != 0) {
 		w.w_room = 0;
@@ -316,7 +324,7 @@ retire(struct vmem__run *run, uint64_t when)
 	disown(run);
 	run->rn_zero = false;
 	run->rn_when = when;
-	vmem__run_join(run);
+	(void)vmem__run_join(run);
 }
 
 static void
@@ -325,7 +333,7 @@ give(struct vmem__run *run, uint64_t when)
 	struct vmem_shard *sd = vmem__shard_of(run);
 	size_t over;
 
-	pagemap_set((void *)run->rn_addr, PAGEMAP_PAGE, 0);
+	pagemap_put((void *)run->rn_addr, 0);
 	qr_mutex_enter(&sd->sd_lock);
 	count(run, (size_t)0 - 1, 0);
 	retire(run, when);
@@ -349,7 +357,7 @@ vmem__run_free_aged(struct vmem__run *run)
 void
 vmem__run_free_zero(struct vmem__run *run)
 {
-	pagemap_set((void *)run->rn_addr, PAGEMAP_PAGE, 0);
+	pagemap_put((void *)run->rn_addr, 0);
 	qr_mutex_enter(&vmem__shard_of(run)->sd_lock);
 	count(run, (size_t)0 - 1, 0);
 	disown(run);
@@ -359,11 +367,13 @@ vmem__run_free_zero(struct vmem__run *run)
 static bool
 shrink(struct vmem__run *run, size_t size, uint64_t now)
 {
-	struct vmem__run *rest = meta_get(&vmem__run_pool);
+	struct vmem__run *rest = vmem__run_get(vmem__shard_of(run));
 
 	if (rest == NULL)
 		return (false);
-	vmem__run_split(run, size, rest);
+	vmem__run_part(run, size, run->rn_size - size, rest);
+	run->rn_size = size;
+	run->rn_last = false;
 	rest->rn_kind = run->rn_kind;
 	retire(rest, now);
 	return (true);

@@ -60,7 +60,7 @@ vmem__shard_for(size_t size)
 unsigned
 vmem__runs_bin(size_t size)
 {
-	size_t n = size / vmem__heap_quantum();
+	size_t n = size / PAGEMAP_PAGE;
 	unsigned top = qr_log2(n);
 
 	if (top < 3)
@@ -102,26 +102,44 @@ vmem__runs_last(const struct vmem_shard *sd, int kind, unsigned b)
 }
 
 static void
+bin_enter(struct vmem_shard *sd, int kind, unsigned b, struct vmem__run *run)
+{
+	if (!bin_some(sd, kind, b))
+		qr_list_init(vmem__runs_at(sd, kind, b));
+	qr_list_push_front(vmem__runs_at(sd, kind, b), &run->rn_bin);
+	sd->sd_some[kind][b / 64] |= (uint64_t)1 << (b % 64);
+}
+
+static void
+bin_leave(struct vmem_shard *sd, int kind, unsigned b, struct vmem__run *run)
+{
+	qr_list_remove(&run->rn_bin);
+	if (qr_list_empty(vmem__runs_at(sd, kind, b)))
+		sd->sd_some[kind][b / 64] &= ~((uint64_t)1 << (b % 64));
+}
+
+static void
 mark(const struct vmem__run *run, uint64_t word)
 {
-	pagemap_set((void *)run->rn_addr, PAGEMAP_PAGE, word);
-	pagemap_set((void *)(run->rn_addr + run->rn_size - PAGEMAP_PAGE),
-	    PAGEMAP_PAGE, word);
+	pagemap_put((void *)run->rn_addr, word);
+	pagemap_put((void *)(run->rn_addr + run->rn_size - PAGEMAP_PAGE), word);
+}
+
+static int
+kind_of(const struct vmem__run *run)
+{
+	return (run->rn_zero ? RUNS_ZERO : RUNS_IDLE);
 }
 
 void
 vmem__run_enter(struct vmem__run *run, struct qr_list *age)
 {
 	struct vmem_shard *sd = vmem__shard_of(run);
-	int kind = run->rn_zero ? RUNS_ZERO : RUNS_IDLE;
-	unsigned b = vmem__runs_bin(run->rn_size);
+	int kind = kind_of(run);
 
 	qr_mutex_assert_held(&sd->sd_lock);
 	run->rn_kind = HEAP_FREE;
-	if (!bin_some(sd, kind, b))
-		qr_list_init(vmem__runs_at(sd, kind, b));
-	qr_list_push_front(vmem__runs_at(sd, kind, b), &run->rn_bin);
-	sd->sd_some[kind][b / 64] |= (uint64_t)1 << (b % 64);
+	bin_enter(sd, kind, vmem__runs_bin(run->rn_size), run);
 	vmem__shard_set(&sd->sd_bytes[kind], sd->sd_bytes[kind] + run->rn_size);
 	if (!run->rn_zero)
 		qr_list_insert_after(age, &run->rn_age);
@@ -132,17 +150,35 @@ void
 vmem__run_leave(struct vmem__run *run)
 {
 	struct vmem_shard *sd = vmem__shard_of(run);
-	int kind = run->rn_zero ? RUNS_ZERO : RUNS_IDLE;
-	unsigned b = vmem__runs_bin(run->rn_size);
+	int kind = kind_of(run);
 
 	qr_mutex_assert_held(&sd->sd_lock);
 	mark(run, 0);
 	if (!run->rn_zero)
 		qr_list_remove(&run->rn_age);
 	vmem__shard_set(&sd->sd_bytes[kind], sd->sd_bytes[kind] - run->rn_size);
-	qr_list_remove(&run->rn_bin);
-	if (qr_list_empty(vmem__runs_at(sd, kind, b)))
-		sd->sd_some[kind][b / 64] &= ~((uint64_t)1 << (b % 64));
+	bin_leave(sd, kind, vmem__runs_bin(run->rn_size), run);
+}
+
+void
+vmem__run_reshape(struct vmem__run *run, uintptr_t addr, size_t size)
+{
+	struct vmem_shard *sd = vmem__shard_of(run);
+	unsigned from = vmem__runs_bin(run->rn_size);
+	unsigned to = vmem__runs_bin(size);
+	int kind = kind_of(run);
+
+	qr_mutex_assert_held(&sd->sd_lock);
+	mark(run, 0);
+	vmem__shard_set(
+	    &sd->sd_bytes[kind], sd->sd_bytes[kind] - run->rn_size + size);
+	run->rn_addr = addr;
+	run->rn_size = size;
+	if (from != to) {
+		bin_leave(sd, kind, from, run);
+		bin_enter(sd, kind, to, run);
+	}
+	mark(run, pagemap_word(run, RUN_MARK));
 }
 
 /* The free run that the page at addr is an end of, or NULL. */
@@ -167,55 +203,94 @@ vmem__run_behind(const struct vmem__run *run)
 	return (run->rn_last ? NULL : free_at(run->rn_addr + run->rn_size));
 }
 
+/* ---- records ---- */
+
+struct vmem__run *
+vmem__run_get(struct vmem_shard *sd)
+{
+	qr_mutex_assert_held(&sd->sd_lock);
+	return (sd->sd_spares > 0 ? sd->sd_spare[--sd->sd_spares]
+				  : meta_get(&vmem__run_pool));
+}
+
+QR_NOINLINE void
+vmem__run_put(struct vmem_shard *sd, struct vmem__run *run)
+{
+	qr_mutex_assert_held(&sd->sd_lock);
+	*run = (struct vmem__run){0};
+	if (sd->sd_spares < RUN_SPARES)
+		sd->sd_spare[sd->sd_spares++] = run;
+	else
+		meta_put(&vmem__run_pool, run);
+}
+
 /* ---- splitting and joining ---- */
 
 void
-vmem__run_split(struct vmem__run *run, size_t size, struct vmem__run *rest)
+vmem__run_part(const struct vmem__run *run, size_t skip, size_t size,
+    struct vmem__run *part)
 {
-	rest->rn_addr = run->rn_addr + size;
-	rest->rn_size = run->rn_size - size;
-	rest->rn_first = false;
-	rest->rn_last = run->rn_last;
-	rest->rn_zero = run->rn_zero;
-	rest->rn_shard = run->rn_shard;
-	rest->rn_when = run->rn_when;
-	run->rn_size = size;
-	run->rn_last = false;
+	part->rn_addr = run->rn_addr + skip;
+	part->rn_size = size;
+	part->rn_first = run->rn_first && skip == 0;
+	part->rn_last = run->rn_last && skip + size == run->rn_size;
+	part->rn_zero = run->rn_zero;
+	part->rn_shard = run->rn_shard;
+	part->rn_when = run->rn_when;
 }
 
-void
+/* A neighbour with which `run` becomes one, or NULL. */
+static struct vmem__run *
+alike(const struct vmem__run *run, struct vmem__run *other)
+{
+	return (other != NULL && other->rn_zero == run->rn_zero ? other : NULL);
+}
+
+struct vmem__run *
 vmem__run_join(struct vmem__run *run)
 {
-	struct qr_list *ages = &vmem__shard_of(run)->sd_ages;
-	struct qr_list *age = run->rn_when == 0 ? ages : ages->prev;
-	struct vmem__run *with[2] = {
-	    vmem__run_before(run), vmem__run_behind(run)};
-	size_t largest = run->rn_size;
+	struct vmem_shard *sd = vmem__shard_of(run);
+	struct vmem__run *before = alike(run, vmem__run_before(run));
+	struct vmem__run *behind = alike(run, vmem__run_behind(run));
+	struct vmem__run *all = run;
+	uintptr_t addr = run->rn_addr;
+	size_t size = run->rn_size;
+	bool first = run->rn_first, last = run->rn_last;
 
-	for (unsigned i = 0; i < 2; i++) {
-		struct vmem__run *other = with[i];
-
-		if (other == NULL || other->rn_zero != run->rn_zero)
-			continue;
-		/* As old as the largest piece, and in its place. */
-		if (other->rn_size >= largest && !run->rn_zero) {
-			largest = other->rn_size;
-			run->rn_when = other->rn_when;
-			age = other->rn_age.prev;
-		}
-		if (age == &other->rn_age)
-			age = age->prev;
-		vmem__run_leave(other);
-		if (i == 0) {
-			run->rn_addr = other->rn_addr;
-			run->rn_first = other->rn_first;
-		} else {
-			run->rn_last = other->rn_last;
-		}
-		run->rn_size += other->rn_size;
-		meta_put(&vmem__run_pool, other);
+	/* As old as the largest piece, and in its place. */
+	if (before != NULL) {
+		addr = before->rn_addr;
+		size += before->rn_size;
+		first = before->rn_first;
+		if (before->rn_size >= all->rn_size)
+			all = before;
 	}
-	vmem__run_enter(run, age);
+	if (behind != NULL) {
+		size += behind->rn_size;
+		last = behind->rn_last;
+		if (behind->rn_size >= all->rn_size)
+			all = behind;
+	}
+	if (before != NULL && before != all) {
+		vmem__run_leave(before);
+		vmem__run_put(sd, before);
+	}
+	if (behind != NULL && behind != all) {
+		vmem__run_leave(behind);
+		vmem__run_put(sd, behind);
+	}
+	if (all == run) {
+		run->rn_addr = addr;
+		run->rn_size = size;
+		vmem__run_enter(
+		    run, run->rn_when == 0 ? &sd->sd_ages : sd->sd_ages.prev);
+	} else {
+		vmem__run_put(sd, run);
+		vmem__run_reshape(all, addr, size);
+	}
+	all->rn_first = first;
+	all->rn_last = last;
+	return (all);
 }
 
 /* ---- looking at all of it; fork ---- */
@@ -239,7 +314,7 @@ check_runs(struct vmem_shard *sd, int kind)
 			QR_VERIFY(run->rn_kind == HEAP_FREE);
 			QR_VERIFY(run->rn_size != 0 &&
 			    qr_phase(run->rn_addr | run->rn_size,
-				vmem__heap_quantum()) == 0);
+				vmem__heap_quantum) == 0);
 			QR_VERIFY(vmem__shard_of(run) == sd &&
 			    run->rn_zero == (kind == RUNS_ZERO));
 			QR_VERIFY(vmem__runs_bin(run->rn_size) == b);
@@ -272,6 +347,7 @@ vmem__heap_check(void)
 		QR_LIST_FOREACH (run, &sd->sd_ages, struct vmem__run, rn_age)
 			bytes += run->rn_size;
 		QR_VERIFY(bytes == sd->sd_bytes[RUNS_IDLE]);
+		QR_VERIFY(sd->sd_spares <= RUN_SPARES);
 		qr_mutex_exit(&sd->sd_lock);
 	}
 }

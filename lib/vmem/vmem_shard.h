@@ -20,6 +20,7 @@ enum {
 	VMEM_SHARDS = 8,   /* CPUs share them where there are more */
 	RUN_BINS = 8 * 50, /* eight sizes to a doubling, of any size */
 	RUN_WORDS = (RUN_BINS + 63) / 64,
+	RUN_SPARES = 4, /* records of a shard for its next runs */
 };
 
 /* Free runs of a shard are all of one kind or the other. */
@@ -54,6 +55,9 @@ struct vmem_shard {
 	    sd_stat;         /* (l) used; (h) the rest, no idle_bytes */
 	size_t sd_leaving;   /* (l) of used: of runs that are */
 	size_t sd_most_used; /* (l) of what is not, since the last purge */
+	/* (h) Records of no run, which nobody has to lock a pool for. */
+	struct vmem__run *sd_spare[RUN_SPARES];
+	unsigned sd_spares; /* (h) */
 } QR_ALIGNED(QR_CACHE_LINE);
 
 extern QR_HIDDEN struct vmem_shard vmem__shards[VMEM_SHARDS];
@@ -121,17 +125,22 @@ vmem__runs_at(struct vmem_shard *sd, int kind, unsigned b)
 	return (&sd->sd_bin[RUN_BINS - 1 - b][kind]);
 }
 
+/* A record, its owner's to fill in, or NULL; and one that is no run any more. */
+struct vmem__run *vmem__run_get(struct vmem_shard *sd);
+void vmem__run_put(struct vmem_shard *sd, struct vmem__run *run);
 /* Make a run free; an idle one takes its age from its place, after `age`. */
 void vmem__run_enter(struct vmem__run *run, struct qr_list *age);
 void vmem__run_leave(struct vmem__run *run);
+/* A free run has these bytes now, and keeps its age. */
+void vmem__run_reshape(struct vmem__run *run, uintptr_t addr, size_t size);
 /* The free run that ends where this one begins, or begins where it ends; or NULL. */
 struct vmem__run *vmem__run_before(const struct vmem__run *run);
 struct vmem__run *vmem__run_behind(const struct vmem__run *run);
-/* Move what lies beyond `size` bytes of the run into `rest`. */
-void vmem__run_split(
-    struct vmem__run *run, size_t size, struct vmem__run *rest);
-/* `run`, on no list, becomes free, and one with its neighbours. */
-void vmem__run_join(struct vmem__run *run);
+/* `part`, on no list, begins `skip` bytes behind the run; it is else as all of it. */
+void vmem__run_part(const struct vmem__run *run, size_t skip, size_t size,
+    struct vmem__run *part);
+/* `run`, on no list, becomes free, and one with its neighbours; this one. */
+struct vmem__run *vmem__run_join(struct vmem__run *run);
 
 /* ---- vmem_place.c ---- */
 

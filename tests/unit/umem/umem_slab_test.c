@@ -286,7 +286,7 @@ a_slab_wastes_at_most_an_eighth(void **state)
 
 		assert_true(cp->cache_nchunks >= 1);
 		/* A quantum holds only so many of the smallest. */
-		if (cp->cache_chunk * 8 >= vmem__heap_quantum())
+		if (cp->cache_chunk * 8 >= vmem__heap_quantum)
 			assert_true(waste * 8 <= cp->cache_slabsize);
 		else if (cp->cache_nchunks < 2048)
 			assert_true(waste < qr_max(cp->cache_chunk,

@@ -11,6 +11,7 @@
 #include "meta/pagemap.h"
 #include "os/os.h"
 #include "umem/umem_impl.h"
+#include "vmem/vmem_shard.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -55,7 +56,7 @@ below(uint64_t n)
 static size_t
 random_size(void)
 {
-	return ((1 + below(1 + below(500))) * vmem__heap_quantum());
+	return ((1 + below(1 + below(500))) * vmem__heap_quantum);
 }
 
 static uint64_t *
@@ -82,7 +83,7 @@ static void
 step_alloc(struct live *l)
 {
 	size_t size = random_size();
-	size_t align = vmem__heap_quantum() << (below(4) == 0 ? below(8) : 0);
+	size_t align = vmem__heap_quantum << (below(4) == 0 ? below(8) : 0);
 	bool zeroed = false;
 
 	l->l_run = vmem__run_alloc(HEAP_BLOCK, size, align,
@@ -105,7 +106,7 @@ static void
 step_resize(struct live *l)
 {
 	size_t size =
-	    below(2) == 0 ? random_size() : l->l_size + vmem__heap_quantum();
+	    below(2) == 0 ? random_size() : l->l_size + vmem__heap_quantum;
 	bool done = vmem__run_resize(l->l_run, size);
 
 	if (size <= l->l_size)
@@ -399,7 +400,7 @@ what_is_taken_with_no_pages_comes_out_of_what_is_idle(void **state)
 	run = any_get(48 * MIB);
 	assert_int_equal(run->rn_addr, two->rn_addr);
 	assert_in_range(account().idle_bytes, 16 * MIB,
-	    16 * MIB + account().used / 4 + vmem__heap_quantum());
+	    16 * MIB + account().used / 4 + vmem__heap_quantum);
 	assert_in_range(account().idle_bytes, 0, 31 * MIB);
 	vmem__run_free(run);
 	vmem__run_free(guard);
@@ -452,7 +453,7 @@ nothing_is_idle_that_takes_the_process_to_its_limit(void **state)
 	assert_int_equal(account().idle_bytes, 12 * MIB);
 	run[0] = any_get(20 * MIB);
 	assert_in_range(account().used + account().idle_bytes, 28 * MIB,
-	    28 * MIB + vmem__heap_quantum());
+	    28 * MIB + vmem__heap_quantum);
 	vmem__run_free(run[1]);
 	run[1] = any_get(9 * MIB);
 	assert_int_equal(account().idle_bytes, 0);
@@ -478,7 +479,7 @@ more_zeroes_than_the_cap_come_from_memory_that_has_no_pages(void **state)
 	assert_non_null(run);
 	assert_true(zeroed);
 	assert_in_range(account().idle_bytes, 32 * MIB,
-	    32 * MIB + account().used / 4 + vmem__heap_quantum());
+	    32 * MIB + account().used / 4 + vmem__heap_quantum);
 	vmem__run_free(run);
 	run = vmem__run_alloc(HEAP_BLOCK, 16 * MIB, 16 * KIB, 0, &zeroed);
 	assert_non_null(run);
@@ -580,7 +581,7 @@ enum { PARTS_MAX = 12, PART_QUANTA = 4 };
 static void
 lay_out(struct vmem__run *part[PARTS_MAX], const char *how)
 {
-	size_t q = vmem__heap_quantum(), size = PART_QUANTA * q;
+	size_t q = vmem__heap_quantum, size = PART_QUANTA * q;
 
 	(void)vmem__heap_purge(UINT64_MAX);
 	part[0] = run_get(strlen(how) * size, 16 * q, 0);
@@ -620,7 +621,7 @@ what_is_idle_is_used_with_what_is_free_around_it(void **state)
 	    {"uizz", 8, 4, 4, 4},
 	    {"iizzzuiziziu", 20, 1, 24, 12},
 	};
-	size_t q = vmem__heap_quantum();
+	size_t q = vmem__heap_quantum;
 	(void)state;
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -666,6 +667,20 @@ room_of_any_size_may_be_asked_for(void **state)
 	}
 }
 
+/* Nor do shards have any in hand. */
+static void
+spares_give_back(void)
+{
+	for (unsigned i = 0; i < VMEM_SHARDS; i++) {
+		struct vmem_shard *sd = vmem__shard_at(i);
+
+		qr_mutex_enter(&sd->sd_lock);
+		while (sd->sd_spares > 0)
+			meta_put(&vmem__run_pool, vmem__run_get(sd));
+		qr_mutex_exit(&sd->sd_lock);
+	}
+}
+
 static void
 a_heap_without_records_divides_nothing(void **state)
 {
@@ -675,6 +690,7 @@ a_heap_without_records_divides_nothing(void **state)
 	(void)state;
 
 	*page(run->rn_addr, 0) = 99;
+	spares_give_back();
 	failsys_from(FAILSYS_RECORD, 1, ENOMEM);
 	/* It stays as large as it is. */
 	assert_false(vmem__run_resize(run, MIB));
@@ -682,6 +698,7 @@ a_heap_without_records_divides_nothing(void **state)
 	vmem__heap_check();
 	failsys_reset();
 	vmem__run_free(run);
+	spares_give_back();
 	failsys_from(FAILSYS_RECORD, 1, ENOMEM);
 	/* Nothing can be left in front of what is aligned: no room, or luck. */
 	for (size_t align = 16 * KIB; align <= 64 * MIB; align *= 2) {
@@ -694,6 +711,44 @@ a_heap_without_records_divides_nothing(void **state)
 	failsys_reset();
 	vmem__heap_check();
 	assert_int_equal(account().used, used - 8 * MIB);
+}
+
+static void
+with_one_record_what_is_behind_stays_with_the_run(void **state)
+{
+	struct vmem__run *run = run_get(8 * MIB, 8 * MIB, 0), *next;
+	bool zeroed;
+	(void)state;
+
+	(void)vmem__heap_purge(UINT64_MAX);
+	assert_true(vmem__run_resize(run, vmem__heap_quantum));
+	spares_give_back();
+	failsys_from(FAILSYS_RECORD, 2, ENOMEM);
+	next = vmem__run_alloc(HEAP_BLOCK, MIB, MIB, 0, &zeroed);
+	failsys_reset();
+	assert_non_null(next);
+	assert_int_equal(next->rn_addr, run->rn_addr + MIB);
+	assert_int_equal(next->rn_size, 7 * MIB);
+	vmem__heap_check();
+	vmem__run_free(next);
+	vmem__run_free(run);
+	vmem__heap_check();
+}
+
+static void
+the_record_of_a_run_that_is_gone_serves_the_next(void **state)
+{
+	struct vmem__run *run = run_get(8 * MIB, 16 * KIB, 0);
+	(void)state;
+
+	spares_give_back();
+	assert_true(vmem__run_resize(run, 4 * MIB));
+	assert_true(vmem__run_resize(run, 8 * MIB));
+	failsys_from(FAILSYS_RECORD, 1, ENOMEM);
+	assert_true(vmem__run_resize(run, 4 * MIB));
+	failsys_reset();
+	vmem__heap_check();
+	vmem__run_free(run);
 }
 
 static void
@@ -743,6 +798,8 @@ main(void)
 	    TEST(what_is_idle_is_used_with_what_is_free_around_it),
 	    TEST(room_of_any_size_may_be_asked_for),
 	    TEST(a_heap_without_records_divides_nothing),
+	    TEST(with_one_record_what_is_behind_stays_with_the_run),
+	    TEST(the_record_of_a_run_that_is_gone_serves_the_next),
 	    TEST(a_heap_without_memory_says_so_and_works_again),
 	};
 

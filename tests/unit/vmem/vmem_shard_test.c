@@ -235,7 +235,7 @@ write_stamp(struct block *b, uint64_t value)
 static void
 turn(struct block *b, uint64_t r)
 {
-	size_t size = (1 + (r >> 8) % 24) * vmem__heap_quantum();
+	size_t size = (1 + (r >> 8) % 24) * vmem__heap_quantum;
 
 	if (b->b_run == NULL) {
 		b->b_run = vmem__run_alloc(HEAP_BLOCK, size, 16 * KIB, 0, NULL);
