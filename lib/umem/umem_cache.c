@@ -17,7 +17,7 @@
 #include <errno.h>
 
 enum {
-	MAG_BYTES = 64 << 10,  /* objects in one magazine, at most; or one */
+	MAG_BYTES = 256 << 10, /* objects in one magazine, at most; or one */
 	MAG_LARGE_CHUNK = 256, /* those of more than 62 rounds up to this */
 };
 

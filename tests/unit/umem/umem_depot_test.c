@@ -297,7 +297,7 @@ large_objects_have_few_rounds(void **state)
 	struct umem_mag *mag = umem__mag_get(big);
 	(void)state;
 
-	assert_int_equal(umem__mag_capacity(big, mag), 1);
+	assert_int_equal(umem__mag_capacity(big, mag), 2);
 	assert_int_equal(big->cache_mag_max, 0);
 	umem__mag_put(mag);
 	umem_cache_destroy(big);
