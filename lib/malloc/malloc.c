@@ -86,11 +86,19 @@ malloc(size_t size)
 	return (alloc_miss(size, MALLOC_ALIGN, NULL));
 }
 
+static QR_NOINLINE void *
+calloc_miss(size_t size)
+{
+	bool zeroed = false;
+	void *p = alloc_miss(size, MALLOC_ALIGN, &zeroed);
+
+	return (p == NULL || zeroed ? p : memset(p, 0, size));
+}
+
 QR_HOT void *
 calloc(size_t n, size_t size)
 {
-	bool zeroed = false;
-	void *p = NULL;
+	uintptr_t word = 0;
 
 	/* Before there is a second thread, pthread_create() comes here. */
 	os_fork_watch();
@@ -99,21 +107,26 @@ calloc(size_t n, size_t size)
 		return (NULL);
 	}
 	if (QR_LIKELY(size < umem__classes.cl_fast))
-		p = (void *)percpu_pop_memory(umem__off_of(size));
-	if (p == NULL)
-		p = alloc_miss(size, MALLOC_ALIGN, &zeroed);
-	return (p == NULL || zeroed ? p : memset(p, 0, size));
+		word = percpu_pop_memory(umem__off_of(size));
+	return (QR_LIKELY(word != 0) ? memset((void *)word, 0, size)
+				     : calloc_miss(size));
 }
 
-/* An alignment up to that of slabs is one of classes. */
+/* An alignment up to that of slabs is one of classes; 0: missed. */
+QR_INLINE uintptr_t
+aligned_pop(size_t align, size_t size)
+{
+	return (QR_LIKELY(align <= umem__classes.cl_align &&
+		    size < umem__classes.cl_fast)
+		? percpu_pop_memory(umem__off_aligned(size, align))
+		: 0);
+}
+
 QR_INLINE void *
 aligned(size_t align, size_t size)
 {
-	uintptr_t word = 0;
+	uintptr_t word = aligned_pop(align, size);
 
-	if (QR_LIKELY(align <= umem__classes.cl_align &&
-		size < umem__classes.cl_fast))
-		word = percpu_pop_memory(umem__off_aligned(size, align));
 	return (QR_LIKELY(word != 0) ? (void *)word
 				     : alloc_miss(size, align, NULL));
 }
@@ -138,19 +151,30 @@ aligned_alloc(size_t align, size_t size)
 	return (aligned(align, size));
 }
 
-QR_HOT int
-posix_memalign(void **out, size_t align, size_t size)
+static QR_NOINLINE int
+posix_memalign_miss(void **out, size_t align, size_t size)
 {
 	int saved = errno;
-	void *p;
+	void *p = alloc_miss(size, align, NULL);
 
-	if (!qr_ispow2(align) || align % sizeof(void *) != 0)
-		return (EINVAL);
-	p = aligned(align, size);
 	errno = saved;
 	if (p == NULL)
 		return (ENOMEM);
 	*out = p;
+	return (0);
+}
+
+QR_HOT int
+posix_memalign(void **out, size_t align, size_t size)
+{
+	uintptr_t word;
+
+	if (!qr_ispow2(align) || align % sizeof(void *) != 0)
+		return (EINVAL);
+	word = aligned_pop(align, size);
+	if (QR_UNLIKELY(word == 0))
+		return (posix_memalign_miss(out, align, size));
+	*out = (void *)word;
 	return (0);
 }
 
