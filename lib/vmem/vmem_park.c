@@ -17,6 +17,7 @@
 #include "os/percpu.h"
 
 #include <stdatomic.h>
+#include <sys/single_threaded.h>
 
 enum {
 	/* CPUs share slots where there are more: what waits is in the cap. */
@@ -43,6 +44,33 @@ static unsigned
 slot_here(void)
 {
 	return (percpu_cpu() % SLOTS);
+}
+
+/*
+ * What was in the slot, for what is; or nothing for what was, if it is still
+ * there.  Nobody can come between where there is one thread.
+ */
+static uint64_t
+slot_swap(_Atomic uint64_t *slot, uint64_t word)
+{
+	uint64_t was;
+
+	if (!__libc_single_threaded)
+		return (
+		    atomic_exchange_explicit(slot, word, memory_order_acq_rel));
+	was = atomic_load_explicit(slot, memory_order_relaxed);
+	atomic_store_explicit(slot, word, memory_order_relaxed);
+	return (was);
+}
+
+static bool
+slot_take(_Atomic uint64_t *slot, uint64_t word)
+{
+	if (!__libc_single_threaded)
+		return (atomic_compare_exchange_strong_explicit(slot, &word, 0,
+		    memory_order_acquire, memory_order_relaxed));
+	atomic_store_explicit(slot, 0, memory_order_relaxed);
+	return (true);
 }
 
 static void
@@ -86,8 +114,7 @@ vmem__park(struct vmem__run *run)
 	}
 	run->rn_kind = HEAP_FREE;
 	slot_use(i);
-	word = atomic_exchange_explicit(
-	    &slots[i].pk_word, word, memory_order_acq_rel);
+	word = slot_swap(&slots[i].pk_word, word);
 	if (word != 0)
 		vmem__run_free(wake(word));
 }
@@ -98,9 +125,7 @@ vmem__unpark(size_t size)
 	_Atomic uint64_t *slot = &slots[slot_here()].pk_word;
 	uint64_t word = atomic_load_explicit(slot, memory_order_relaxed);
 
-	if (word == 0 || word_bytes(word) != size ||
-	    !atomic_compare_exchange_strong_explicit(
-		slot, &word, 0, memory_order_acquire, memory_order_relaxed))
+	if (word == 0 || word_bytes(word) != size || !slot_take(slot, word))
 		return (NULL);
 	return (wake(word));
 }
@@ -121,7 +146,7 @@ vmem__park_purge(bool all)
 			    memory_order_relaxed);
 			continue;
 		}
-		word = atomic_exchange_explicit(slot, 0, memory_order_acquire);
+		word = slot_swap(slot, 0);
 		if (word != 0)
 			vmem__run_free(wake(word));
 	}
