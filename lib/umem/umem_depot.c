@@ -14,7 +14,9 @@ enum {
 };
 
 /* Bytes of objects in all depots; exact when no depot is in use. */
-static QR_ALIGNED(QR_CACHE_LINE) _Atomic size_t depot_bytes;
+static struct {
+	_Atomic size_t db_held;
+} QR_ALIGNED(QR_CACHE_LINE) depot_bytes;
 static _Atomic size_t depot_max = DEPOT_MAX;
 
 /* From now on magazines are larger than those of this type. */
@@ -125,7 +127,7 @@ shelf_get(
 
 		sh->sh_rounds -= (uint32_t)rounds;
 		sh->sh_exchanges++;
-		atomic_fetch_sub_explicit(&depot_bytes,
+		atomic_fetch_sub_explicit(&depot_bytes.db_held,
 		    rounds * cp->cache_chunk, memory_order_relaxed);
 	}
 	qr_mutex_exit(&sh->sh_lock);
@@ -214,12 +216,12 @@ umem__depot_put_full(struct umem_cache *cp, unsigned cpu, struct umem_mag *mag)
 	size_t rounds = umem__mag_capacity(cp, mag);
 	size_t bytes = rounds * cp->cache_chunk;
 	size_t held = atomic_fetch_add_explicit(
-	    &depot_bytes, bytes, memory_order_relaxed);
+	    &depot_bytes.db_held, bytes, memory_order_relaxed);
 
 	if (held + bytes >
 	    atomic_load_explicit(&depot_max, memory_order_relaxed)) {
 		atomic_fetch_sub_explicit(
-		    &depot_bytes, bytes, memory_order_relaxed);
+		    &depot_bytes.db_held, bytes, memory_order_relaxed);
 		return (false);
 	}
 	shelf_use(cp, cpu);
@@ -306,5 +308,6 @@ umem__depot_set_max(size_t bytes)
 size_t
 umem__depot_bytes(void)
 {
-	return (atomic_load_explicit(&depot_bytes, memory_order_relaxed));
+	return (
+	    atomic_load_explicit(&depot_bytes.db_held, memory_order_relaxed));
 }

@@ -17,7 +17,9 @@ static _Atomic size_t idle_max = RUN_IDLE_MAX; /* of all shards together */
 static _Atomic bool watched; /* there will be a purge within a second */
 static _Atomic size_t ceiling = SIZE_MAX; /* of what is in use or idle */
 /* Bit i: shard i may have more idle bytes than its part of idle_max. */
-static _Atomic uint32_t shards_full;
+static struct {
+	_Atomic uint32_t sf_bits;
+} QR_ALIGNED(QR_CACHE_LINE) shards_full;
 static bool limited; /* idle memory is missed elsewhere; set at start */
 
 void
@@ -59,12 +61,12 @@ shard_full_note(struct vmem_shard *sd, bool full)
 	uint32_t bit = (uint32_t)1 << (vmem__shard_at(0) - sd);
 
 	qr_mutex_assert_held(&sd->sd_lock);
-	if (((atomic_load(&shards_full) & bit) != 0) == full)
+	if (((atomic_load(&shards_full.sf_bits) & bit) != 0) == full)
 		return;
 	if (full)
-		atomic_fetch_or(&shards_full, bit);
+		atomic_fetch_or(&shards_full.sf_bits, bit);
 	else
-		atomic_fetch_and(&shards_full, ~bit);
+		atomic_fetch_and(&shards_full.sf_bits, ~bit);
 }
 
 void
@@ -72,7 +74,7 @@ vmem__idle_divide(void)
 {
 	for (unsigned i = 0; i < VMEM_SHARDS; i++)
 		if (vmem__shard_used(i) && shard_full(vmem__shard_at(i)))
-			atomic_fetch_or(&shards_full, (uint32_t)1 << i);
+			atomic_fetch_or(&shards_full.sf_bits, (uint32_t)1 << i);
 }
 
 /* ---- purging ---- */
@@ -222,7 +224,8 @@ vmem__idle_over(struct vmem_shard *sd)
 
 	qr_mutex_assert_held(&sd->sd_lock);
 	if (!full &&
-	    atomic_load_explicit(&shards_full, memory_order_relaxed) == 0 &&
+	    atomic_load_explicit(&shards_full.sf_bits, memory_order_relaxed) ==
+		0 &&
 	    (most == SIZE_MAX ||
 		vmem_size(vmem__heap(), VMEM_ALLOC | VMEM_FREE) <= most))
 		return (0);

@@ -48,13 +48,15 @@ struct vmem_shard {
 	struct qr_list sd_bin[RUN_BINS][RUNS_KINDS];
 	/* (h) Bit set: that list is not empty. */
 	uint64_t sd_some[RUNS_KINDS][RUN_WORDS];
-	size_t sd_bytes[RUNS_KINDS]; /* (l) */
-	struct qr_mutex sd_lock;     /* rank QR_RANK_HEAP */
-	struct qr_list sd_ages;      /* (h) idle runs, oldest first */
-	struct vmem__heap_stat
-	    sd_stat;         /* (l) used; (h) the rest, no idle_bytes */
+	/* Others look at this line, and should not take the lock along. */
+	QR_ALIGNED(QR_CACHE_LINE) size_t sd_bytes[RUNS_KINDS]; /* (l) */
 	size_t sd_leaving;   /* (l) of used: of runs that are */
 	size_t sd_most_used; /* (l) of what is not, since the last purge */
+	struct vmem__heap_stat
+	    sd_stat; /* (l) used; (h) the rest, no idle_bytes */
+	QR_ALIGNED(QR_CACHE_LINE)
+	struct qr_mutex sd_lock; /* rank QR_RANK_HEAP */
+	struct qr_list sd_ages;  /* (h) idle runs, oldest first */
 	/* (h) Records of no run, which nobody has to lock a pool for. */
 	struct vmem__run *sd_spare[RUN_SPARES];
 	unsigned sd_spares; /* (h) */
