@@ -52,7 +52,7 @@ enum vmem__heap_kind {
 /*
  * Locking: (o) the owner, who is whoever has it out of its slot when it was
  * parked; a free run has none, then (h); (h) the lock of its shard; (c) constant
- * while it is a run of that span.
+ * while it is a run of that span.  Two CPUs have no line in common.
  */
 struct vmem__run {
 	uint32_t rn_kind;      /* (o) enum vmem__heap_kind */
@@ -68,7 +68,7 @@ struct vmem__run {
 	uint64_t rn_when;      /* (h) os_now_coarse() when freed; 0: aged */
 	struct qr_list rn_bin; /* (h) free runs of about this size */
 	struct qr_list rn_age; /* (h) idle runs, oldest first */
-};
+} QR_ALIGNED(QR_CACHE_LINE);
 
 struct vmem__heap_stat {
 	size_t used;   /* bytes of runs that have an owner */
