@@ -17,7 +17,9 @@
 #include <errno.h>
 
 enum {
-	MAG_BYTES = 256 << 10, /* objects in one magazine, at most; or one */
+	MAG_BYTES = 64 << 10,  /* objects in one magazine, at most; */
+	MAG_OBJECTS = 16,      /* or so many of large ones, ... */
+	MAG_LARGE = 256 << 10, /* ... in so many bytes; or one */
 	MAG_LARGE_CHUNK = 256, /* those of more than 62 rounds up to this */
 };
 
@@ -38,7 +40,8 @@ struct qr_cond umem__list_cond = QR_COND_INIT;
 static void
 magazine_setup(struct umem_cache *cp)
 {
-	size_t rounds = qr_max(MAG_BYTES / cp->cache_chunk, 1);
+	size_t many = qr_max(MAG_BYTES / cp->cache_chunk, MAG_OBJECTS);
+	size_t rounds = qr_max(qr_min(many, MAG_LARGE / cp->cache_chunk), 1);
 	size_t most = cp->cache_chunk <= MAG_LARGE_CHUNK ? UMEM_MAG_ROUNDS : 62;
 
 	rounds = qr_min(rounds, most);

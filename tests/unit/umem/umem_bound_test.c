@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-enum { CLASSES = 89, KIB_PER_CPU = 27255 };
+enum { CLASSES = 89, KIB_PER_CPU = 20767 };
 
 /* Of two magazines, the loaded one and the one behind it. */
 static size_t
@@ -33,7 +33,7 @@ class_at(unsigned slot)
 }
 
 static void
-a_magazine_holds_at_most_64_kib_or_one_object(void **state)
+a_magazine_holds_64_kib_or_sixteen_objects_of_256(void **state)
 {
 	(void)state;
 
@@ -42,7 +42,9 @@ a_magazine_holds_at_most_64_kib_or_one_object(void **state)
 		const struct umem_cache *cp = class_at(slot);
 
 		assert_in_range(bytes_of(cp), 1,
-		    2 * qr_max((size_t)256 << 10, cp->cache_chunk));
+		    2 *
+			qr_max((size_t)64 << 10,
+			    qr_min(16 * cp->cache_chunk, (size_t)256 << 10)));
 	}
 }
 
@@ -62,7 +64,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(a_magazine_holds_at_most_64_kib_or_one_object),
+	    cmocka_unit_test(a_magazine_holds_64_kib_or_sixteen_objects_of_256),
 	    cmocka_unit_test(all_magazines_of_one_cpu_hold_what_is_documented),
 	};
 
