@@ -102,10 +102,8 @@ pagemap_admit(const void *addr, size_t size)
 void
 pagemap_set(const void *addr, size_t size, uint64_t word)
 {
-	uintptr_t i =
-	    ((uintptr_t)addr >> PAGEMAP_SHIFT) - pagemap__table.pm_first;
+	const char *page = addr;
 
-	for (size_t n = size >> PAGEMAP_SHIFT; n > 0; n--, i++)
-		__atomic_store_n(
-		    &pagemap__table.pm_word[i], word, __ATOMIC_RELEASE);
+	for (size_t n = size >> PAGEMAP_SHIFT; n > 0; n--, page += PAGEMAP_PAGE)
+		pagemap_put(page, word);
 }

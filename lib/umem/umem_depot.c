@@ -13,7 +13,10 @@ enum {
 	DEPOT_MAX = 8 << 20, /* default cap on bytes in all depots */
 };
 
-/* Bytes of objects in all depots; exact when no depot is in use. */
+/*
+ * Bytes of objects in all depots; exact when no depot is in use.  Written with each
+ * exchange, it has a cache line of its own.
+ */
 static struct {
 	_Atomic size_t db_held;
 } QR_ALIGNED(QR_CACHE_LINE) depot_bytes;

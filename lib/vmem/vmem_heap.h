@@ -52,7 +52,7 @@ enum vmem__heap_kind {
 /*
  * Locking: (o) the owner, who is whoever has it out of its slot when it was
  * parked; a free run has none, then (h); (h) the lock of its shard; (c) constant
- * while it is a run of that span.  Two CPUs have no line in common.
+ * while it is a run of that span.  It fills cache lines: two CPUs share none.
  */
 struct vmem__run {
 	uint32_t rn_kind;      /* (o) enum vmem__heap_kind */

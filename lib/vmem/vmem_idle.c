@@ -16,7 +16,10 @@ enum {
 static _Atomic size_t idle_max = RUN_IDLE_MAX; /* of all shards together */
 static _Atomic bool watched; /* there will be a purge within a second */
 static _Atomic size_t ceiling = SIZE_MAX; /* of what is in use or idle */
-/* Bit i: shard i may have more idle bytes than its part of idle_max. */
+/*
+ * Bit i: shard i may have more idle bytes than its part of idle_max.  What is read
+ * more often than this is written has other cache lines.
+ */
 static struct {
 	_Atomic uint32_t sf_bits;
 } QR_ALIGNED(QR_CACHE_LINE) shards_full;
@@ -93,9 +96,7 @@ take_oldest(struct vmem_shard *sd, uint64_t before, size_t most)
 	if (run->rn_size > most)
 		part = vmem__run_get(sd);
 	if (part != NULL) {
-		vmem__run_part(run, run->rn_size - most, most, part);
-		vmem__run_reshape(run, run->rn_addr, run->rn_size - most);
-		run->rn_last = false;
+		vmem__run_trim(run, run->rn_size - most, part);
 		run = part;
 	} else {
 		vmem__run_leave(run);

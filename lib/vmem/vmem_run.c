@@ -38,15 +38,11 @@ carve(struct vmem__run *run, size_t skip, size_t size)
 		run->rn_first = false;
 		return (part);
 	}
-	if (rest == NULL)
-		size += behind;
-	else
-		vmem__run_part(run, skip + size, behind, rest);
-	vmem__run_part(run, skip, size, part);
-	vmem__run_reshape(run, run->rn_addr, skip);
-	run->rn_last = false;
-	if (rest != NULL)
+	vmem__run_trim(run, skip, part);
+	if (rest != NULL) {
+		vmem__run_split(part, size, rest);
 		vmem__run_enter(rest, &run->rn_age);
+	}
 	return (part);
 }
 
@@ -371,9 +367,7 @@ shrink(struct vmem__run *run, size_t size, uint64_t now)
 
 	if (rest == NULL)
 		return (false);
-	vmem__run_part(run, size, run->rn_size - size, rest);
-	run->rn_size = size;
-	run->rn_last = false;
+	vmem__run_split(run, size, rest);
 	rest->rn_kind = run->rn_kind;
 	retire(rest, now);
 	return (true);

@@ -217,11 +217,12 @@ QR_NOINLINE void
 vmem__run_put(struct vmem_shard *sd, struct vmem__run *run)
 {
 	qr_mutex_assert_held(&sd->sd_lock);
-	*run = (struct vmem__run){0};
-	if (sd->sd_spares < RUN_SPARES)
-		sd->sd_spare[sd->sd_spares++] = run;
-	else
+	if (sd->sd_spares == RUN_SPARES) {
 		meta_put(&vmem__run_pool, run);
+		return;
+	}
+	*run = (struct vmem__run){0};
+	sd->sd_spare[sd->sd_spares++] = run;
 }
 
 /* ---- splitting and joining ---- */
@@ -237,6 +238,22 @@ vmem__run_part(const struct vmem__run *run, size_t skip, size_t size,
 	part->rn_zero = run->rn_zero;
 	part->rn_shard = run->rn_shard;
 	part->rn_when = run->rn_when;
+}
+
+void
+vmem__run_split(struct vmem__run *run, size_t size, struct vmem__run *rest)
+{
+	vmem__run_part(run, size, run->rn_size - size, rest);
+	run->rn_size = size;
+	run->rn_last = false;
+}
+
+void
+vmem__run_trim(struct vmem__run *run, size_t size, struct vmem__run *rest)
+{
+	vmem__run_part(run, size, run->rn_size - size, rest);
+	vmem__run_reshape(run, run->rn_addr, size);
+	run->rn_last = false;
 }
 
 /* A neighbour with which `run` becomes one, or NULL. */

@@ -127,7 +127,7 @@ vmem__runs_at(struct vmem_shard *sd, int kind, unsigned b)
 	return (&sd->sd_bin[RUN_BINS - 1 - b][kind]);
 }
 
-/* A record, its owner's to fill in, or NULL; and one that is no run any more. */
+/* A record that reads as zero, or NULL; and take one that is no run any more. */
 struct vmem__run *vmem__run_get(struct vmem_shard *sd);
 void vmem__run_put(struct vmem_shard *sd, struct vmem__run *run);
 /* Make a run free; an idle one takes its age from its place, after `age`. */
@@ -141,6 +141,10 @@ struct vmem__run *vmem__run_behind(const struct vmem__run *run);
 /* `part`, on no list, begins `skip` bytes behind the run; it is else as all of it. */
 void vmem__run_part(const struct vmem__run *run, size_t skip, size_t size,
     struct vmem__run *part);
+/* Move what lies beyond `size` bytes into `rest`: of a run on no list; of a free one. */
+void vmem__run_split(
+    struct vmem__run *run, size_t size, struct vmem__run *rest);
+void vmem__run_trim(struct vmem__run *run, size_t size, struct vmem__run *rest);
 /* `run`, on no list, becomes free, and one with its neighbours; this one. */
 struct vmem__run *vmem__run_join(struct vmem__run *run);
 

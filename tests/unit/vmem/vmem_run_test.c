@@ -667,7 +667,7 @@ room_of_any_size_may_be_asked_for(void **state)
 	}
 }
 
-/* Nor do shards have any in hand. */
+/* No shard has a record in hand. */
 static void
 spares_give_back(void)
 {
