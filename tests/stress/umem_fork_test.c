@@ -158,7 +158,7 @@ static void
 t74_every_child_of_a_busy_process_goes_on(void **state)
 {
 	const char *wanted = getenv("QR_TEST_FORKS");
-	unsigned least = wanted == NULL ? 0 : (unsigned)atoi(wanted);
+	unsigned least = wanted == NULL ? 4 : (unsigned)atoi(wanted);
 	double until = now() + (look_quick() ? 1 : 5);
 	pthread_t workers[WORKERS];
 	unsigned forks = 0;
@@ -174,7 +174,7 @@ t74_every_child_of_a_busy_process_goes_on(void **state)
 		assert_int_equal(
 		    pthread_create(&workers[i], NULL, work, (void *)(i + 1)),
 		    0);
-	while (wanted != NULL ? forks < least : now() < until)
+	while (forks < least || (wanted == NULL && now() < until))
 		fork_and_wait(forks++);
 	stop = true;
 	for (size_t i = 0; i < WORKERS; i++)
@@ -183,7 +183,6 @@ t74_every_child_of_a_busy_process_goes_on(void **state)
 	umem_cache_destroy(shared);
 	umem_cache_destroy(checked);
 	vmem_destroy(arena);
-	assert_true(forks > 3 || wanted != NULL);
 	print_message("%u forks\n", forks);
 }
 
