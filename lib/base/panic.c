@@ -68,7 +68,7 @@ qr_abort(void)
 	(void)sigaction(SIGABRT, &sa, NULL);
 	(void)sigemptyset(&abrt);
 	(void)sigaddset(&abrt, SIGABRT);
-	(void)sigprocmask(SIG_UNBLOCK, &abrt, NULL);
+	(void)pthread_sigmask(SIG_UNBLOCK, &abrt, NULL);
 	(void)raise(SIGABRT);
 	/* The first process of a namespace survives even that. */
 	__builtin_trap();

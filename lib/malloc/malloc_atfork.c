@@ -3,30 +3,24 @@
  *
  * pthread_atfork() is a part of each program and library that calls it, and
  * calls __register_atfork(), which we stand before as we do before malloc.
- * There is one more way to it that we do not see: libraries that were loaded
- * with RTLD_DEEPBIND, but they do not allocate from us either.
  */
+#include "malloc/malloc_libc.h"
 #include "os/os_fork.h"
 
-#include <dlfcn.h>
 #include <errno.h>
-#include <stddef.h>
 
 typedef int register_t(os_fork_handler_t *prepare, os_fork_handler_t *parent,
     os_fork_handler_t *child, void *library);
 
 QR_EXPORT register_t quarry_register_atfork __asm__("__register_atfork");
 
-/* In a program that is linked with libc first it is not behind us. */
 static int
 register_in_libc(os_fork_handler_t *prepare, os_fork_handler_t *parent,
     os_fork_handler_t *child, void *library)
 {
 	register_t *next;
 
-	*(void **)&next = dlsym(RTLD_NEXT, "__register_atfork");
-	if (next == NULL)
-		*(void **)&next = dlsym(RTLD_DEFAULT, "__register_atfork");
+	*(void **)&next = malloc__libc_symbol("__register_atfork");
 	return (next == NULL ? ENOSYS : next(prepare, parent, child, library));
 }
 

@@ -92,7 +92,7 @@ headings_of()
 		awk -f examples/demo/table.awk </dev/null
 		;;
 	bench)
-		echo 'glibc pair.64 1 1 1' |
+		printf '%s pair.64 1 1 1\n' glibc jemalloc mimalloc tcmalloc quarry |
 			awk -f bench/median.awk -f bench/report.awk -f bench/chart.awk \
 				-v names='glibc jemalloc mimalloc tcmalloc quarry' |
 			head -n 1

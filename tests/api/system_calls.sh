@@ -21,7 +21,8 @@ calls_of()
 	bcmp | mem* | str* | explicit_bzero | getauxval) ;;
 	_ITM_* | __cxa_* | __gmon_start__ | _umem_*) ;;
 	__environ | environ | __errno_location | __libc_*) ;;
-	__sigsetjmp | __pthread_* | __register_atfork | __rseq_* | dlsym) ;;
+	__sigsetjmp | __pthread_* | __register_atfork | __rseq_*) ;;
+	dlsym | dl_iterate_phdr) ;;
 	pthread_attr_* | pthread_self | pthread_setcancelstate) ;;
 	sigaddset | sigemptyset | sigfillset | __sched_cpucount) ;;
 	syscall) sed -n 's/.*syscall([[:space:]]*SYS_\([a-z0-9_]*\).*/\1/p' "$work/source" ;;

@@ -2,7 +2,7 @@
  * atfork.c - the handlers of fork are registered when there is a use for them,
  * and before anybody else's.  Run with spy.so behind Quarry.
  */
-#define _GNU_SOURCE 1 /* RTLD_DEFAULT */
+#define _GNU_SOURCE 1 /* RTLD_DEFAULT, RTLD_DEEPBIND */
 
 #include "check_pool.h"
 
@@ -99,6 +99,14 @@ a_pipe_needs_them(void)
 	mpipe_done(&pipe);
 }
 
+/* Before it registers any of its own. */
+static void
+a_module_that_binds_deeply_needs_them(void)
+{
+	CHECK(dlopen("./plugin.so", RTLD_NOW | RTLD_DEEPBIND) != NULL);
+	CHECK(registered() == 1);
+}
+
 /* ---- before whom ---- */
 
 static bool waiting;
@@ -156,6 +164,7 @@ static void (*const alone[])(void) = {
     a_second_thread_is_never_without,
     a_pool_needs_them,
     a_pipe_needs_them,
+    a_module_that_binds_deeply_needs_them,
 };
 
 int

@@ -1,5 +1,5 @@
 /*
- * late.h - what lifecycle.c wants of the two libraries that it uses.
+ * late.h - what lifecycle.c and deepbind.c want of the libraries that they use.
  */
 #ifndef QR_TEST_LATE_H
 #define QR_TEST_LATE_H
@@ -15,8 +15,11 @@ enum { PLUGIN_BLOCKS = 6 };
 typedef void plugin_make_t(char *made[PLUGIN_BLOCKS]);
 /* Free a block of the program's; its usable size. */
 typedef size_t plugin_take_t(void *block);
+/* Whose function this is; whose the plugin calls. */
+typedef const char *plugin_whose_t(void);
 
 plugin_make_t plugin_make;
 plugin_take_t plugin_take;
+plugin_whose_t plugin_whose, plugin_sees;
 
 #endif /* QR_TEST_LATE_H */

@@ -55,3 +55,16 @@ plugin_take(void *block)
 	free(block);
 	return (size);
 }
+
+/* Whose is this: the program may have one, too. */
+__attribute__((weak)) const char *
+plugin_whose(void)
+{
+	return ("module");
+}
+
+const char *
+plugin_sees(void)
+{
+	return (plugin_whose());
+}
