@@ -5,8 +5,8 @@
  * aligned to 16 bytes.  A size too large for PTRDIFF_MAX fails with ENOMEM.
  */
 #include "malloc/malloc.h"
+#include "malloc/malloc_hit.h"
 
-#include "umem/umem_class.h"
 #include "umem/umem_debug.h"
 #include "umem/umem_impl.h"
 #include "umem/umem_options.h"
@@ -77,13 +77,10 @@ alloc_miss(size_t size, size_t align, bool *zeroed)
 QR_HOT void *
 malloc(size_t size)
 {
-	if (QR_LIKELY(size < umem__classes.cl_fast)) {
-		uintptr_t word = percpu_pop_memory(umem__off_of(size));
+	uintptr_t word = malloc__hit(size);
 
-		if (QR_LIKELY(word != 0))
-			return ((void *)word);
-	}
-	return (alloc_miss(size, MALLOC_ALIGN, NULL));
+	return (QR_LIKELY(word != 0) ? (void *)word
+				     : alloc_miss(size, MALLOC_ALIGN, NULL));
 }
 
 static QR_NOINLINE void *
@@ -98,7 +95,7 @@ calloc_miss(size_t size)
 QR_HOT void *
 calloc(size_t n, size_t size)
 {
-	uintptr_t word = 0;
+	uintptr_t word;
 
 	/* Before there is a second thread, pthread_create() comes here. */
 	os_fork_watch();
@@ -106,8 +103,7 @@ calloc(size_t n, size_t size)
 		errno = ENOMEM;
 		return (NULL);
 	}
-	if (QR_LIKELY(size < umem__classes.cl_fast))
-		word = percpu_pop_memory(umem__off_of(size));
+	word = malloc__hit(size);
 	return (QR_LIKELY(word != 0) ? memset((void *)word, 0, size)
 				     : calloc_miss(size));
 }

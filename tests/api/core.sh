@@ -15,7 +15,7 @@ trap 'rm -rf "$scratch"' EXIT
 
 # "file function" of each, which is in the file or in a header; "file" of all of one
 sed -n 's/^\t\t\*\/\([a-z0-9_]*\.c\)\.o(\.text\.\(unlikely\.\)\{0,1\}\([a-z_0-9]*\).*/\1 \3/p' \
-    "$list" | grep -v ' \(hot\|rseq_abort\)$' >"$scratch/named"
+    "$list" | grep -v ' \(hot\|rseq_abort\|_\)$' >"$scratch/named"
 [ -s "$scratch/named" ] || { echo "$list names nothing"; bad=1; }
 while read -r file name; do
 	grep -qr --include="$file" --include='*.h' "^$name${name:+(}" "$root/lib" && continue
@@ -38,7 +38,7 @@ kb()
 readelf -lW "$object" | awk '$1 == "LOAD" { print $2, $5 }' >"$scratch/segments"
 read -r _ core <"$scratch/segments"
 cold=$(tail -n 1 "$scratch/segments" | cut -d ' ' -f 1)
-core=$((core)) asked=57344
+core=$((core)) asked=61440
 echo "core $core bytes"
 if [ $core -gt $asked ]; then
 	echo "the core of $object has $core bytes, asked at most $asked"

@@ -67,7 +67,7 @@ sed -n 's/^[^(]*[ *]\([a-z0-9_]*\)(.*/\1/p' "$work/synopsis.c" |
 	sort >"$work/2"
 same lib/quarry.map 'SYNOPSIS of man/*.3'
 
-$api/map_symbols.sh lib/malloc/malloc.map >"$work/1"
+$api/map_symbols.sh lib/malloc/malloc.map | grep -v '^_Z' >"$work/1"
 sed -n 's/^\.Fn \([a-z0-9_]*\).*/\1/p' man/quarry_malloc.7 | sort -u |
 	comm -12 - "$work/1" >"$work/2"
 same lib/malloc/malloc.map man/quarry_malloc.7

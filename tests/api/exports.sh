@@ -1,7 +1,7 @@
 #!/bin/sh
 # A library defines the symbols of quarry.map, a shared one under the version
 # QUARRY_1.0, those of the second list without a version, and no others.  An
-# archive has none of libc's own that are not of malloc's family.
+# archive has nothing of libc's or of C++ but the family of malloc.
 #
 #   exports.sh <source tree> <library> [<list of unversioned symbols>]
 set -eu
@@ -14,7 +14,7 @@ trap 'rm -rf "$work"' EXIT
 case $library in
 *.a)
 	version=
-	absent='^__\|^dlopen$'
+	absent='^_\|^dlopen$'
 	set -- --extern-only
 	;;
 *)

@@ -38,6 +38,13 @@ for form in '' _shared _static _alone; do
 	done
 done
 
+# Operators of C++: before those of another malloc, and with a program's own.
+for name in operators replaced; do
+	[ -x "$name" ] || continue
+	run "$name"
+	echo "$name: $(grep -c '^ok ' "$out/stdout") tests"
+done
+
 # The destructor that runs after ours has the last word, ours with the
 # statistics not.
 for form in '' _shared _static; do
