@@ -18,7 +18,7 @@ fail() {
 	exit 1
 }
 
-for script in malloc umem programs; do
+for script in malloc new umem programs; do
 	bench/$script.sh --quick --json "$out/json" --svg "$out/svg" >"$out/table"
 	grep -q '^worst row: time' "$out/table" || fail "$script.sh: no report"
 	grep -q ' quarry .* x best' "$out/table" || fail "$script.sh: no ratios"
