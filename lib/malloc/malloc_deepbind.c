@@ -53,14 +53,14 @@ static const char names[] = "aligned_alloc\0"
 
 struct symbols {
 	uintptr_t sy_base; /* what their values are relative to */
-	ElfW(Sym) * sy_table;
+	Elf64_Sym *sy_table;
 	const char *sy_names;
 	const uint32_t *sy_hash;
 };
 
 /* The dynamic linker has made addresses of what `dyn` has. */
 static bool
-symbols_of(struct symbols *sy, uintptr_t base, const ElfW(Dyn) * dyn)
+symbols_of(struct symbols *sy, uintptr_t base, const Elf64_Dyn *dyn)
 {
 	*sy = (struct symbols){.sy_base = base};
 	for (; dyn->d_tag != DT_NULL; dyn++) {
@@ -85,7 +85,8 @@ symbols_of(struct symbols *sy, uintptr_t base, const ElfW(Dyn) * dyn)
 }
 
 /* The symbol of that name, by the table of DT_GNU_HASH. */
-static ElfW(Sym) * symbol_find(const struct symbols *sy, const char *name)
+static Elf64_Sym *
+symbol_find(const struct symbols *sy, const char *name)
 {
 	struct {
 		uint32_t gh_buckets, gh_first, gh_words, gh_shift;
@@ -97,7 +98,7 @@ static ElfW(Sym) * symbol_find(const struct symbols *sy, const char *name)
 		hash = hash * 33 + (unsigned char)*c;
 	memcpy(&gh, sy->sy_hash, sizeof(gh));
 	bucket = sy->sy_hash +
-	    (sizeof(gh) + gh.gh_words * sizeof(ElfW(Addr))) / sizeof(*bucket);
+	    (sizeof(gh) + gh.gh_words * sizeof(Elf64_Addr)) / sizeof(*bucket);
 	chain = bucket + gh.gh_buckets;
 	for (i = bucket[hash % gh.gh_buckets]; i != 0; i++) {
 		if (strcmp(sy->sy_names + sy->sy_table[i].st_name, name) == 0)
@@ -110,7 +111,7 @@ static ElfW(Sym) * symbol_find(const struct symbols *sy, const char *name)
 
 /* Others may look it up meanwhile. */
 static void
-symbol_lead(const struct symbols *sy, ElfW(Sym) * sym, uintptr_t to)
+symbol_lead(const struct symbols *sy, Elf64_Sym *sym, uintptr_t to)
 {
 	uintptr_t page =
 	    qr_rounddown((uintptr_t)&sym->st_value, os_page_size());
@@ -133,8 +134,8 @@ lead_to_us(const struct search *se)
 {
 	for (const char *name = names; *name != '\0';
 	     name += strlen(name) + 1) {
-		const ElfW(Sym) *our = symbol_find(&se->se_ours, name);
-		ElfW(Sym) *sym = symbol_find(&se->se_libc, name);
+		const Elf64_Sym *our = symbol_find(&se->se_ours, name);
+		Elf64_Sym *sym = symbol_find(&se->se_libc, name);
 
 		if (our != NULL && sym != NULL)
 			symbol_lead(&se->se_libc, sym,
@@ -158,7 +159,7 @@ static int
 look_at(struct dl_phdr_info *info, size_t size, void *arg)
 {
 	struct search *se = arg;
-	const ElfW(Dyn) *dyn = NULL;
+	const Elf64_Dyn *dyn = NULL;
 	(void)size;
 
 	for (unsigned i = 0; i < info->dlpi_phnum; i++) {
