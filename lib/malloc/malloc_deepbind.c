@@ -200,13 +200,9 @@ prepare(void)
 void *
 quarry_dlopen(const char *file, int mode)
 {
-	static _Atomic(dlopen_t *) behind;
-	dlopen_t *next = atomic_load_explicit(&behind, memory_order_relaxed);
+	dlopen_t *next;
 
-	if (next == NULL) {
-		*(void **)&next = malloc__libc_symbol("dlopen");
-		atomic_store_explicit(&behind, next, memory_order_relaxed);
-	}
+	*(void **)&next = malloc__libc_symbol("dlopen");
 	if ((mode & RTLD_DEEPBIND) != 0)
 		prepare();
 	return (next(file, mode));
