@@ -230,6 +230,23 @@ bench_run() {
 		-f "$root/bench/chart.awk" "$work/results"
 }
 
+# bench_preloads PROGRAM [ARGUMENT]... - run and report the rows of a program that
+# knows nothing of Quarry, under each of the libraries.
+bench_preloads() {
+	program=$1
+	shift
+	bench_rows() {
+		"$build/bench/$program" --list
+	}
+	bench_one() {
+		LD_PRELOAD=$2 "$build/bench/$program" --row "$3" --threads "$4" --ms "$ms"
+	}
+	bench_parse "$@"
+	names+=(quarry)
+	libs+=("$preload")
+	bench_run
+}
+
 bench_machine() {
 	local cpu
 	cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)

@@ -11,15 +11,4 @@ rounds=5 ms=60
 . "$(dirname "$0")/lib.sh"
 quick_rows='^(pair[.]64|batch[.]1000[.]fifo|churn[.]1000|prodcons[.]64|realloc[.]append)$'
 
-bench_rows() {
-	"$build/bench/malloc_bench" --list
-}
-
-bench_one() {
-	LD_PRELOAD=$2 "$build/bench/malloc_bench" --row "$3" --threads "$4" --ms "$ms"
-}
-
-bench_parse "$@"
-names+=(quarry)
-libs+=("$preload")
-bench_run
+bench_preloads malloc_bench "$@"

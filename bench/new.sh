@@ -11,15 +11,4 @@ rounds=5 ms=60
 . "$(dirname "$0")/lib.sh"
 quick_rows='^(pair|list)$'
 
-bench_rows() {
-	"$build/bench/new_bench" --list
-}
-
-bench_one() {
-	LD_PRELOAD=$2 "$build/bench/new_bench" --row "$3" --threads "$4" --ms "$ms"
-}
-
-bench_parse "$@"
-names+=(quarry)
-libs+=("$preload")
-bench_run
+bench_preloads new_bench "$@"
