@@ -11,24 +11,19 @@ is printed are medians of N runs (3); bench/contig_rows.h says what of.  As root
 DPDK is measured a second time, with huge pages and physical addresses, if they
 can be had; their number is restored.  --quick is a few rows, once; --only are
 the rows whose name matches (an expression of awk); --list prints all of them.'
-rounds=3 only=. dpdk=1 list=0
+rounds=3 only=. dpdk=1
 . "$(dirname "$0")/lib.sh"
 shopt -s extglob
 
-while [ $# -gt 0 ]; do
-	case $1 in
-	--quick) rounds=1 only='^(pair|worst|translate)$' ;;
-	--no-dpdk) dpdk=0 ;;
-	--list) list=1 ;;
-	--help) say "$usage" && exit 0 ;;
-	--rounds | --only)
-		take_value "$@"
-		shift
-		;;
-	*) die "unknown argument $1 (see --help)" ;;
-	esac
-	shift
-done
+on_quick() {
+	rounds=1 only='^(pair|worst|translate)$'
+}
+
+on_no-dpdk() {
+	dpdk=0
+}
+
+take_options --rounds= --only= --quick --no-dpdk --list -- "$@"
 start_work
 build_quarry
 

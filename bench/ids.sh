@@ -14,22 +14,14 @@ same memory.  A "+" marks a process that has had a second thread.  --quick is a
 few rows, once; --only are the rows whose name matches (an expression of awk);
 --list prints all of them.'
 # shellcheck disable=SC2034
-rounds=5 ms=60 only=. list=0 threads=1
+rounds=5 ms=60 only=. threads=1
 . "$(dirname "$0")/lib.sh"
 
-while [ $# -gt 0 ]; do
-	case $1 in
-	--quick) rounds=1 ms=20 only='^(next|first)[.]100k[.]99$|^sparse' ;;
-	--list) list=1 ;;
-	--help) say "$usage" && exit 0 ;;
-	--rounds | --only | --ms)
-		take_value "$@"
-		shift
-		;;
-	*) die "unknown argument $1 (see --help)" ;;
-	esac
-	shift
-done
+on_quick() {
+	rounds=1 ms=20 only='^(next|first)[.]100k[.]99$|^sparse'
+}
+
+take_options --rounds= --only= --ms= --quick --list -- "$@"
 start_work
 build_quarry
 

@@ -19,26 +19,28 @@ die() {
 	exit 2
 }
 
-# take_value --NAME VALUE... - the variable NAME is VALUE.
-take_value() {
-	[ $# -ge 2 ] || die "$1 needs a value"
-	printf -v "${1#--}" %s "$2"
-}
-
-# take_values --NAME... -- ARGUMENT... - the arguments are --help, or as take_value()
-# takes them.
-take_values() {
-	local names=' '
+# take_options OPTION... -- ARGUMENT... - the arguments are --help or OPTIONs.  One
+# that is written --NAME= takes a value, which goes to the variable NAME; at any
+# other the function on_NAME is called.
+take_options() {
+	local options=' '
 	while [ "$1" != -- ]; do
-		names+="$1 "
+		options+="$1 "
 		shift
 	done
 	shift
 	while [ $# -gt 0 ]; do
 		[ "$1" != --help ] || { say "$usage" && exit 0; }
-		[[ $names == *" $1 "* ]] || die "unknown argument $1 (see --help)"
-		take_value "$@"
-		shift 2
+		if [[ $1 != *=* && $options == *" $1 "* ]]; then
+			"on_${1#--}"
+		elif [[ $options == *" $1= "* ]]; then
+			[ $# -ge 2 ] || die "$1 needs a value"
+			printf -v "${1#--}" %s "$2"
+			shift
+		else
+			die "unknown argument $1 (see --help)"
+		fi
+		shift
 	done
 }
 
@@ -139,22 +141,21 @@ quick_rows='^$'
 peers=glibc=,jemalloc=libjemalloc.so.2,mimalloc=libmimalloc.so.2
 peers+=,tcmalloc=libtcmalloc_minimal.so.4
 
+list=0
+on_list() {
+	list=1
+}
+
+on_quick() {
+	rounds=1 ms=20 threads=1,2 only=$quick_rows
+}
+
 # The script's arguments; leaves `names` and `libs`, Quarry last.
 bench_parse() {
-	local pair list=0
-	while [ $# -gt 0 ]; do
-		case $1 in
-		--quick) rounds=1 ms=20 threads=1,2 only=$quick_rows ;;
-		--list) list=1 ;;
-		--help) say "$usage" && say "$bench_options" && exit 0 ;;
-		--only | --peers | --rounds | --threads | --ms | --json | --svg)
-			take_value "$@"
-			shift
-			;;
-		*) die "unknown argument $1 (see --help)" ;;
-		esac
-		shift
-	done
+	local pair
+	usage+=$'\n'$bench_options
+	take_options --only= --peers= --rounds= --threads= --ms= --json= --svg= \
+		--quick --list -- "$@"
 	start_work
 	need libjemalloc2=libjemalloc.so.2 libmimalloc2.0=libmimalloc.so.2 \
 		libtcmalloc-minimal4=libtcmalloc_minimal.so.4

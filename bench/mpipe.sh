@@ -20,18 +20,11 @@ of N runs (5):
 rounds=5 quick=
 . "$(dirname "$0")/lib.sh"
 
-while [ $# -gt 0 ]; do
-	case $1 in
-	--quick) rounds=1 quick=quick ;;
-	--help) say "$usage" && exit 0 ;;
-	--rounds)
-		take_value "$@"
-		shift
-		;;
-	*) die "unknown argument $1 (see --help)" ;;
-	esac
-	shift
-done
+on_quick() {
+	rounds=1 quick=quick
+}
+
+take_options --rounds= --quick -- "$@"
 start_work
 build_quarry
 need_toolchain

@@ -14,26 +14,16 @@ cache line of 64 bytes for each segment, followed in random order, and "malloc"
 a pair of glibc; "cache" is an object cache.  DIR has another libumem.so, whose
 column is "against".  --only are the rows whose name matches (an expression of
 awk); --quick is a few rows, once; --list prints all of them.'
-rounds=3 threads=1,2,8 ms=60 only=. list=0 trace=1
+rounds=3 threads=1,2,8 ms=60 only=. trace=1
 against=
 . "$(dirname "$0")/lib.sh"
 
-while [ $# -gt 0 ]; do
-	case $1 in
-	--quick)
-		rounds=1 ms=20 threads=1,2 trace=0
-		only='^(instant|pair|qpair|first)[.]100$'
-		;;
-	--list) list=1 ;;
-	--help) say "$usage" && exit 0 ;;
-	--rounds | --only | --threads | --ms | --against)
-		take_value "$@"
-		shift
-		;;
-	*) die "unknown argument $1 (see --help)" ;;
-	esac
-	shift
-done
+on_quick() {
+	rounds=1 ms=20 threads=1,2 trace=0
+	only='^(instant|pair|qpair|first)[.]100$'
+}
+
+take_options --rounds= --only= --threads= --ms= --against= --quick --list -- "$@"
 start_work
 build_quarry
 

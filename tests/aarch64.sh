@@ -18,7 +18,7 @@ only='*'
 cpus=2
 memory=6G
 limit=1800
-take_values --only --cpus --memory --limit -- "$@"
+take_options --only= --cpus= --memory= --limit= -- "$@"
 
 start_work
 need_toolchain

@@ -16,23 +16,17 @@ tests do not allow.  Exit status: 0, 1 when a line is not covered and not
 explained, 2 when nothing can be counted.'
 . "$(dirname "$0")/../bench/lib.sh"
 
-list=0
 tests=
 report=0
-while [ $# -gt 0 ]; do
-	case $1 in
-	--help) say "$usage" && exit 0 ;;
-	--list) list=1 ;;
-	--all) list=2 ;;
-	--report) report=1 ;;
-	--tests)
-		take_value "$@"
-		shift
-		;;
-	*) die "unknown argument $1 (see --help)" ;;
-	esac
-	shift
-done
+on_all() {
+	list=2
+}
+
+on_report() {
+	report=1
+}
+
+take_options --tests= --list --all --report -- "$@"
 
 start_work
 need_toolchain

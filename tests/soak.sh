@@ -14,7 +14,7 @@ a tree that is built.'
 
 seconds=3600
 seed=$(date +%s)
-take_values --seconds --seed -- "$@"
+take_options --seconds= --seed= -- "$@"
 
 start_work
 build=${QUARRY_BUILD:-$root/build/debug}
