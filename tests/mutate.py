@@ -27,10 +27,29 @@ VMEM = ["unit/vmem/vmem_alloc", "unit/vmem/vmem_arena", "unit/vmem/vmem_span",
         "model/vmem_model"]
 MPIPE = ["unit/mpipe/mpipe", "unit/mpipe/mpipe_wait", "unit/mpipe/mpipe_front",
          "unit/mpipe/mpipe_async", "model/mpipe_model"]
+RUNS = ["unit/vmem/vmem_run", "unit/vmem/vmem_shard", "unit/vmem/vmem_park",
+        "unit/vmem/vmem_untouched", "unit/umem/umem_huge",
+        "unit/umem/umem_zero", "unit/umem/umem_move", "oom/umem_oom",
+        "model/umem_model"]
+UMEM = ["unit/umem/umem_depot", "unit/umem/umem_mag", "unit/umem/umem_slab",
+        "unit/umem/umem_cache", "unit/umem/umem_bound",
+        "unit/umem/umem_purge", "unit/umem/umem_update", "oom/umem_oom",
+        "model/umem_model"]
 TESTS = {
     "lib/vmem/vmem_fit.c": ["unit/vmem/vmem_fit"] + VMEM,
     "lib/vmem/vmem_tag.c": VMEM,
     "lib/vmem/vmem_tag.h": VMEM,
+    "lib/vmem/vmem_tree.c": VMEM,
+    "lib/vmem/vmem_span.c": VMEM,
+    "lib/vmem/vmem_run.c": RUNS,
+    "lib/vmem/vmem_shard.c": RUNS,
+    "lib/vmem/vmem_place.c": RUNS,
+    "lib/vmem/vmem_idle.c": RUNS,
+    "lib/vmem/vmem_park.c": RUNS,
+    "lib/umem/umem_depot.c": UMEM,
+    "lib/umem/umem_mag.c": UMEM,
+    "lib/umem/umem_cpu.c": UMEM,
+    "lib/umem/umem_slab.c": UMEM,
     "lib/mpipe/mpipe_wait.c": MPIPE,
     "lib/mpipe/mpipe_queue.c": MPIPE,
 }
