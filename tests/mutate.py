@@ -27,8 +27,10 @@ VMEM = ["unit/vmem/vmem_alloc", "unit/vmem/vmem_arena", "unit/vmem/vmem_span",
         "model/vmem_model"]
 MPIPE = ["unit/mpipe/mpipe", "unit/mpipe/mpipe_wait", "unit/mpipe/mpipe_front",
          "unit/mpipe/mpipe_async", "model/mpipe_model"]
-RUNS = ["unit/vmem/vmem_run", "unit/vmem/vmem_shard", "unit/vmem/vmem_park",
-        "unit/vmem/vmem_untouched", "unit/umem/umem_huge",
+# A process of one thread has one CPU where there are restartable sequences.
+RUNS = ["unit/vmem/vmem_run", "unit/vmem/vmem_shard_norseq",
+        "unit/vmem/vmem_park_norseq", "unit/vmem/vmem_untouched",
+        "unit/umem/umem_huge",
         "unit/umem/umem_zero", "unit/umem/umem_move", "oom/umem_oom",
         "model/umem_model"]
 UMEM = ["unit/umem/umem_depot", "unit/umem/umem_mag", "unit/umem/umem_slab",
@@ -102,6 +104,10 @@ def quietly(command, **more):
                           stderr=subprocess.DEVNULL, **more).returncode
 
 
+def program(test):
+    return re.sub(r"\W", "_", test.removesuffix("_norseq"))
+
+
 class Copy:
     """A tree of its own, so that nobody meets a mutant by chance."""
 
@@ -116,12 +122,15 @@ class Copy:
         self.seconds = {}
 
     def make(self, test):
-        target = re.sub(r"\W", "_", test)
-        return quietly(["cmake", "--build", self.build, "--target", target]) == 0
+        return quietly(["cmake", "--build", self.build, "--target",
+                        program(test)]) == 0
 
     def passes(self, test, seconds):
-        program = os.path.join(self.build, "tests", re.sub(r"\W", "_", test))
-        return quietly([program], timeout=seconds) == 0
+        rseq = 0 if test.endswith("_norseq") else 1
+        return quietly([os.path.join(self.build, "tests", program(test))],
+                       timeout=seconds,
+                       env=dict(os.environ, GLIBC_TUNABLES="glibc.pthread."
+                                "rseq=%d" % rseq)) == 0
 
     def measure(self, name):
         for test in set(TESTS[name]) - set(self.seconds):

@@ -276,10 +276,12 @@ vmem__run_alloc(enum vmem__heap_kind kind, size_t size, size_t align,
 	if (run == NULL && vmem__heap_purge(UINT64_MAX) != 0)
 		run = take(&w);
 	if (run == NULL) {
+		/* What that frees is taken as it is: a purge gives spans back. */
 		vmem__reap_heap();
-		(void)vmem__heap_purge(UINT64_MAX);
 		run = take(&w);
 	}
+	if (run == NULL && vmem__heap_purge(UINT64_MAX) != 0)
+		run = take(&w);
 	if (run != NULL && zeroed != NULL)
 		*zeroed = run->rn_zero;
 	return (run);

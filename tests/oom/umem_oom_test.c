@@ -469,6 +469,41 @@ statistics_never_fail(void **state)
 	survive_each(&op, FAILSYS_MMAP, true);
 }
 
+/* What nobody will use soon is there for who gets nothing else. */
+static void
+what_is_cached_saves_a_request_that_would_fail(void **state)
+{
+	enum { OBJECT = 4096, OBJECTS = 1024, BLOCK = 1 << 20, BLOCKS = 512 };
+	static void *object[OBJECTS], *block[BLOCKS];
+	unsigned n = 0;
+	(void)state;
+
+	/* Twice: there are magazines for all of them then. */
+	for (unsigned twice = 0; twice < 2; twice++) {
+		for (unsigned i = 0; i < OBJECTS; i++) {
+			umem_free(object[i], object[i] == NULL ? 0 : OBJECT);
+			object[i] = NULL;
+		}
+		for (unsigned i = 0; i < OBJECTS; i++) {
+			object[i] = umem_alloc(OBJECT, UMEM_DEFAULT);
+			assert_non_null(object[i]);
+		}
+	}
+	failsys_from(FAILSYS_MMAP, 1, ENOMEM);
+	while (
+	    n < BLOCKS && (block[n] = umem_alloc(BLOCK, UMEM_DEFAULT)) != NULL)
+		n++;
+	assert_in_range(n, 0, BLOCKS - 1);
+	for (unsigned i = 0; i < OBJECTS; i++)
+		umem_free(object[i], OBJECT);
+	block[n] = umem_alloc(BLOCK, UMEM_DEFAULT);
+	failsys_reset();
+	assert_non_null(block[n]);
+	for (unsigned i = 0; i <= n; i++)
+		umem_free(block[i], BLOCK);
+	look_check();
+}
+
 /* ---- the fence ---- */
 
 static bool
@@ -599,6 +634,7 @@ main(int argc, char **argv)
 	    cmocka_unit_test(an_arena_over_the_heap_is_had_or_not),
 	    cmocka_unit_test(a_reap_never_fails),
 	    cmocka_unit_test(statistics_never_fail),
+	    cmocka_unit_test(what_is_cached_saves_a_request_that_would_fail),
 	    cmocka_unit_test(
 		a_cache_reaped_without_a_fence_keeps_what_cpus_hold),
 	    cmocka_unit_test(initialisation_begins_when_there_is_memory),

@@ -94,6 +94,7 @@ each_cpu_has_its_own(void **state)
 {
 	struct vmem__run *run = block_get(512 * KIB);
 	unsigned here;
+	size_t used;
 	(void)state;
 
 	cpus_move(0);
@@ -101,7 +102,9 @@ each_cpu_has_its_own(void **state)
 	cpus_move(1);
 	if (percpu_cpu() % 16 == here % 16)
 		skip();
+	used = account().used;
 	vmem__park(run);
+	assert_int_equal(account().used, used - 512 * KIB);
 	cpus_move(0);
 	assert_null(vmem__unpark(512 * KIB));
 	cpus_move(1);

@@ -13,6 +13,8 @@
 #include "umem/umem_impl.h"
 #include "vmem/vmem_shard.h"
 
+#include <quarry/umem.h>
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -312,6 +314,26 @@ what_joins_is_as_old_as_its_largest_part(void **state)
 	vmem__run_free(other);
 	vmem__run_free(small);
 	assert_int_equal(account().idle_bytes, MIB + MIB / 2 + 64 * KIB);
+	assert_int_equal(vmem__heap_purge(between), MIB + 64 * KIB);
+	vmem__run_free(wall);
+}
+
+static void
+so_it_is_when_that_is_behind(void **state)
+{
+	struct vmem__run *small = run_get(MIB + 64 * KIB, 16 * KIB, 0);
+	struct vmem__run *wall = run_get(64 * KIB, 16 * KIB, 0), *large;
+	uint64_t between;
+	(void)state;
+
+	assert_true(vmem__run_resize(small, 64 * KIB));
+	large = run_get(MIB, 16 * KIB, 0);
+	assert_int_equal(large->rn_addr, small->rn_addr + 64 * KIB);
+	vmem__run_free(large);
+	pause_ms(20);
+	between = os_now_coarse();
+	pause_ms(20);
+	vmem__run_free(small);
 	assert_int_equal(vmem__heap_purge(between), MIB + 64 * KIB);
 	vmem__run_free(wall);
 }
@@ -667,6 +689,57 @@ room_of_any_size_may_be_asked_for(void **state)
 	}
 }
 
+/* Where the kernel has nothing more, a run is what there is, without room. */
+static void
+who_has_no_room_gets_the_run_without(void **state)
+{
+	struct vmem__run *wall = run_get(4 * MIB, 16 * KIB, 0), *run;
+	(void)state;
+
+	assert_true(vmem__run_resize(wall, 64 * KIB));
+	(void)vmem__heap_purge(UINT64_MAX);
+	failsys_from(FAILSYS_MMAP, 1, ENOMEM);
+	run = run_get(3 * MIB, 16 * KIB, 32 * MIB);
+	failsys_reset();
+	assert_int_equal(run->rn_shard, wall->rn_shard);
+	vmem__run_free(run);
+	vmem__run_free(wall);
+}
+
+static size_t
+cached_512(void)
+{
+	struct umem_stat us;
+
+	assert_true(look_cache("umem_alloc_512", &us));
+	return (us.us_cached);
+}
+
+/* Zeroes that are partly idle are so after a purge; nobody is reaped for it. */
+static void
+zeroes_are_made_of_idle_memory_before_caches_are_emptied(void **state)
+{
+	struct vmem__run *wall = run_get(4 * MIB, 16 * KIB, 0), *run;
+	size_t cached;
+	(void)state;
+
+	umem_free(umem_alloc(512, UMEM_DEFAULT), 512);
+	cached = cached_512();
+	assert_int_not_equal(cached, 0);
+	assert_true(vmem__run_resize(wall, 64 * KIB));
+	(void)vmem__heap_purge(UINT64_MAX);
+	run = run_get(2 * MIB, 16 * KIB, 0);
+	assert_int_equal(run->rn_addr, wall->rn_addr + 64 * KIB);
+	vmem__run_free(run);
+	failsys_from(FAILSYS_MMAP, 1, ENOMEM);
+	run = run_get(3 * MIB, 16 * KIB, 0);
+	failsys_reset();
+	assert_true(run->rn_zero);
+	assert_int_equal(cached_512(), cached);
+	vmem__run_free(run);
+	vmem__run_free(wall);
+}
+
 /* No shard has a record in hand. */
 static void
 spares_give_back(void)
@@ -785,6 +858,7 @@ main(void)
 	    TEST(what_a_run_gives_up_is_idle_and_used_again),
 	    TEST(neighbours_that_are_freed_become_one),
 	    TEST(what_joins_is_as_old_as_its_largest_part),
+	    TEST(so_it_is_when_that_is_behind),
 	    TEST(idle_memory_over_the_cap_is_purged_and_no_more),
 	    TEST(while_somebody_watches_what_was_in_use_may_be_idle),
 	    TEST(what_is_taken_with_no_pages_comes_out_of_what_is_idle),
@@ -797,6 +871,8 @@ main(void)
 	    TEST(what_is_idle_is_used_though_it_is_too_short),
 	    TEST(what_is_idle_is_used_with_what_is_free_around_it),
 	    TEST(room_of_any_size_may_be_asked_for),
+	    TEST(who_has_no_room_gets_the_run_without),
+	    TEST(zeroes_are_made_of_idle_memory_before_caches_are_emptied),
 	    TEST(a_heap_without_records_divides_nothing),
 	    TEST(with_one_record_what_is_behind_stays_with_the_run),
 	    TEST(the_record_of_a_run_that_is_gone_serves_the_next),

@@ -149,21 +149,44 @@ all_together_keep_no_more_than_one(void **state)
 	assert_int_equal(account().idle_bytes, 0);
 }
 
-/* What was less than its part may be more than that of a smaller cap. */
+/*
+ * What was less than its part may be more than that of a smaller cap: who has
+ * less than its part of that has to see it.
+ */
 static void
 a_smaller_cap_is_one_for_all(void **state)
 {
+	struct vmem__run *small;
 	(void)state;
 
 	if (!two_cpus())
 		skip();
-	take_by_two(2);
-	give_of(0, 2);
-	vmem__heap_set_idle_max(10 * MIB);
+	take_by_two(1);
+	small = get(2 * MIB);
+	give_of(0, 1);
+	vmem__heap_set_idle_max(5 * MIB);
+	vmem__run_free(small);
+	assert_in_range(account().idle_bytes, 4 * MIB, 5 * MIB);
 	vmem__run_free(taken[1][0]);
-	assert_in_range(account().idle_bytes, 8 * MIB, 10 * MIB);
-	vmem__run_free(taken[1][1]);
-	assert_in_range(account().idle_bytes, 8 * MIB, 10 * MIB);
+	assert_in_range(account().idle_bytes, 4 * MIB, 5 * MIB);
+}
+
+/* What one may not keep goes, be it all of another's. */
+static void
+who_frees_little_gives_back_what_another_keeps(void **state)
+{
+	struct vmem__run *small;
+	(void)state;
+
+	if (!two_cpus())
+		skip();
+	take_by_two(3);
+	small = get(MIB);
+	give_of(0, 3);
+	vmem__heap_set_idle_max(4 * MIB);
+	vmem__run_free(small);
+	assert_in_range(account().idle_bytes, 3 * MIB, 4 * MIB);
+	give_of(1, 3);
 }
 
 /* Nor is there more of it when there is one CPU more. */
@@ -304,6 +327,7 @@ main(void)
 	    TEST(a_cpu_without_memory_takes_that_of_another),
 	    TEST(all_together_keep_no_more_than_one),
 	    TEST(a_smaller_cap_is_one_for_all),
+	    TEST(who_frees_little_gives_back_what_another_keeps),
 	    TEST(nothing_is_kept_that_takes_all_to_the_limit),
 	    TEST(runs_of_threads_are_apart),
 	};
