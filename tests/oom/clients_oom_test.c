@@ -22,11 +22,12 @@
 
 #include <cmocka.h>
 
-enum { PAGE = 4096, PAGES = 40, PIECES = 20, TRIES = 400 };
+enum { PAGE = 4096, PAGES = 40, PIECES = 20, PIPES = 16, TRIES = 400 };
 
 static MALLOC_DEFINE(M_MINE, "mine", "what these tests allocate");
 
-static struct malloc_pipe line, full;
+static struct malloc_pipe line, full, made[PIPES];
+static unsigned pipes; /* that are made */
 static physpool_t *pool;
 static vm_paddr_t scattered[PIECES];
 
@@ -67,15 +68,16 @@ reserve(void)
 	return (error);
 }
 
+/* One more, for what is left of those before serves the next. */
 static int
 make_pipe(void)
 {
-	struct malloc_pipe p = {0};
-	int error =
-	    mpipe_tryinit(&p, M_MINE, 64, 2, 4, MPF_NOZERO, NULL, NULL, NULL);
+	int error = mpipe_tryinit(
+	    &made[pipes], M_MINE, 64, 2, 4, MPF_NOZERO, NULL, NULL, NULL);
 
-	if (error == 0)
-		mpipe_done(&p);
+	if (error == 0 && ++pipes == PIPES)
+		while (pipes > 0)
+			mpipe_done(&made[--pipes]);
 	return (error);
 }
 
@@ -168,6 +170,8 @@ clients(void)
 		CHILD_CHECK(refused > 0);
 		CHILD_CHECK(operations[i]() == 0);
 	}
+	while (pipes > 0)
+		mpipe_done(&made[--pipes]);
 	mpipe_done(&line);
 	mpipe_done(&full);
 	CHILD_CHECK(physpool_destroy(pool) == 0);

@@ -611,6 +611,24 @@ initialisation_begins_when_there_is_memory(void **state)
 	}
 }
 
+/* A log for which there is no memory is none. */
+static void
+initialisation_does_without_a_log(void **state)
+{
+	unsigned long most = look_quick() ? 1 : 8;
+	(void)state;
+
+	for (unsigned long n = 1; n <= most; n++) {
+		char one[64];
+		struct again_run run = {"begin_late",
+		    {one, "UMEM_DEBUG=audit", "UMEM_LOGGING=transaction=16m"}};
+
+		(void)snprintf(
+		    one, sizeof(one), "QR_TEST_FAIL=%d %lu 0", FAILSYS_MMAP, n);
+		child_expect_exit(again_exec, &run, 0);
+	}
+}
+
 int
 main(int argc, char **argv)
 {
@@ -638,6 +656,7 @@ main(int argc, char **argv)
 	    cmocka_unit_test(
 		a_cache_reaped_without_a_fence_keeps_what_cpus_hold),
 	    cmocka_unit_test(initialisation_begins_when_there_is_memory),
+	    cmocka_unit_test(initialisation_does_without_a_log),
 	};
 
 	again_main(argc, argv, parts);

@@ -10,8 +10,15 @@
 #include "late.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <gnu/lib-names.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 /* The module has one of its own. */
 const char *
@@ -158,6 +165,40 @@ libc_is_as_read_only_as_before(void)
 	CHECK(writable_parts_of_libc() == before);
 }
 
+/* A page that was not writable stays so.  Memory comes in larger pieces. */
+static void
+forbid_writable_pages(void)
+{
+	struct sock_filter code[] = {
+	    BPF_STMT(
+		BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mprotect, 0, 5),
+	    BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+		offsetof(struct seccomp_data, args[1])),
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)sysconf(_SC_PAGESIZE),
+		0, 3),
+	    BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+		offsetof(struct seccomp_data, args[2])),
+	    BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, PROT_WRITE, 0, 1),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {sizeof(code) / sizeof(code[0]), code};
+
+	CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+		_exit(0);
+}
+
+/* A module has libc's malloc then, as if we did nothing. */
+static void
+where_libc_cannot_be_led_to_us_modules_load_all_the_same(void)
+{
+	forbid_writable_pages();
+	CHECK(strcmp(seen_by_module(RTLD_DEEPBIND), "module") == 0);
+	CHECK(libc_symbol("malloc") != dlsym(RTLD_DEFAULT, "malloc"));
+}
+
 /* Each in a child of its own: the first such module changes the process. */
 static void (*const alone[])(void) = {
     modules_find_their_own_symbols_if_they_ask_for_that,
@@ -165,6 +206,7 @@ static void (*const alone[])(void) = {
     all_of_the_family_is_found_in_libc,
     the_first_may_be_loaded_by_many_threads,
     libc_is_as_read_only_as_before,
+    where_libc_cannot_be_led_to_us_modules_load_all_the_same,
 };
 
 int

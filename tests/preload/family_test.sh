@@ -45,6 +45,23 @@ for name in operators replaced; do
 	echo "$name: $(grep -c '^ok ' "$out/stdout") tests"
 done
 
+# Where new has no memory, the operator behind ours says what happens; if there is
+# none, we do.
+if LD_PRELOAD=$QUARRY_PRELOAD ./runtime >"$out/stdout" 2>"$out/stderr"; then
+	fail "runtime: no memory, and nobody minds"
+fi
+grep -qx '_Znwm: there is no C++ runtime' "$out/stderr" ||
+	fail "runtime: another message"
+if LD_PRELOAD="$QUARRY_PRELOAD ./rival.so" ./runtime >"$out/stdout" 2>"$out/stderr"; then
+	fail "runtime, with another's operators: nobody minds"
+fi
+! grep -q Znwm "$out/stderr" || fail "runtime: not the operator behind ours"
+
+# There may be classes of which none has the alignment.
+LD_PRELOAD=$QUARRY_PRELOAD UMEM_OPTIONS=size_clear,size_add=48 ./sizes \
+	alignment_and_size_are_independent >"$out/stdout" 2>"$out/stderr" ||
+	fail "sizes with one class: exit status $?"
+
 # The destructor that runs after ours has the last word, ours with the
 # statistics not.
 for form in '' _shared _static; do

@@ -7,8 +7,10 @@
 #include "os/os.h"
 #include "os/os_module.h"
 #include "support/child.h"
+#include "support/failsys.h"
 #include "support/umem_look.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -130,15 +132,14 @@ on_a_stack_of_the_programs_own(int number)
 
 /* The stack ends where memory does. */
 static void
-handle_on_a_stack_that_ends(void *arg)
+handle_on_a_stack_that_ends(void *fn)
 {
 	char *map = mmap(NULL, 2 * ALT_STACK, PROT_READ | PROT_WRITE,
 	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	stack_t ss = {.ss_sp = map, .ss_size = ALT_STACK};
-	struct sigaction sa = {.sa_handler = on_a_stack_of_the_programs_own,
-	    .sa_flags = SA_ONSTACK};
+	struct sigaction sa = {
+	    .sa_handler = *(void (**)(int))fn, .sa_flags = SA_ONSTACK};
 
-	(void)arg;
 	CHILD_CHECK(map != MAP_FAILED);
 	CHILD_CHECK(mprotect(map + ALT_STACK, ALT_STACK, PROT_NONE) == 0);
 	CHILD_CHECK(sigaltstack(&ss, NULL) == 0);
@@ -149,8 +150,31 @@ handle_on_a_stack_that_ends(void *arg)
 static void
 a_stack_that_is_nobodys_is_not_walked_past_its_page(void **state)
 {
+	void (*fn)(int) = on_a_stack_of_the_programs_own;
 	(void)state;
-	child_expect_exit(handle_on_a_stack_that_ends, NULL, 0);
+
+	child_expect_exit(handle_on_a_stack_that_ends, &fn, 0);
+}
+
+static void
+without_a_look_at_the_maps(int number)
+{
+	(void)number;
+	failsys_from(FAILSYS_OPEN, 1, ENFILE);
+	CHILD_CHECK(descend(1, FRAMES) >= 1);
+	CHILD_CHECK(failsys_calls(FAILSYS_OPEN) > 0);
+	walk_from((uintptr_t)__builtin_frame_address(0) + ALT_STACK);
+	failsys_reset();
+}
+
+/* Where that cannot be known, it is the page. */
+static void
+a_stack_that_cannot_be_looked_up_is_walked_too(void **state)
+{
+	void (*fn)(int) = without_a_look_at_the_maps;
+	(void)state;
+
+	child_expect_exit(handle_on_a_stack_that_ends, &fn, 0);
 }
 
 /* ---- signals ---- */
@@ -359,6 +383,7 @@ main(void)
 	    cmocka_unit_test(a_frame_pointer_that_is_none_ends_the_walk),
 	    cmocka_unit_test(
 		a_stack_that_is_nobodys_is_not_walked_past_its_page),
+	    cmocka_unit_test(a_stack_that_cannot_be_looked_up_is_walked_too),
 	    cmocka_unit_test(a_handler_is_told_from_other_code),
 	    cmocka_unit_test(asking_about_signals_changes_no_handler),
 	    cmocka_unit_test(the_cheap_clock_agrees_with_the_other),
