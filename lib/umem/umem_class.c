@@ -146,10 +146,9 @@ umem__off_find_aligned(size_t size, size_t align)
 {
 	size_t off = umem__off_find(qr_roundup(qr_max(size, 1), align));
 
-	for (; (umem__off_size(off) & (align - 1)) != 0;
-	     off += sizeof(struct percpu_slot))
-		if (off / sizeof(struct percpu_slot) == umem__classes.cl_last)
-			return (0);
+	/* The largest has them all, and is always there. */
+	while ((umem__off_size(off) & (align - 1)) != 0)
+		off += sizeof(struct percpu_slot);
 	return (off);
 }
 

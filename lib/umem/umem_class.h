@@ -73,7 +73,7 @@ umem__off_aligned(size_t size, size_t align)
 	return (umem__off_of(qr_roundup(size + (size == 0), align)));
 }
 
-/* For who missed, up to PAGEMAP_PAGE: the class, however far up it is; or 0. */
+/* For who missed, up to PAGEMAP_PAGE: the class, however far up it is. */
 size_t umem__off_find_aligned(size_t size, size_t align);
 
 /* The cache of a slot that had none; NULL when memory is short. */

@@ -1,6 +1,7 @@
 /*
  * umem_oom_test.c - each system call of each operation of umem fails in turn.
  */
+#include "meta/meta.h"
 #include "support/again.h"
 #include "support/child.h"
 #include "support/failsys.h"
@@ -504,6 +505,60 @@ what_is_cached_saves_a_request_that_would_fail(void **state)
 	look_check();
 }
 
+/* Take all of the heap, in pieces of half the size of those before. */
+static void
+take_all(void ***last)
+{
+	for (size_t size = 1 << 20; size >= 16 << 10; size /= 2) {
+		void **p;
+
+		while ((p = umem_alloc(size, UMEM_DEFAULT)) != NULL) {
+			p[0] = *last;
+			p[1] = (void *)size;
+			*last = p;
+		}
+	}
+}
+
+static size_t
+records_in_use(const umem_cache_t *cp)
+{
+	return (cp->cache_slab_pool->mp_total - cp->cache_slab_pool->mp_nfree);
+}
+
+/* A slab without memory is none. */
+static void
+who_gets_no_slab_keeps_no_record_of_one(void **state)
+{
+	void **last = NULL, *object[100];
+	size_t records;
+	(void)state;
+
+	assert_true(create());
+	for (size_t i = 0; i < 100; i++)
+		object[i] = umem_cache_alloc(cache, UMEM_DEFAULT);
+	records = records_in_use(cache);
+	for (size_t i = 0; i < 100; i++)
+		umem_cache_free(cache, object[i]);
+	umem_cache_reap_now(cache);
+	assert_true(records_in_use(cache) < records);
+	failsys_from(FAILSYS_MMAP, 1, ENOMEM);
+	take_all(&last);
+	records = records_in_use(cache);
+	for (size_t i = 0; i < 100; i++)
+		assert_null(umem_cache_alloc(cache, UMEM_DEFAULT));
+	assert_int_equal(records_in_use(cache), records);
+	failsys_reset();
+	while (last != NULL) {
+		void **p = last;
+
+		last = p[0];
+		umem_free(p, (size_t)p[1]);
+	}
+	destroy();
+	look_check();
+}
+
 /* ---- the fence ---- */
 
 static bool
@@ -653,6 +708,7 @@ main(int argc, char **argv)
 	    cmocka_unit_test(a_reap_never_fails),
 	    cmocka_unit_test(statistics_never_fail),
 	    cmocka_unit_test(what_is_cached_saves_a_request_that_would_fail),
+	    cmocka_unit_test(who_gets_no_slab_keeps_no_record_of_one),
 	    cmocka_unit_test(
 		a_cache_reaped_without_a_fence_keeps_what_cpus_hold),
 	    cmocka_unit_test(initialisation_begins_when_there_is_memory),

@@ -3,6 +3,7 @@
  */
 #include "umem/umem_impl.h"
 
+#include "meta/meta.h"
 #include "support/cpus.h"
 #include "support/umem_look.h"
 
@@ -247,6 +248,25 @@ empty_magazines_have_a_working_set_too(void **state)
 	assert_null(umem__depot_get_empty(cp, 0));
 }
 
+/* However often they are reaped, others are made of the same memory. */
+static void
+no_magazine_is_lost_by_a_reap(void **state)
+{
+	enum { ROUNDS = 2000, HAVE = 10 };
+	size_t mapped = 0;
+	(void)state;
+
+	for (int i = 0; i < ROUNDS; i++) {
+		put_full(HAVE);
+		for (int k = 0; k < HAVE; k++)
+			umem__depot_put_empty(cp, 0, umem__mag_get(cp));
+		umem__depot_reap(cp, true);
+		if (i == ROUNDS / 10)
+			mapped = meta_mapped();
+	}
+	assert_int_equal(meta_mapped(), mapped);
+}
+
 /* ---- size ---- */
 
 static void
@@ -424,6 +444,7 @@ main(void)
 	    TEST(t63_magazines_unused_for_a_whole_interval_are_given_back),
 	    TEST(magazines_in_steady_use_stay),
 	    TEST(empty_magazines_have_a_working_set_too),
+	    TEST(no_magazine_is_lost_by_a_reap),
 	    TEST(magazines_grow_with_the_visits_to_the_depot_up_to_a_bound),
 	    TEST(a_busy_cache_comes_to_larger_magazines_by_itself),
 	    TEST(a_level_at_the_edge_of_a_magazine_is_no_dearer_than_another),
