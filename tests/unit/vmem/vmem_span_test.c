@@ -5,6 +5,7 @@
 
 #include "base/bits.h"
 #include "base/panic.h"
+#include "meta/meta.h"
 #include "support/child.h"
 
 #include <stdlib.h>
@@ -341,6 +342,35 @@ a_free_during_an_import_that_fails_is_used(void **state)
 	done(source);
 }
 
+/* What was provided for an import and not needed serves the next. */
+static void
+imports_lose_no_records(void **state)
+{
+	enum { IMPORTS = 30000 };
+	vmem_t *source = plain_arena(Q, 64 * Q, Q);
+	vmem_t *vm = xchild_of(source, Q, 0);
+	size_t mapped = 0;
+	(void)state;
+
+	for (unsigned i = 0; i < IMPORTS; i++) {
+		void *p, *q;
+
+		seen.more = i % 3 * Q;
+		seen.fail = i % 7 == 0;
+		p = vmem_alloc(vm, Q, VM_NOSLEEP);
+		q = vmem_alloc(vm, 2 * Q, VM_NOSLEEP);
+		if (p != NULL)
+			vmem_free(vm, p, Q);
+		if (q != NULL)
+			vmem_free(vm, q, 2 * Q);
+		if (i == IMPORTS / 10)
+			mapped = meta_mapped();
+	}
+	assert_int_equal(meta_mapped(), mapped);
+	done(vm);
+	done(source);
+}
+
 static void
 a_limit_bounds_imports_and_can_be_raised(void **state)
 {
@@ -633,6 +663,7 @@ main(void)
 	    cmocka_unit_test(
 		t25_an_import_made_redundant_by_a_free_is_handed_back),
 	    cmocka_unit_test(a_free_during_an_import_that_fails_is_used),
+	    cmocka_unit_test(imports_lose_no_records),
 	    cmocka_unit_test(a_limit_bounds_imports_and_can_be_raised),
 	    cmocka_unit_test(an_import_that_grows_over_the_limit_goes_back),
 	    cmocka_unit_test(an_import_without_room_for_the_request_goes_back),
