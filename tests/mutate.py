@@ -24,6 +24,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VMEM = ["unit/vmem/vmem_alloc", "unit/vmem/vmem_arena", "unit/vmem/vmem_span",
         "oom/vmem_oom", "unit/vmem/vmem_walk", "unit/vmem/vmem_index",
+        "unit/vmem/vmem_wait",
         "model/vmem_model"]
 MPIPE = ["unit/mpipe/mpipe", "unit/mpipe/mpipe_wait", "unit/mpipe/mpipe_front",
          "unit/mpipe/mpipe_async", "model/mpipe_model"]
@@ -52,7 +53,7 @@ TESTS = {
     "lib/vmem/vmem_alloc.c": VMEM,
     "lib/vmem/vmem_seg.c": VMEM,
     "lib/vmem/vmem_index.c": VMEM,
-    "lib/vmem/vmem_walk.c": VMEM,
+    "lib/vmem/vmem_walk.c": VMEM + ["unit/vmem/vmem_ids"],
     "lib/vmem/vmem_dense.c": ["unit/vmem/vmem_dense"] + VMEM,
     "lib/vmem/vmem_span.c": VMEM,
     "lib/vmem/vmem_run.c": RUNS,

@@ -267,12 +267,15 @@ every_truncation_is_refused_by_line(void **state)
 	len = text_read(path, text);
 	assert_true(len > 100);
 	for (size_t n = 0; n < len; n++) {
-		char pattern[128];
+		char pattern[192];
 
 		text_write(path, text, n);
 		(void)snprintf(pattern, sizeof(pattern),
-		    "quarry: id_space_restore('again', '%s'): line %u: *\n",
-		    path, line);
+		    "quarry: id_space_restore('again', '%s'): line %u: %s*\n",
+		    path, line,
+		    n == 0 || text[n - 1] == '\n'
+			? "the file ends before its last line"
+			: "the line has no end");
 		assert_refused(EBADMSG, pattern);
 		line += text[n] == '\n';
 	}

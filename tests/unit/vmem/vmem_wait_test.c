@@ -79,20 +79,28 @@ named(const char *name, uintptr_t base, size_t size, vmem_t *source)
 }
 
 static void
-t26_a_free_wakes_a_sleeper(void **state)
+expect_to_wake_in(size_t quanta)
 {
-	vmem_t *vm = named("a", Q, 4 * Q, NULL);
-	struct sleeper s = {vm, "a", 3 * Q, 0, 0, 0, NULL};
+	vmem_t *vm = named("a", Q, quanta * Q, NULL);
+	struct sleeper s = {vm, "a", (quanta - 1) * Q, 0, 0, 0, NULL};
 	void *p = vmem_alloc(vm, Q, VM_NOSLEEP);
 	void *q = vmem_alloc(vm, Q, VM_NOSLEEP);
-	(void)state;
 
 	sleeper_start(&s);
 	vmem_free(vm, q, Q);
 	assert_addr_equal(sleeper_join(&s), 2 * Q);
 	vmem_free(vm, p, Q);
-	vmem_free(vm, s.got, 3 * Q);
+	vmem_free(vm, s.got, s.size);
 	done(vm);
+}
+
+/* Of small spans and large ones. */
+static void
+t26_a_free_wakes_a_sleeper(void **state)
+{
+	(void)state;
+	expect_to_wake_in(4);
+	expect_to_wake_in(1000);
 }
 
 static void
