@@ -42,7 +42,17 @@ META = ["unit/meta/meta", "unit/meta/pagemap", "oom/umem_oom",
         "model/umem_model"]
 IDS = ["unit/vmem/vmem_ids", "unit/vmem/vmem_idfile", "oom/id_space_oom",
        "model/id_space_model"]
+PERCPU = ["unit/os/percpu", "unit/os/percpu_norseq", "unit/os/percpu_step",
+          "unit/umem/umem_cache", "model/umem_model"]
 TESTS = {
+    "lib/os/percpu.c": PERCPU,
+    "lib/os/percpu_x86_64.h": PERCPU,
+    "lib/os/percpu_lock.h": PERCPU,
+    "lib/os/os_lock.c": ["unit/os/os_lock", "stress/locks_stress"],
+    "lib/os/os_lock.h": ["unit/os/os_lock", "stress/locks_stress"],
+    "lib/os/os_cgroup.c": ["unit/os/os_cgroup"],
+    "lib/os/os_module.c": ["unit/os/os_trace"],
+    "lib/os/os_trace.c": ["unit/os/os_trace"],
     "lib/meta/meta.c": META,
     "lib/meta/meta_purge.c": META,
     "lib/meta/pagemap.c": META,

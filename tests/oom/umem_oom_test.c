@@ -561,14 +561,21 @@ who_gets_no_slab_keeps_no_record_of_one(void **state)
 
 /* ---- the fence ---- */
 
-static bool
-reap_batch(void)
+/* Some objects are on the CPU, and no other CPU can be told to stop. */
+static void
+lose_the_fence(void)
 {
 	CHILD_CHECK(alloc_batch());
 	free_batch();
 	__libc_single_threaded = 0;
 	failsys_only(SYS_membarrier);
 	failsys_from(FAILSYS_SYSCALL, 1, EPERM);
+}
+
+static bool
+reap_batch(void)
+{
+	lose_the_fence();
 	umem_cache_reap_now(cache);
 	failsys_reset();
 	return (true);
@@ -585,6 +592,29 @@ a_cache_reaped_without_a_fence_keeps_what_cpus_hold(void **state)
 	child_run(&c, survive_attempt, &a);
 	assert_int_equal(c.c_signal, 0);
 	assert_int_equal(c.c_status, SURVIVE_UNTOUCHED);
+}
+
+static void
+destroy_batch(void *arg)
+{
+	(void)arg;
+	CHILD_CHECK(create());
+	lose_the_fence();
+	destroy();
+	failsys_reset();
+}
+
+/* They are nobody's, and not to be complained of. */
+static void
+a_cache_destroyed_without_a_fence_was_empty(void **state)
+{
+	struct child c;
+	(void)state;
+
+	child_run(&c, destroy_batch, NULL);
+	assert_int_equal(c.c_signal, 0);
+	assert_int_equal(c.c_status, 0);
+	assert_string_equal(c.c_stderr, "");
 }
 
 /* ---- initialisation ---- */
@@ -711,6 +741,7 @@ main(int argc, char **argv)
 	    cmocka_unit_test(who_gets_no_slab_keeps_no_record_of_one),
 	    cmocka_unit_test(
 		a_cache_reaped_without_a_fence_keeps_what_cpus_hold),
+	    cmocka_unit_test(a_cache_destroyed_without_a_fence_was_empty),
 	    cmocka_unit_test(initialisation_begins_when_there_is_memory),
 	    cmocka_unit_test(initialisation_does_without_a_log),
 	};
