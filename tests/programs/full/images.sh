@@ -16,7 +16,8 @@ done
 
 film='testsrc2=duration=4:size=480x270:rate=25'
 sound='sine=frequency=440:duration=4'
-for codec in mpeg4 mpeg2video ffv1 libx264 libvpx; do
+# Not libx264: it reads memory before it writes it, as MALLOC_PERTURB_ shows.
+for codec in mpeg4 mpeg2video ffv1 libtheora libvpx; do
 	ffmpeg -v error -f lavfi -i $film -f lavfi -i $sound -threads 2 \
 		-c:v $codec -c:a flac -flags +bitexact -fflags +bitexact \
 		-y film.mkv
