@@ -39,8 +39,13 @@ begin(void **state)
 static int
 end(void **state)
 {
+	struct vmem__heap_stat st;
 	(void)state;
+
 	failsys_reset();
+	vmem__heap_stat(&st);
+	assert_int_equal(st.blocks, 0);
+	assert_int_equal(st.block_bytes, 0);
 	vmem__heap_set_idle_max(16 * MIB);
 	(void)quarry_reap();
 	look_check();

@@ -3,6 +3,7 @@
  */
 #include "umem/umem_impl.h"
 
+#include "os/os.h"
 #include "os/os_watch.h"
 #include "support/again.h"
 #include "support/child.h"
@@ -463,10 +464,13 @@ free_large(void)
 	enum { BYTES = 100 << 20 };
 	void *first = umem_alloc(BYTES, UMEM_DEFAULT);
 	void *second = umem_alloc(BYTES, UMEM_DEFAULT);
+	uint64_t freed = os_now();
 
 	CHILD_CHECK(first != NULL && second != NULL);
 	umem_free(first, BYTES);
 	CHILD_CHECK(falls_to(idle_bytes, 0));
+	/* Less the steps of the cheap clock. */
+	CHILD_CHECK(os_now() - freed >= 980000000);
 	/* The thread sleeps by now, and nothing that follows wakes it. */
 	wait_for(3000);
 	umem_free(second, BYTES);

@@ -295,6 +295,50 @@ pause_ms(long ms)
 	(void)nanosleep(&ts, NULL);
 }
 
+/* Of those that are long enough the shortest is taken, large ones stay so. */
+static void
+the_least_that_fits_is_taken(void **state)
+{
+	struct vmem__run *large = run_get(4 * MIB, 16 * KIB, 0), *small, *taken;
+	struct vmem__run *walls[2];
+	uintptr_t addr;
+	(void)state;
+
+	walls[0] = run_get(16 * KIB, 16 * KIB, 0);
+	small = run_get(MIB, 16 * KIB, 0);
+	walls[1] = run_get(16 * KIB, 16 * KIB, 0);
+	addr = small->rn_addr;
+	vmem__run_free(small);
+	vmem__run_free(large);
+	taken = run_get(512 * KIB, 16 * KIB, 0);
+	assert_in_range(taken->rn_addr, addr, addr + 512 * KIB);
+	vmem__run_free(taken);
+	vmem__run_free(walls[0]);
+	vmem__run_free(walls[1]);
+}
+
+/* Whatever is split and joined, others have the same records. */
+static void
+no_record_of_a_run_is_lost(void **state)
+{
+	enum { PIECES = 64, ROUNDS = 3000 };
+	struct vmem__run *run[PIECES];
+	size_t mapped = 0;
+	(void)state;
+
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		for (unsigned i = 0; i < PIECES; i++)
+			run[i] = run_get(16 * KIB, 16 * KIB, 0);
+		for (unsigned i = 0; i < PIECES; i += 2)
+			vmem__run_free(run[i]);
+		for (unsigned i = 1; i < PIECES; i += 2)
+			vmem__run_free(run[i]);
+		if (round == ROUNDS / 10)
+			mapped = meta_mapped();
+	}
+	assert_int_equal(meta_mapped(), mapped);
+}
+
 static void
 what_joins_is_as_old_as_its_largest_part(void **state)
 {
@@ -857,6 +901,8 @@ main(void)
 	    TEST(a_run_with_a_neighbour_does_not_grow),
 	    TEST(what_a_run_gives_up_is_idle_and_used_again),
 	    TEST(neighbours_that_are_freed_become_one),
+	    TEST(the_least_that_fits_is_taken),
+	    TEST(no_record_of_a_run_is_lost),
 	    TEST(what_joins_is_as_old_as_its_largest_part),
 	    TEST(so_it_is_when_that_is_behind),
 	    TEST(idle_memory_over_the_cap_is_purged_and_no_more),
