@@ -304,9 +304,9 @@ the_least_that_fits_is_taken(void **state)
 	uintptr_t addr;
 	(void)state;
 
-	walls[0] = run_get(16 * KIB, 16 * KIB, 0);
+	walls[0] = run_get(64 * KIB, 16 * KIB, 0);
 	small = run_get(MIB, 16 * KIB, 0);
-	walls[1] = run_get(16 * KIB, 16 * KIB, 0);
+	walls[1] = run_get(64 * KIB, 16 * KIB, 0);
 	addr = small->rn_addr;
 	vmem__run_free(small);
 	vmem__run_free(large);
@@ -328,7 +328,7 @@ no_record_of_a_run_is_lost(void **state)
 
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		for (unsigned i = 0; i < PIECES; i++)
-			run[i] = run_get(16 * KIB, 16 * KIB, 0);
+			run[i] = run_get(64 * KIB, 16 * KIB, 0);
 		for (unsigned i = 0; i < PIECES; i += 2)
 			vmem__run_free(run[i]);
 		for (unsigned i = 1; i < PIECES; i += 2)
