@@ -68,6 +68,13 @@ reserve(void)
 	return (error);
 }
 
+static void
+drop_pipes(void)
+{
+	while (pipes > 0)
+		mpipe_done(&made[--pipes]);
+}
+
 /* One more, for what is left of those before serves the next. */
 static int
 make_pipe(void)
@@ -76,8 +83,7 @@ make_pipe(void)
 	    &made[pipes], M_MINE, 64, 2, 4, MPF_NOZERO, NULL, NULL, NULL);
 
 	if (error == 0 && ++pipes == PIPES)
-		while (pipes > 0)
-			mpipe_done(&made[--pipes]);
+		drop_pipes();
 	return (error);
 }
 
@@ -170,8 +176,7 @@ clients(void)
 		CHILD_CHECK(refused > 0);
 		CHILD_CHECK(operations[i]() == 0);
 	}
-	while (pipes > 0)
-		mpipe_done(&made[--pipes]);
+	drop_pipes();
 	mpipe_done(&line);
 	mpipe_done(&full);
 	CHILD_CHECK(physpool_destroy(pool) == 0);
