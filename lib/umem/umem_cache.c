@@ -17,9 +17,9 @@
 #include <errno.h>
 
 enum {
-	MAG_BYTES = 64 << 10,  /* objects in one magazine, at most; */
-	MAG_OBJECTS = 16,      /* or so many of large ones, ... */
-	MAG_LARGE = 256 << 10, /* ... in so many bytes; or one */
+	MAG_BYTES = 64 << 10,  /* objects in a magazine at first, but one; */
+	MAG_LARGE = 256 << 10, /* in one that has grown, but then ... */
+	MAG_OBJECTS = 16,      /* ... no more than so many large ones */
 	MAG_LARGE_CHUNK = 256, /* those of more than 62 rounds up to this */
 };
 
@@ -36,19 +36,25 @@ struct qr_mutex umem__list_lock = QR_MUTEX_INIT(QR_RANK_CACHE_LIST);
 struct qr_list umem__caches = QR_LIST_INIT(umem__caches);
 struct qr_cond umem__list_cond = QR_COND_INIT;
 
-/* How many rounds magazines may have, and how large they may grow. */
+/* How many rounds magazines of each type have, and how far they grow. */
 static void
 magazine_setup(struct umem_cache *cp)
 {
-	size_t many = qr_max(MAG_BYTES / cp->cache_chunk, MAG_OBJECTS);
-	size_t rounds = qr_max(qr_min(many, MAG_LARGE / cp->cache_chunk), 1);
-	size_t most = cp->cache_chunk <= MAG_LARGE_CHUNK ? UMEM_MAG_ROUNDS : 62;
+	size_t chunk = cp->cache_chunk;
+	size_t most = chunk <= MAG_LARGE_CHUNK ? UMEM_MAG_ROUNDS : 62;
 
-	rounds = qr_min(rounds, most);
-	cp->cache_rounds = (uint32_t)rounds;
-	while (cp->cache_mag_max < UMEM_MAG_TYPES - 1 &&
-	    ((size_t)16 << cp->cache_mag_max) - 2 < rounds)
-		cp->cache_mag_max++;
+	most = qr_min(most, qr_max(MAG_BYTES / chunk, MAG_OBJECTS));
+	for (unsigned type = 0; type < UMEM_MAG_TYPES; type++) {
+		size_t words = ((size_t)16 << type) - 2;
+		size_t bytes =
+		    qr_min((size_t)MAG_BYTES << type, (size_t)MAG_LARGE);
+		size_t many = qr_max(bytes / chunk, 1);
+		size_t rounds = qr_min(many, qr_min(most, words));
+
+		cp->cache_rounds[type] = (uint16_t)rounds;
+		if (rounds > cp->cache_rounds[cp->cache_mag_max])
+			cp->cache_mag_max = (uint8_t)type;
+	}
 }
 
 /* What a cache is made with, beside its callbacks. */

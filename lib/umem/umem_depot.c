@@ -4,12 +4,16 @@
 #include "umem/umem_impl.h"
 #include "umem/umem_options.h"
 
+#include "os/os.h"
+
 #include <stdatomic.h>
 
 enum {
 	/* Visits to the depot before magazines grow; each step takes four times
 	   as many as the one before. */
 	VISITS_FIRST = 8,
+	/* And within so many nanoseconds each: rarer ones cost too little. */
+	VISIT_EVERY = 1000000,
 	DEPOT_MAX = 8 << 20, /* default cap on bytes in all depots */
 };
 
@@ -30,20 +34,32 @@ mag_grow(struct umem_cache *cp, uint8_t type)
 	    &cp->cache_mag, &type, (uint8_t)(type + 1));
 }
 
-/* That some visits are lost between threads does no harm. */
+/*
+ * Count a visit.  Magazines grow when there were as many as their size asks for and
+ * they came fast enough; else the last step is counted anew.  That some visits are
+ * lost between threads does no harm.
+ */
 void
 umem__depot_visit(struct umem_cache *cp)
 {
-	_Atomic uint32_t *visits = &cp->cache_depot.dp_visits;
+	struct umem_depot *dp = &cp->cache_depot;
 	uint8_t type = cp->cache_mag;
-	uint32_t n;
+	uint32_t n, most = (uint32_t)VISITS_FIRST << 2 * type;
+	uint64_t now;
 
 	if (QR_LIKELY(type >= cp->cache_mag_max))
 		return;
-	n = atomic_load_explicit(visits, memory_order_relaxed) + 1;
-	atomic_store_explicit(visits, n, memory_order_relaxed);
-	if (n >= (uint32_t)VISITS_FIRST << 2 * type)
+	n = atomic_load_explicit(&dp->dp_visits, memory_order_relaxed) + 1;
+	atomic_store_explicit(&dp->dp_visits, n, memory_order_relaxed);
+	if (n < most)
+		return;
+	now = os_now();
+	if (now - dp->dp_since < (uint64_t)most * VISIT_EVERY)
 		mag_grow(cp, type);
+	else
+		atomic_store_explicit(
+		    &dp->dp_visits, most / 4, memory_order_relaxed);
+	dp->dp_since = now;
 }
 
 /* ---- lists; the shelf's lock is held, but ms_count is looked at without ---- */

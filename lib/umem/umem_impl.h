@@ -131,6 +131,7 @@ struct umem_depot {
 	struct umem_shelf dp_shelf[UMEM_SHELVES]; /* by CPU */
 	_Atomic uint8_t dp_used;        /* (a) bit i: shelf i has been used */
 	_Atomic uint32_t dp_visits;     /* (a) while magazines are small */
+	_Atomic uint64_t dp_since;      /* (a) when these visits began */
 	_Atomic uint32_t dp_contention; /* (a) times a lock was found taken */
 	uint32_t dp_contention_at;      /* (u) value at the last interval */
 };
@@ -167,11 +168,11 @@ struct umem_cache {
 	umem_constructor_t *cache_each_ctor; /* (c) run at each allocation */
 	umem_destructor_t *cache_each_dtor;  /* (c) run at each free */
 
-	size_t cache_align;     /* (c) */
-	size_t cache_chunk;     /* (c) stride of objects */
-	size_t cache_slabsize;  /* (c) bytes per slab */
-	uint32_t cache_nchunks; /* (c) objects per slab */
-	uint32_t cache_rounds;  /* (c) bound on the rounds of a magazine */
+	size_t cache_align;                    /* (c) */
+	size_t cache_chunk;                    /* (c) stride of objects */
+	size_t cache_slabsize;                 /* (c) bytes per slab */
+	uint32_t cache_nchunks;                /* (c) objects per slab */
+	uint16_t cache_rounds[UMEM_MAG_TYPES]; /* (c) of magazines, by type */
 	uint64_t cache_inverse; /* (c) ceil(2^32 / chunk), see slab_index() */
 	struct meta_pool *cache_slab_pool; /* (c) slab descriptors */
 

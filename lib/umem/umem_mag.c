@@ -151,9 +151,7 @@ block_put(struct umem_mag *mag, unsigned type)
 size_t
 umem__mag_capacity(const struct umem_cache *cp, const struct umem_mag *mag)
 {
-	size_t words = size_of(mag_type(mag)) / sizeof(uintptr_t);
-
-	return (qr_min(words - 2, cp->cache_rounds));
+	return (cp->cache_rounds[mag_type(mag)]);
 }
 
 struct umem_mag *

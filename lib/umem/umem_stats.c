@@ -25,8 +25,7 @@ cache_stat(struct umem_cache *cp, struct umem_stat *us)
 	us->us_size = cp->cache_bufsize;
 	us->us_cached = umem__cpu_rounds(cp);
 	us->us_allocs = umem__cpu_misses(cp, PERCPU_POP);
-	us->us_magazine =
-	    qr_min(((size_t)16 << cp->cache_mag) - 2, cp->cache_rounds);
+	us->us_magazine = cp->cache_rounds[cp->cache_mag];
 
 	umem__depot_stat(cp, &depot, &us->us_depot);
 	us->us_cached += depot;

@@ -13,13 +13,13 @@
 
 #include <cmocka.h>
 
-enum { CLASSES = 89, KIB_PER_CPU = 20767 };
+enum { CLASSES = 89, KIB_PER_CPU = 20767, KIB_AT_FIRST = 6567 };
 
-/* Of two magazines, the loaded one and the one behind it. */
+/* Of two magazines of a type, the loaded one and the one behind it. */
 static size_t
-bytes_of(const struct umem_cache *cp)
+bytes_of(const struct umem_cache *cp, unsigned type)
 {
-	return (2 * (size_t)cp->cache_rounds * cp->cache_chunk);
+	return (2 * cp->cache_rounds[type] * cp->cache_chunk);
 }
 
 static struct umem_cache *
@@ -33,7 +33,7 @@ class_at(unsigned slot)
 }
 
 static void
-a_magazine_holds_64_kib_or_sixteen_objects_of_256(void **state)
+a_magazine_holds_64_kib_at_first_and_256_once_it_has_grown(void **state)
 {
 	(void)state;
 
@@ -41,7 +41,9 @@ a_magazine_holds_64_kib_or_sixteen_objects_of_256(void **state)
 	     slot++) {
 		const struct umem_cache *cp = class_at(slot);
 
-		assert_in_range(bytes_of(cp), 1,
+		assert_in_range(bytes_of(cp, 0), 1,
+		    2 * qr_max((size_t)64 << 10, cp->cache_chunk));
+		assert_in_range(bytes_of(cp, cp->cache_mag_max), 1,
 		    2 *
 			qr_max((size_t)64 << 10,
 			    qr_min(16 * cp->cache_chunk, (size_t)256 << 10)));
@@ -51,12 +53,18 @@ a_magazine_holds_64_kib_or_sixteen_objects_of_256(void **state)
 static void
 all_magazines_of_one_cpu_hold_what_is_documented(void **state)
 {
-	size_t bytes = 0;
+	size_t bytes = 0, first = 0;
 	(void)state;
 
 	assert_int_equal(umem__classes.cl_last - UMEM_SLOT_8 + 1, CLASSES);
-	for (unsigned slot = UMEM_SLOT_8; slot <= umem__classes.cl_last; slot++)
-		bytes += bytes_of(class_at(slot));
+	for (unsigned slot = UMEM_SLOT_8; slot <= umem__classes.cl_last;
+	     slot++) {
+		const struct umem_cache *cp = class_at(slot);
+
+		first += bytes_of(cp, 0);
+		bytes += bytes_of(cp, cp->cache_mag_max);
+	}
+	assert_int_equal((first + 1023) / 1024, KIB_AT_FIRST);
 	assert_int_equal((bytes + 1023) / 1024, KIB_PER_CPU);
 }
 
@@ -64,7 +72,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(a_magazine_holds_64_kib_or_sixteen_objects_of_256),
+	    cmocka_unit_test(
+		a_magazine_holds_64_kib_at_first_and_256_once_it_has_grown),
 	    cmocka_unit_test(all_magazines_of_one_cpu_hold_what_is_documented),
 	};
 

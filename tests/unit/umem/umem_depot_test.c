@@ -312,15 +312,29 @@ a_busy_cache_comes_to_larger_magazines_by_itself(void **state)
 static void
 large_objects_have_few_rounds(void **state)
 {
+	static const uint16_t rounds[UMEM_MAG_TYPES] = {1, 1, 2, 2, 2, 2};
 	umem_cache_t *big = umem_cache_create(
 	    "big", 100000, 0, NULL, NULL, NULL, NULL, NULL, 0);
-	struct umem_mag *mag = umem__mag_get(big);
 	(void)state;
 
-	assert_int_equal(umem__mag_capacity(big, mag), 2);
-	assert_int_equal(big->cache_mag_max, 0);
-	umem__mag_put(mag);
+	assert_memory_equal(big->cache_rounds, rounds, sizeof(rounds));
+	assert_int_equal(big->cache_mag_max, 2);
 	umem_cache_destroy(big);
+}
+
+/* One in two milliseconds: larger ones would save nothing that counts. */
+static void
+magazines_do_not_grow_where_visits_are_rare(void **state)
+{
+	(void)state;
+
+	assert_int_equal(cp->cache_mag, 0);
+	put_full(1);
+	for (int i = 0; i < 40; i++) {
+		use(1);
+		usleep(4000);
+	}
+	assert_int_equal(cp->cache_mag, 0);
 }
 
 static void
@@ -449,6 +463,7 @@ main(void)
 	    TEST(a_busy_cache_comes_to_larger_magazines_by_itself),
 	    TEST(a_level_at_the_edge_of_a_magazine_is_no_dearer_than_another),
 	    TEST(large_objects_have_few_rounds),
+	    TEST(magazines_do_not_grow_where_visits_are_rare),
 	    TEST(smaller_magazines_are_retired_as_they_come_by_empty),
 	    TEST(contention_within_an_interval_makes_magazines_grow),
 	};
