@@ -7,8 +7,9 @@
  * timeout while nothing happens and nothing is left to give back.
  *
  * The caller of an unrelated allocation may hold locks that a destructor or a
- * reclaim callback wants, so only the thread and umem_reap() call those; and so
- * for what a report of a damaged object may call.
+ * reclaim callback wants, or the function by which an arena gives back what it
+ * imported, so only the thread and umem_reap() call those; and so for what a
+ * report of a damaged object may call.
  */
 #include "umem/umem_impl.h"
 #include "umem/umem_options.h"
@@ -17,6 +18,7 @@
 #include "os/os.h"
 #include "os/os_cgroup.h"
 #include "vmem/vmem_heap.h"
+#include "vmem/vmem_private.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -114,13 +116,28 @@ round_by_thread(void)
 	return (quiet && heap.idle_bytes == 0);
 }
 
+/* Does nothing of the program run when cp gives back what it holds? */
+static bool
+calls_nobody(const struct umem_cache *cp)
+{
+	vmem_free_t *last, *to_heap;
+
+	if (cp->cache_dtor != NULL || cp->cache_ctl != 0)
+		return (false);
+	if (cp->cache_source == NULL)
+		return (true);
+	last = vmem__free_calls(cp->cache_source);
+	(void)vmem_heap_arena(NULL, &to_heap);
+	return (last == NULL || last == to_heap);
+}
+
 static void
 round_by_caller(uint64_t now)
 {
 	if (!qr_mutex_tryenter(&umem__list_lock))
 		return;
 	QR_LIST_FOREACH (cp, &umem__caches, struct umem_cache, cache_link) {
-		if (cp->cache_dtor == NULL && cp->cache_ctl == 0)
+		if (calls_nobody(cp))
 			umem__cache_reap(cp, false);
 	}
 	qr_mutex_exit(&umem__list_lock);

@@ -80,6 +80,11 @@ void vmem__foreach(void (*fn)(const struct vmem__stat *, void *), void *arg);
 
 /* The arena's quantum, as it was created. */
 size_t vmem__quantum(const vmem_t *vmp);
+/*
+ * The function that a free may come to call, in this arena or in one that it
+ * imports from: vmem_free apart, or NULL.
+ */
+vmem_free_t *vmem__free_calls(const vmem_t *vmp);
 
 /*
  * The list of arenas and every arena, for the fork handlers.  vmem__fork_child

@@ -391,3 +391,11 @@ vmem__export(struct vmem *vmp, uintptr_t start, size_t size)
 	if (vmp->vm_ffunc != NULL)
 		vmp->vm_ffunc(vmp->vm_source, (void *)start, size);
 }
+
+vmem_free_t *
+vmem__free_calls(const vmem_t *vmp)
+{
+	while (vmp->vm_ffunc == vmem_free)
+		vmp = vmp->vm_source;
+	return (vmp->vm_ffunc);
+}

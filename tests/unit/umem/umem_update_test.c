@@ -12,6 +12,7 @@
 
 #include <quarry/quarry.h>
 #include <quarry/umem.h>
+#include <quarry/vmem.h>
 
 #include <dirent.h>
 #include <pthread.h>
@@ -458,6 +459,98 @@ go_slow(void)
 	CHILD_CHECK(memory() < resident + 2 * MIB);
 }
 
+/* ---- arenas that are somebody's ---- */
+
+static _Atomic bool elsewhere; /* the program is not using its arena */
+static size_t released;
+
+static void *
+import_next(vmem_t *source, size_t size, int vmflag)
+{
+	static uintptr_t next = 1 << 20;
+
+	(void)source;
+	(void)vmflag;
+	next += size;
+	return ((void *)(next - size));
+}
+
+static void
+release_here(vmem_t *source, void *addr, size_t size)
+{
+	(void)source;
+	(void)addr;
+	(void)size;
+	CHILD_CHECK(!elsewhere);
+	released++;
+}
+
+/* Full magazines of the quantum cache of pages of an arena. */
+static void
+fill_depot(vmem_t *arena)
+{
+	enum { PAGE = 4096, PAGES = 1000 };
+	static void *pages[PAGES];
+
+	for (size_t i = 0; i < PAGES; i++)
+		pages[i] = vmem_alloc(arena, PAGE, VM_SLEEP);
+	for (size_t i = 0; i < PAGES; i++)
+		vmem_free(arena, pages[i], PAGE);
+}
+
+static size_t
+cached_by(const char *name)
+{
+	struct umem_stat us;
+
+	CHILD_CHECK(look_cache(name, &us));
+	return (us.us_cached);
+}
+
+/*
+ * Who allocates something else gives back what goes to the heap, or nowhere; a
+ * function of the program is called when the program asks.
+ */
+static void
+keep_out_of_arenas(void)
+{
+	vmem_alloc_t *afunc;
+	vmem_free_t *ffunc;
+	vmem_t *heap = vmem_heap_arena(&afunc, &ffunc);
+	vmem_t *base = vmem_create("base", NULL, 0, 4096, import_next,
+	    release_here, NULL, 0, VM_SLEEP);
+	vmem_t *arenas[] = {
+	    vmem_create("own", NULL, 0, 4096, afunc, ffunc, heap, 4096, 0),
+	    vmem_create("plain", (void *)4096, (size_t)1 << 30, 4096, NULL,
+		NULL, NULL, 4096, 0),
+	    vmem_create(
+		"based", NULL, 0, 4096, vmem_alloc, vmem_free, base, 4096, 0),
+	};
+	size_t own, plain, based;
+
+	for (size_t i = 0; i < 3; i++)
+		fill_depot(arenas[i]);
+	own = cached_by("own_4096");
+	plain = cached_by("plain_4096");
+	based = cached_by("based_4096");
+	released = 0;
+	elsewhere = true;
+	for (int i = 0; i < 80 &&
+	     (cached_by("own_4096") == own || cached_by("plain_4096") == plain);
+	     i++) {
+		peak_down(peak_up(MIB));
+		wait_for(100);
+	}
+	/* Where there are no magazines they hold nothing. */
+	CHILD_CHECK(cached_by("own_4096") < own || own == 0);
+	CHILD_CHECK(cached_by("plain_4096") < plain || plain == 0);
+	CHILD_CHECK(cached_by("based_4096") == based);
+	elsewhere = false;
+	vmem_qcache_reap(arenas[2]);
+	CHILD_CHECK(
+	    cached_by("based_4096") == 0 && (released > 0 || based == 0));
+}
+
 static void
 free_large(void)
 {
@@ -523,6 +616,13 @@ large_blocks_do_not_stay_idle_though_nobody_calls(void **state)
 {
 	(void)state;
 	slowly("free_large");
+}
+
+static void
+who_allocates_something_else_calls_no_function_of_the_program(void **state)
+{
+	(void)state;
+	slowly("keep_out_of_arenas");
 }
 
 static void
@@ -617,6 +717,7 @@ main(int argc, char **argv)
 	    {"go_idle", go_idle},
 	    {"go_quiet", go_quiet},
 	    {"go_slow", go_slow},
+	    {"keep_out_of_arenas", keep_out_of_arenas},
 	    {"free_large", free_large},
 	    {"have_no_thread", have_no_thread},
 	    {"get_signals", get_signals},
@@ -639,6 +740,8 @@ main(int argc, char **argv)
 		a_large_heap_that_is_hardly_used_gives_back_what_it_keeps),
 	    cmocka_unit_test(
 		t63_a_small_heap_gives_idle_memory_back_without_a_thread),
+	    cmocka_unit_test(
+		who_allocates_something_else_calls_no_function_of_the_program),
 	    cmocka_unit_test(large_blocks_do_not_stay_idle_though_nobody_calls),
 	    cmocka_unit_test(there_is_no_thread_where_none_is_wanted),
 	    cmocka_unit_test(no_signal_of_the_program_goes_to_the_thread),
