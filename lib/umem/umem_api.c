@@ -291,6 +291,7 @@ memalign_import(vmem_t *source, size_t *sizep, size_t align, int vmflag)
 {
 	(void)source;
 	(void)vmflag;
+	umem__tick(true);
 	return (vmem__heap_alloc(*sizep, qr_max(align, vmem__heap_quantum)));
 }
 
@@ -300,6 +301,7 @@ memalign_release(vmem_t *source, void *addr, size_t size)
 	(void)source;
 	(void)size;
 	vmem__heap_free(addr);
+	umem__tick(false);
 }
 
 static vmem_t *

@@ -176,6 +176,7 @@ heap_afunc(vmem_t *source, size_t size, int vmflag)
 {
 	(void)source;
 	(void)vmflag;
+	umem__tick(true);
 	return (vmem__heap_alloc(size, vmem__heap_quantum));
 }
 
@@ -185,6 +186,7 @@ heap_ffunc(vmem_t *source, void *addr, size_t size)
 	(void)source;
 	(void)size;
 	vmem__heap_free(addr);
+	umem__tick(false);
 }
 
 vmem_t *

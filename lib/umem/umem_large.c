@@ -49,15 +49,20 @@ umem__large_free(struct vmem__run *run)
 {
 	if (run->rn_zeroed)
 		vmem__run_look(run);
-	vmem__park(run);
+	if (vmem__park(run))
+		umem__tick(false);
 }
 
 bool
 umem__large_resize(struct vmem__run *run, size_t size)
 {
+	bool shrinks = size < run->rn_size;
+
 	if (size > PTRDIFF_MAX || !vmem__run_resize(run, round_size(size)))
 		return (false);
 	run->rn_asked = size;
+	if (shrinks)
+		umem__tick(false);
 	return (true);
 }
 

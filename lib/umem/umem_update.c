@@ -2,9 +2,10 @@
  * umem_update.c - periodic work: working sets, and returning idle memory.
  *
  * A process with a small heap has it done by whoever misses a magazine when
- * the interval is over.  Once the heap has grown to THREAD_MIN a thread does
- * it, because a process that has gone idle misses nothing: it sleeps without a
- * timeout while nothing happens and nothing is left to give back.
+ * the interval is over, or asks the heap for a large block or returns one to it.
+ * Once the heap has grown to THREAD_MIN a thread does it, because a process that
+ * has gone idle does neither: it sleeps without a timeout while nothing happens
+ * and nothing is left to give back.
  *
  * The caller of an unrelated allocation may hold locks that a destructor or a
  * reclaim callback wants, or the function by which an arena gives back what it

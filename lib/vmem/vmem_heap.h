@@ -107,9 +107,10 @@ void vmem__run_free_aged(struct vmem__run *run);
 void vmem__run_free_zero(struct vmem__run *run);
 /*
  * Free a block, HEAP_BLOCK, as vmem__run_free() does or so that it waits whole,
- * on this CPU, for vmem__unpark() of its exact size; NULL: none waits.
+ * on this CPU, for vmem__unpark() of its exact size; NULL: none waits.  True when
+ * it, or what waited before it, became an idle run.
  */
-void vmem__park(struct vmem__run *run);
+bool vmem__park(struct vmem__run *run);
 struct vmem__run *vmem__unpark(size_t size);
 /*
  * Have a block read as zero without writing to it, if that pays: if blocks of

@@ -100,7 +100,7 @@ wake(uint64_t word)
 	return (run);
 }
 
-void
+bool
 vmem__park(struct vmem__run *run)
 {
 	size_t size = run->rn_size;
@@ -110,13 +110,15 @@ vmem__park(struct vmem__run *run)
 	if (run->rn_leaving ||
 	    size > atomic_load_explicit(&run_max, memory_order_relaxed)) {
 		vmem__run_free(run);
-		return;
+		return (true);
 	}
 	run->rn_kind = HEAP_FREE;
 	slot_use(i);
 	word = slot_swap(&slots[i].pk_word, word);
-	if (word != 0)
-		vmem__run_free(wake(word));
+	if (word == 0)
+		return (false);
+	vmem__run_free(wake(word));
+	return (true);
 }
 
 struct vmem__run *

@@ -564,10 +564,82 @@ free_large(void)
 	CHILD_CHECK(falls_to(idle_bytes, 0));
 	/* Less the steps of the cheap clock. */
 	CHILD_CHECK(os_now() - freed >= 980000000);
-	/* The thread sleeps by now, and nothing that follows wakes it. */
+	/* The thread sleeps by now, so that all of it cannot wait. */
 	wait_for(3000);
 	umem_free(second, BYTES);
-	CHILD_CHECK(falls_to(idle_bytes, 16 * MIB));
+	CHILD_CHECK(idle_bytes() <= 16 * MIB);
+	CHILD_CHECK(falls_to(idle_bytes, 0));
+}
+
+/* The thread finds nothing left to do, and sleeps. */
+static void
+all_is_given_back(void)
+{
+	CHILD_CHECK(falls_to(idle_bytes, 0));
+	wait_for(800);
+}
+
+/* Less than may be kept, in each of the ways to get it and give it up. */
+static void
+free_late(void)
+{
+	enum { BYTES = 8 << 20, SMALL = 512 << 10, PARKED = 17 };
+	vmem_alloc_t *afunc;
+	vmem_free_t *ffunc;
+	vmem_t *heap = vmem_heap_arena(&afunc, &ffunc);
+	vmem_t *arena =
+	    vmem_create("own", NULL, 0, 4096, afunc, ffunc, heap, 0, VM_SLEEP);
+	size_t before = threads();
+	void *own = vmem_alloc(arena, BYTES, VM_SLEEP);
+	void *aligned = umem_alloc_align(BYTES, 4096, UMEM_DEFAULT);
+	void *shrunk = umem_alloc(2 * BYTES, UMEM_DEFAULT), *small[PARKED];
+	void *large = umem_alloc(BYTES, UMEM_DEFAULT);
+
+	/* One more than can wait for a request of their size. */
+	for (size_t i = 0; i < PARKED; i++)
+		small[i] = umem_alloc(SMALL, UMEM_DEFAULT);
+	CHILD_CHECK(threads() > before);
+	wait_for(1200);
+	all_is_given_back();
+	umem_free(large, BYTES);
+	all_is_given_back();
+	for (size_t i = 0; i < PARKED; i++)
+		umem_free(small[i], SMALL);
+	all_is_given_back();
+	umem_free_align(aligned, BYTES);
+	all_is_given_back();
+	vmem_free(arena, own, BYTES);
+	all_is_given_back();
+	CHILD_CHECK(
+	    umem__large_resize(vmem__run_find(HEAP_BLOCK, shrunk), BYTES));
+	all_is_given_back();
+}
+
+/* What an arena takes from the heap counts for the thread like all else. */
+static void
+import_large(void)
+{
+	vmem_alloc_t *afunc;
+	vmem_free_t *ffunc;
+	vmem_t *heap = vmem_heap_arena(&afunc, &ffunc);
+	vmem_t *arena =
+	    vmem_create("own", NULL, 0, 4096, afunc, ffunc, heap, 0, VM_SLEEP);
+	size_t before = threads();
+
+	for (int i = 0; i < 2; i++)
+		CHILD_CHECK(vmem_alloc(arena, 40 * MIB, VM_SLEEP) != NULL);
+	CHILD_CHECK(threads() > before);
+}
+
+static void
+import_aligned(void)
+{
+	size_t before = threads();
+
+	for (int i = 0; i < 2; i++)
+		CHILD_CHECK(
+		    umem_alloc_align(40 * MIB, 64, UMEM_DEFAULT) != NULL);
+	CHILD_CHECK(threads() > before);
 }
 
 static void
@@ -616,6 +688,24 @@ large_blocks_do_not_stay_idle_though_nobody_calls(void **state)
 {
 	(void)state;
 	slowly("free_large");
+}
+
+static void
+what_is_freed_while_the_thread_sleeps_does_not_stay_idle(void **state)
+{
+	(void)state;
+	slowly("free_late");
+}
+
+static void
+a_heap_that_arenas_made_large_has_a_thread(void **state)
+{
+	struct again_run own = {"import_large", {NULL}};
+	struct again_run aligned = {"import_aligned", {NULL}};
+	(void)state;
+
+	child_expect_exit(again_exec, &own, 0);
+	child_expect_exit(again_exec, &aligned, 0);
 }
 
 static void
@@ -719,6 +809,9 @@ main(int argc, char **argv)
 	    {"go_slow", go_slow},
 	    {"keep_out_of_arenas", keep_out_of_arenas},
 	    {"free_large", free_large},
+	    {"free_late", free_late},
+	    {"import_large", import_large},
+	    {"import_aligned", import_aligned},
 	    {"have_no_thread", have_no_thread},
 	    {"get_signals", get_signals},
 	    {"fork_with_a_thread", fork_with_a_thread},
@@ -743,6 +836,9 @@ main(int argc, char **argv)
 	    cmocka_unit_test(
 		who_allocates_something_else_calls_no_function_of_the_program),
 	    cmocka_unit_test(large_blocks_do_not_stay_idle_though_nobody_calls),
+	    cmocka_unit_test(
+		what_is_freed_while_the_thread_sleeps_does_not_stay_idle),
+	    cmocka_unit_test(a_heap_that_arenas_made_large_has_a_thread),
 	    cmocka_unit_test(there_is_no_thread_where_none_is_wanted),
 	    cmocka_unit_test(no_signal_of_the_program_goes_to_the_thread),
 	    cmocka_unit_test(
