@@ -191,6 +191,24 @@ thread_sleep_tick(void)
 	thread_sleep(&deadline);
 }
 
+/*
+ * Whoever looks around next wakes the thread, though somebody did less than a tick
+ * ago.  False when something is idle after all: who freed it came before that.
+ */
+static bool
+thread_goes_idle(void)
+{
+	struct vmem__heap_stat heap;
+
+	atomic_store(&thread_idle, true);
+	atomic_store(&next_tick, 1);
+	vmem__heap_stat(&heap);
+	if (heap.idle_bytes == 0)
+		return (true);
+	atomic_store(&thread_idle, false);
+	return (false);
+}
+
 static void *
 thread_main(void *arg)
 {
@@ -200,8 +218,8 @@ thread_main(void *arg)
 		if (!round_by_thread())
 			continue;
 		vmem__heap_watch(false);
-		atomic_store(&thread_idle, true);
-		thread_sleep(NULL);
+		if (thread_goes_idle())
+			thread_sleep(NULL);
 	}
 	return (arg);
 }

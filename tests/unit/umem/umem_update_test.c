@@ -551,6 +551,14 @@ keep_out_of_arenas(void)
 	    cached_by("based_4096") == 0 && (released > 0 || based == 0));
 }
 
+/* So often something past the magazines, of which every 16th looks around. */
+static void
+miss(umem_cache_t *cp, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		umem_cache_free(cp, umem_cache_alloc(cp, UMEM_DEFAULT));
+}
+
 static void
 free_large(void)
 {
@@ -613,6 +621,36 @@ free_late(void)
 	CHILD_CHECK(
 	    umem__large_resize(vmem__run_find(HEAP_BLOCK, shrunk), BYTES));
 	all_is_given_back();
+}
+
+/* The thread falls asleep less than a tick after somebody looked around. */
+static void
+peak_late(void)
+{
+	enum { BYTES = 200 << 10, BLOCKS_LATE = 60 };
+	umem_cache_t *cp = umem_cache_create(
+	    "misses", 64, 0, NULL, NULL, NULL, NULL, NULL, UMC_NOMAGAZINE);
+	void *large = umem_alloc(40 * MIB, UMEM_DEFAULT);
+	static void *late[BLOCKS_LATE];
+
+	/* One object keeps the slab, or that would be idle. */
+	CHILD_CHECK(
+	    large != NULL && umem_cache_alloc(cp, UMEM_DEFAULT) != NULL);
+	miss(cp, 16);
+	wait_for(2500);
+	miss(cp, 16);
+	/* So many that the first round, after half a second, is not the last. */
+	wait_for(200);
+	miss(cp, 200);
+	wait_for(700);
+	miss(cp, 16);
+	/* The second has come; the next tick is due a while from now. */
+	wait_for(250);
+	for (size_t i = 0; i < BLOCKS_LATE; i++)
+		late[i] = umem_alloc(BYTES, UMEM_DEFAULT);
+	for (size_t i = 0; i < BLOCKS_LATE; i++)
+		umem_free(late[i], BYTES);
+	CHILD_CHECK(falls_to(idle_bytes, 0));
 }
 
 /* What an arena takes from the heap counts for the thread like all else. */
@@ -695,6 +733,13 @@ what_is_freed_while_the_thread_sleeps_does_not_stay_idle(void **state)
 {
 	(void)state;
 	slowly("free_late");
+}
+
+static void
+a_peak_just_after_the_thread_fell_asleep_does_not_stay_idle(void **state)
+{
+	(void)state;
+	slowly("peak_late");
 }
 
 static void
@@ -810,6 +855,7 @@ main(int argc, char **argv)
 	    {"keep_out_of_arenas", keep_out_of_arenas},
 	    {"free_large", free_large},
 	    {"free_late", free_late},
+	    {"peak_late", peak_late},
 	    {"import_large", import_large},
 	    {"import_aligned", import_aligned},
 	    {"have_no_thread", have_no_thread},
@@ -838,6 +884,8 @@ main(int argc, char **argv)
 	    cmocka_unit_test(large_blocks_do_not_stay_idle_though_nobody_calls),
 	    cmocka_unit_test(
 		what_is_freed_while_the_thread_sleeps_does_not_stay_idle),
+	    cmocka_unit_test(
+		a_peak_just_after_the_thread_fell_asleep_does_not_stay_idle),
 	    cmocka_unit_test(a_heap_that_arenas_made_large_has_a_thread),
 	    cmocka_unit_test(there_is_no_thread_where_none_is_wanted),
 	    cmocka_unit_test(no_signal_of_the_program_goes_to_the_thread),
