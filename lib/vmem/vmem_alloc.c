@@ -158,6 +158,7 @@ take_patiently(struct vmem *vmp, const struct vmem_req *r,
 {
 	bool sleeps = vmem__may_sleep(r->r_flags);
 	bool wanting = false;
+	unsigned forks = 0;
 	int error;
 
 	for (;;) {
@@ -169,8 +170,10 @@ take_patiently(struct vmem *vmp, const struct vmem_req *r,
 			break;
 		if (!first && !sleeps)
 			break;
-		if (first)
+		if (first) {
 			want_from_sources(vmp, true);
+			forks = vmem__forks;
+		}
 		wanting = true;
 		qr_mutex_exit(&vmp->vm_lock);
 		vmem__reap(vmp);
@@ -186,7 +189,7 @@ take_patiently(struct vmem *vmp, const struct vmem_req *r,
 			break;
 		}
 	}
-	if (wanting)
+	if (wanting && forks == vmem__forks)
 		want_from_sources(vmp, false);
 	return (error);
 }

@@ -15,6 +15,7 @@ enum { LOOK_AGAIN_NS = 100 * 1000 * 1000 };
 struct qr_mutex vmem__list_lock = QR_MUTEX_INIT(QR_RANK_ARENA_LIST);
 struct qr_list vmem__list = QR_LIST_INIT(vmem__list);
 static uint64_t last_id; /* under vmem__list_lock */
+unsigned vmem__forks;
 
 /* Records are cache lines, so that arenas share none. */
 static struct meta_pool arena_pool = META_POOL_INIT("vmem",
@@ -388,10 +389,12 @@ vmem__lock_all(void)
 void
 vmem__fork_child(void)
 {
+	vmem__forks++;
 	QR_LIST_FOREACH (vmp, &vmem__list, struct vmem, vm_link) {
 		vmp->vm_sleepers = 0;
 		vmp->vm_cond = (struct qr_cond)QR_COND_INIT;
 		atomic_store(&vmp->vm_wanted, 0);
+		vmp->vm_importing = 0;
 		vmem__walk_fork(vmp);
 		if (vmp->vm_ids != NULL)
 			vmem__ids_fork(vmp);

@@ -628,5 +628,10 @@ size_t vmem__metadata(const struct vmem *vmp);
 
 extern struct qr_mutex vmem__list_lock; /* rank QR_RANK_ARENA_LIST */
 extern struct qr_list vmem__list;       /* of vm_link, in order of creation */
+/*
+ * Changes where a callback has forked and returned in the child: what its caller
+ * had counted before that is not counted any more.
+ */
+extern QR_HIDDEN unsigned vmem__forks;
 
 #endif /* QR_VMEM_IMPL_H */

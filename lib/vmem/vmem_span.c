@@ -332,6 +332,7 @@ vmem__import(struct vmem *vmp, const struct vmem_req *r, uintptr_t *addrp)
 	size_t want = import_size(vmp, r);
 	size_t size = want;
 	uintptr_t start = 0;
+	unsigned forks = vmem__forks;
 	int error = ENOSPC;
 	bool came;
 
@@ -350,7 +351,8 @@ vmem__import(struct vmem *vmp, const struct vmem_req *r, uintptr_t *addrp)
 		came = false;
 	}
 	qr_mutex_enter(&vmp->vm_lock);
-	vmp->vm_importing -= want;
+	if (forks == vmem__forks)
+		vmp->vm_importing -= want;
 
 	if (came &&
 	    import_refused(vmp, r, start, size, want, &spare, addrp, &error)) {

@@ -7,6 +7,7 @@
 
 #include "meta/meta.h"
 #include "os/os.h"
+#include "vmem/vmem_impl.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -333,28 +334,44 @@ many_sleepers_share_what_comes(void **state)
 	done(vm);
 }
 
+/* As fork() with the handlers, which would take more locks. */
+static pid_t
+fork_vmem(void)
+{
+	pid_t pid;
+
+	vmem__lock_all();
+	meta_lock_all();
+	pid = _Fork();
+	meta_unlock_all();
+	if (pid == 0)
+		vmem__fork_child();
+	vmem__unlock_all();
+	return (pid);
+}
+
+static void
+child_succeeds(pid_t pid)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 static vmem_t *walked;
 
 static void
 fork_inside(void *arg, void *start, size_t size)
 {
-	int status;
-	pid_t pid;
+	pid_t pid = fork_vmem();
 
 	(void)arg;
-	vmem__lock_all();
-	meta_lock_all();
-	pid = _Fork(); /* the fork handlers would take the locks again */
-	meta_unlock_all();
 	if (pid == 0) {
-		vmem__fork_child();
-		vmem__unlock_all();
 		vmem_free(walked, start, size);
 		_exit(vmem_alloc(walked, 4 * Q, VM_NOSLEEP) == P(Q) ? 0 : 1);
 	}
-	vmem__unlock_all();
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
+	child_succeeds(pid);
 }
 
 static void
@@ -374,6 +391,91 @@ the_child_of_fork_goes_on_without_the_sleepers_and_walks_of_others(void **state)
 	vmem_free(source, p, 4 * Q);
 	vmem_free(vm, sleeper_join(&s), 2 * Q);
 	vmem_free(source, sleeper_join(&t), 2 * Q);
+	done(vm);
+	done(source);
+}
+
+static sem_t importing, go_on;
+
+static void *
+import_waiting(vmem_t *source, size_t size, int flags)
+{
+	assert_int_equal(sem_post(&importing), 0);
+	assert_int_equal(sem_wait(&go_on), 0);
+	return (vmem_alloc(source, size, flags));
+}
+
+static void *
+allocate(void *arena)
+{
+	return (vmem_alloc(arena, Q, VM_NOSLEEP));
+}
+
+static void
+an_import_of_another_thread_does_not_count_in_the_child_of_fork(void **state)
+{
+	vmem_t *source = named("source", Q, 4 * Q, NULL);
+	vmem_t *vm = vmem_create(
+	    "a", NULL, 0, Q, import_waiting, vmem_free, source, 0, VM_NOSLEEP);
+	pthread_t thread;
+	void *p;
+	pid_t pid;
+	(void)state;
+
+	assert_int_equal(sem_init(&importing, 0, 0), 0);
+	assert_int_equal(sem_init(&go_on, 0, 0), 0);
+	assert_int_equal(vmem_set_limit(vm, Q), 0);
+	assert_int_equal(pthread_create(&thread, NULL, allocate, vm), 0);
+	assert_int_equal(sem_wait(&importing), 0);
+	assert_null(vmem_alloc(vm, Q, VM_NOSLEEP));
+	pid = fork_vmem();
+	if (pid == 0) {
+		(void)sem_post(&go_on);
+		_exit(vmem_alloc(vm, Q, VM_NOSLEEP) != NULL ? 0 : 1);
+	}
+	child_succeeds(pid);
+	assert_int_equal(sem_post(&go_on), 0);
+	assert_int_equal(pthread_join(thread, &p), 0);
+	assert_non_null(p);
+	vmem_free(vm, p, Q);
+	done(vm);
+	done(source);
+}
+
+static unsigned imports;
+static pid_t forked;
+
+/* Nothing at first, so that the request waits; then two processes get it. */
+static void *
+import_forking(vmem_t *source, size_t size, int flags)
+{
+	if (imports++ == 0)
+		return (NULL);
+	if (imports == 2)
+		forked = fork_vmem();
+	return (vmem_alloc(source, size, flags | VM_NOSLEEP));
+}
+
+static void
+who_forks_in_its_import_goes_on_in_the_child(void **state)
+{
+	vmem_t *source = named("source", Q, 4 * Q, NULL);
+	vmem_t *vm = vmem_create(
+	    "a", NULL, 0, Q, import_forking, vmem_free, source, 0, VM_NOSLEEP);
+	void *p;
+	(void)state;
+
+	assert_int_equal(vmem_set_limit(vm, 2 * Q), 0);
+	p = vmem_alloc(vm, Q, VM_SLEEP);
+	if (forked == 0)
+		_exit(source->vm_wanted == 0 && p != NULL &&
+			    vmem_alloc(vm, Q, VM_NOSLEEP) != NULL &&
+			    vmem_alloc(vm, Q, VM_NOSLEEP) == NULL
+			? 0
+			: 1);
+	child_succeeds(forked);
+	assert_int_equal(source->vm_wanted, 0);
+	vmem_free(vm, p, Q);
 	done(vm);
 	done(source);
 }
@@ -399,6 +501,9 @@ main(void)
 	    cmocka_unit_test(many_sleepers_share_what_comes),
 	    cmocka_unit_test(
 		the_child_of_fork_goes_on_without_the_sleepers_and_walks_of_others),
+	    cmocka_unit_test(
+		an_import_of_another_thread_does_not_count_in_the_child_of_fork),
+	    cmocka_unit_test(who_forks_in_its_import_goes_on_in_the_child),
 	};
 
 	return (cmocka_run_group_tests_name("vmem_wait", tests, NULL, NULL));
