@@ -228,29 +228,41 @@ umem__depot_get_empty(struct umem_cache *cp, unsigned cpu)
 	return (depot_get(cp, cpu, false));
 }
 
+/* Count so many more bytes, unless they are too many. */
+static bool
+held_grow(size_t bytes)
+{
+	size_t held = atomic_fetch_add_explicit(
+	    &depot_bytes.db_held, bytes, memory_order_relaxed);
+
+	if (held + bytes <=
+	    atomic_load_explicit(&depot_max, memory_order_relaxed))
+		return (true);
+	atomic_fetch_sub_explicit(
+	    &depot_bytes.db_held, bytes, memory_order_relaxed);
+	return (false);
+}
+
+/* Counted under the lock, or a fork in between would count it for ever. */
 bool
 umem__depot_put_full(struct umem_cache *cp, unsigned cpu, struct umem_mag *mag)
 {
 	struct umem_shelf *sh = shelf_of(cp, cpu);
 	size_t rounds = umem__mag_capacity(cp, mag);
-	size_t bytes = rounds * cp->cache_chunk;
-	size_t held = atomic_fetch_add_explicit(
-	    &depot_bytes.db_held, bytes, memory_order_relaxed);
+	bool room;
 
-	if (held + bytes >
-	    atomic_load_explicit(&depot_max, memory_order_relaxed)) {
-		atomic_fetch_sub_explicit(
-		    &depot_bytes.db_held, bytes, memory_order_relaxed);
-		return (false);
-	}
 	shelf_use(cp, cpu);
 	shelf_enter(cp, sh);
-	mags_push(&sh->sh_full, mag);
-	sh->sh_rounds += (uint32_t)rounds;
-	sh->sh_exchanges++;
+	room = held_grow(rounds * cp->cache_chunk);
+	if (room) {
+		mags_push(&sh->sh_full, mag);
+		sh->sh_rounds += (uint32_t)rounds;
+		sh->sh_exchanges++;
+	}
 	qr_mutex_exit(&sh->sh_lock);
-	umem__depot_visit(cp);
-	return (true);
+	if (room)
+		umem__depot_visit(cp);
+	return (room);
 }
 
 /* Magazines smaller than those made now are retired as they come by empty. */

@@ -220,6 +220,32 @@ t63_magazines_unused_for_a_whole_interval_are_given_back(void **state)
 	assert_int_equal(SHELF.sh_full.ms_count, 0);
 }
 
+static void *
+put_down(void *mag)
+{
+	assert_true(umem__depot_put_full(cp, 0, mag));
+	return (NULL);
+}
+
+/* As fork does, whose child has nobody to put down what is on its way. */
+static void
+what_is_counted_is_there_whoever_holds_the_shelves(void **state)
+{
+	struct umem_mag *mag = full_magazine();
+	size_t before = umem__depot_bytes();
+	pthread_t thread;
+	(void)state;
+
+	umem__depot_lock(cp);
+	assert_int_equal(pthread_create(&thread, NULL, put_down, mag), 0);
+	while (atomic_load(&SHELF.sh_lock.m_word) != QR_MUTEX_CONTENDED)
+		(void)usleep(100);
+	assert_int_equal(umem__depot_bytes(), before);
+	umem__depot_unlock(cp);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_in_range(umem__depot_bytes(), before + 1, SIZE_MAX);
+}
+
 static void
 magazines_in_steady_use_stay(void **state)
 {
@@ -456,6 +482,7 @@ main(void)
 	    TEST(a_cpu_finds_what_it_put_down_and_leaves_others_their_last),
 	    TEST(depots_hold_so_many_bytes_and_no_more),
 	    TEST(t63_magazines_unused_for_a_whole_interval_are_given_back),
+	    TEST(what_is_counted_is_there_whoever_holds_the_shelves),
 	    TEST(magazines_in_steady_use_stay),
 	    TEST(empty_magazines_have_a_working_set_too),
 	    TEST(no_magazine_is_lost_by_a_reap),
