@@ -66,7 +66,7 @@ struct vmem__run {
 	size_t rn_size;        /* (o) bytes, a multiple of the quantum */
 	size_t rn_asked;       /* (o) the same */
 	uint64_t rn_when;      /* (h) os_now_coarse() when freed; 0: aged */
-	struct qr_list rn_bin; /* (h) free runs of about this size */
+	struct qr_list rn_bin; /* (h) free runs of about this size; leaving */
 	struct qr_list rn_age; /* (h) idle runs, oldest first */
 } QR_ALIGNED(QR_CACHE_LINE);
 
@@ -163,7 +163,10 @@ void vmem__heap_stat(struct vmem__heap_stat *st);
 /* Abort unless every invariant of the runs holds. */
 void vmem__heap_check(void);
 void vmem__heap_lock(void);
-/* Nobody watches in a child; what it has too much goes with its next free. */
+/*
+ * In a child nobody watches, and nothing leaves; what it has too much goes with its
+ * next free.
+ */
 void vmem__heap_unlock(bool child);
 
 /* ---- between the arena and its runs ---- */

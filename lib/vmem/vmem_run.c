@@ -288,9 +288,23 @@ vmem__run_alloc(enum vmem__heap_kind kind, size_t size, size_t align,
 }
 
 static void
-leaving_add(struct vmem_shard *sd, size_t more)
+stay(struct vmem__run *run)
 {
-	vmem__shard_set(&sd->sd_leaving, sd->sd_leaving + more);
+	struct vmem_shard *sd = vmem__shard_of(run);
+
+	run->rn_leaving = false;
+	qr_list_remove(&run->rn_bin);
+	vmem__shard_set(&sd->sd_leaving, sd->sd_leaving - run->rn_size);
+}
+
+static void
+leave(struct vmem__run *run)
+{
+	struct vmem_shard *sd = vmem__shard_of(run);
+
+	run->rn_leaving = true;
+	qr_list_push_back(&sd->sd_leavers, &run->rn_bin);
+	vmem__shard_set(&sd->sd_leaving, sd->sd_leaving + run->rn_size);
 }
 
 void
@@ -299,10 +313,19 @@ vmem__run_leaving(struct vmem__run *run, bool on)
 	struct vmem_shard *sd = vmem__shard_of(run);
 
 	qr_mutex_enter(&sd->sd_lock);
-	run->rn_leaving = on;
-	leaving_add(sd, on ? run->rn_size : 0 - run->rn_size);
+	if (on)
+		leave(run);
+	else
+		stay(run);
 	most_used_grow(sd);
 	qr_mutex_exit(&sd->sd_lock);
+}
+
+void
+vmem__runs_stay(struct vmem_shard *sd)
+{
+	while (!qr_list_empty(&sd->sd_leavers))
+		stay(QR_LIST_FIRST(&sd->sd_leavers, struct vmem__run, rn_bin));
 }
 
 /* `run` has no owner any more. */
@@ -310,8 +333,7 @@ static void
 disown(struct vmem__run *run)
 {
 	if (run->rn_leaving)
-		leaving_add(vmem__shard_of(run), 0 - run->rn_size);
-	run->rn_leaving = false;
+		stay(run);
 	count(run, 0, 0 - run->rn_size);
 }
 

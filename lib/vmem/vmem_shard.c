@@ -31,6 +31,7 @@ shard_begin(unsigned i)
 	qr_mutex_enter(&vmem__shard_at(0)->sd_lock);
 	if (!vmem__shard_used(i)) {
 		qr_list_init(&sd->sd_ages);
+		qr_list_init(&sd->sd_leavers);
 		if (i != 0)
 			qr_mutex_init(&sd->sd_lock, QR_RANK_HEAP);
 		atomic_fetch_add(&vmem__shards_count, 1);
@@ -385,6 +386,9 @@ vmem__heap_unlock(bool child)
 {
 	if (child)
 		vmem__heap_unwatched();
+	for (unsigned i = 0; child && i < VMEM_SHARDS; i++)
+		if (vmem__shard_used(i))
+			vmem__runs_stay(vmem__shard_at(i));
 	for (unsigned i = 1; i < VMEM_SHARDS; i++)
 		if (vmem__shard_used(i))
 			qr_mutex_exit(&vmem__shard_at(i)->sd_lock);

@@ -59,7 +59,8 @@ struct vmem_shard {
 	struct qr_list sd_ages;  /* (h) idle runs, oldest first */
 	/* (h) Records of no run, which nobody has to lock a pool for. */
 	struct vmem__run *sd_spare[RUN_SPARES];
-	unsigned sd_spares; /* (h) */
+	unsigned sd_spares;        /* (h) */
+	struct qr_list sd_leavers; /* (h) the runs of sd_leaving, by rn_bin */
 } QR_ALIGNED(QR_CACHE_LINE);
 
 extern QR_HIDDEN struct vmem_shard vmem__shards[VMEM_SHARDS];
@@ -147,6 +148,11 @@ void vmem__run_split(
 void vmem__run_trim(struct vmem__run *run, size_t size, struct vmem__run *rest);
 /* `run`, on no list, becomes free, and one with its neighbours; this one. */
 struct vmem__run *vmem__run_join(struct vmem__run *run);
+
+/* ---- vmem_run.c ---- */
+
+/* In a child of fork: none of its runs is leaving, for nobody is there to free it. */
+void vmem__runs_stay(struct vmem_shard *sd);
 
 /* ---- vmem_place.c ---- */
 

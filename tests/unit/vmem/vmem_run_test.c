@@ -506,6 +506,25 @@ idle_memory_makes_way_for_a_run_that_will_be_freed(void **state)
 	assert_in_range(account().idle_bytes, 0, 16 * MIB);
 }
 
+/* Who was about to free it is not there. */
+static void
+no_run_is_leaving_in_the_child_of_fork(void **state)
+{
+	struct vmem__run *idle = any_get(16 * MIB), *run = any_get(40 * MIB);
+	(void)state;
+
+	vmem__run_leaving(run, true);
+	vmem__heap_lock();
+	vmem__heap_unlock(true);
+	vmem__run_free(idle);
+	assert_int_equal(account().idle_bytes, 16 * MIB);
+	/* If it is freed after all, it is like any other. */
+	vmem__run_free(run);
+	idle = any_get(16 * MIB);
+	vmem__run_free(idle);
+	assert_int_equal(account().idle_bytes, 16 * MIB);
+}
+
 static void
 nothing_is_idle_that_takes_the_process_to_its_limit(void **state)
 {
@@ -909,6 +928,7 @@ main(void)
 	    TEST(while_somebody_watches_what_was_in_use_may_be_idle),
 	    TEST(what_is_taken_with_no_pages_comes_out_of_what_is_idle),
 	    TEST(idle_memory_makes_way_for_a_run_that_will_be_freed),
+	    TEST(no_run_is_leaving_in_the_child_of_fork),
 	    TEST(nothing_is_idle_that_takes_the_process_to_its_limit),
 	    TEST(more_zeroes_than_the_cap_come_from_memory_that_has_no_pages),
 	    TEST(what_was_of_no_use_for_a_while_goes_with_the_next_purge),
