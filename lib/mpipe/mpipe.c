@@ -333,7 +333,7 @@ set(struct mpipe *mp, int nnom, int nmax, struct stock *st, int *missing,
 		p->total_count++;
 		mp->mp_leaving--;
 		mpipe__attach(mp, rec);
-		(void)mpipe__give(mp, rec);
+		mpipe__give(mp, rec);
 	}
 	mpipe__note_outstanding(mp);
 	while (p->free_count > nnom || p->total_count > nmax) {

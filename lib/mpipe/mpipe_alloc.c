@@ -118,17 +118,14 @@ static QR_NOINLINE void
 free_slow(struct mpipe *mp, struct mpipe_rec *rec)
 {
 	struct mpipe_here here;
-	struct mpipe_rec *surplus;
 
 	if (mpipe__front_push(mp, rec, &here))
 		return;
 	mpipe__enter(mp);
 	mpipe__front_prepare(mp);
-	surplus = mpipe__give(mp, rec);
+	mpipe__give(mp, rec);
 	mpipe__front_after(mp, &here, true);
 	mpipe__exit(mp);
-	if (surplus != NULL)
-		mpipe__unmake(mp, surplus);
 }
 
 /* Hand a record over that the caller had, without or with the lock. */
@@ -154,16 +151,15 @@ free_record(struct mpipe *mp, struct mpipe_rec *rec)
 static QR_NOINLINE bool
 free_surplus(struct mpipe *mp, struct mpipe_rec *rec)
 {
-	struct mpipe_rec *surplus = NULL;
+	bool surplus;
 
 	mpipe__enter(mp);
-	if (mpipe__oldest(mp) == NULL &&
-	    mp->mp_pipe->free_count == mp->mp_pipe->ary_count)
-		surplus = mpipe__give(mp, rec);
+	surplus = mpipe__oldest(mp) == NULL &&
+	    mp->mp_pipe->free_count == mp->mp_pipe->ary_count;
+	if (surplus)
+		mpipe__give(mp, rec);
 	mpipe__exit(mp);
-	if (surplus != NULL)
-		mpipe__unmake(mp, surplus);
-	return (surplus != NULL);
+	return (surplus);
 }
 
 /* The record is ours, and whoever has it next finds zeroes, if that is due. */

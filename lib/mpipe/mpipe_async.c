@@ -22,7 +22,7 @@
 static void
 run(struct mpipe *mp, struct mpipe_waiter *w)
 {
-	struct mpipe_rec *rec = w->w_rec, *surplus = NULL;
+	struct mpipe_rec *rec = w->w_rec;
 	bool gift = w->w_kind == MPIPE_CALLBACK;
 
 	qr_list_remove(&w->w_link);
@@ -38,13 +38,11 @@ run(struct mpipe *mp, struct mpipe_waiter *w)
 	rec = mp->mp_gift;
 	mp->mp_gift = NULL;
 	if (rec != NULL)
-		surplus = mpipe__give(mp, rec);
+		mpipe__give(mp, rec);
 	mp->mp_running = false;
 	if (mp->mp_exiting)
 		qr_cond_broadcast(&mp->mp_cond);
 	mpipe__exit(mp);
-	if (surplus != NULL)
-		mpipe__unmake(mp, surplus);
 	mpipe__enter(mp);
 }
 
@@ -80,7 +78,7 @@ retry(struct mpipe *mp, struct retrying *re)
 	re->re_next = os_now() + re->re_pause;
 	re->re_pause = qr_min(re->re_pause * 2, MPIPE_RETRY_MAX_NS);
 	if (mpipe__grow(mp, &rec) == 0)
-		(void)mpipe__give(mp, rec);
+		mpipe__give(mp, rec);
 	mpipe__exit(mp);
 	mpipe__enter(mp);
 	return (0);
@@ -333,7 +331,6 @@ int
 mpipe_cancel(malloc_pipe_t pipe, uint64_t ticket)
 {
 	struct mpipe *mp = mpipe__of(pipe, "mpipe_cancel");
-	struct mpipe_rec *surplus = NULL;
 	struct mpipe_waiter *w;
 
 	if (mp == NULL)
@@ -345,11 +342,9 @@ mpipe_cancel(malloc_pipe_t pipe, uint64_t ticket)
 	if (w != NULL) {
 		qr_list_remove(&w->w_link);
 		if (w->w_rec != NULL)
-			surplus = mpipe__give(mp, w->w_rec);
+			mpipe__give(mp, w->w_rec);
 	}
 	mpipe__exit(mp);
-	if (surplus != NULL)
-		mpipe__unmake(mp, surplus);
 	if (w != NULL)
 		umem_free(w, sizeof(*w));
 	return (w != NULL);

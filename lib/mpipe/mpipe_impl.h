@@ -33,9 +33,9 @@
  * not grown is open, so that there is no surplus to be seen.
  *
  * Leaving.  What is owed when the lock is released - wake-ups, the state of the
- * eventfd - is paid in one place, mpipe__exit(), after it is released.  A
- * struct mpipe is never given back, only used again, so that a thread that is
- * still on its way out of mpipe_free() finds one.
+ * eventfd, buffers to be given up - is paid in one place, mpipe__exit(), after
+ * it is released.  A struct mpipe is never given back, only used again, so that
+ * a thread that is still on its way out of mpipe_free() finds one.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -62,7 +62,7 @@
 struct mpipe_rec {
 	void *_Atomic r_buf;      /* (m,a) NULL: none, the record is spare */
 	_Atomic uint64_t r_uses;  /* (o,a) allocations and frees: odd is out */
-	struct mpipe_rec *r_next; /* (m) in mp_free or mp_spare */
+	struct mpipe_rec *r_next; /* (m) in mp_free, mp_spare or mp_surplus */
 } QR_ALIGNED(QR_CACHE_LINE);
 
 /* From address to record: open addressing, at most a quarter full. */
@@ -165,6 +165,7 @@ struct mpipe {
 	uint64_t mp_opened;            /* (m) when, os_now_coarse() */
 	struct mpipe_block *mp_blocks; /* (m) spare */
 	struct mpipe_rec *mp_spare;    /* (m) */
+	struct mpipe_rec *mp_surplus;  /* (m) detached, to be unmade */
 
 	struct qr_list mp_queue;   /* (m) oldest first */
 	struct qr_list mp_granted; /* (m) threads to be woken */
@@ -349,10 +350,12 @@ mpipe__exit(struct mpipe *mp)
 /* In all of these mp_lock is held. */
 
 /*
- * Give what nobody has to the oldest waiter, or to mp_free: NULL.  When it is
- * surplus it is detached and returned, for mpipe__unmake().
+ * Give what nobody has to the oldest waiter, or to mp_free; when it is surplus
+ * mpipe__exit() gives it up.
  */
-struct mpipe_rec *mpipe__give(struct mpipe *mp, struct mpipe_rec *rec);
+void mpipe__give(struct mpipe *mp, struct mpipe_rec *rec);
+/* Detach a record, and leave it to mpipe__exit() to give it up. */
+void mpipe__give_up(struct mpipe *mp, struct mpipe_rec *rec);
 /* Take a record out of the table, and its buffer out of total. */
 void mpipe__detach(struct mpipe *mp, struct mpipe_rec *rec);
 /* Put one in that is allocated by nobody; it is in total already. */

@@ -39,6 +39,15 @@ mpipe__detach(struct mpipe *mp, struct mpipe_rec *rec)
 	mpipe__note_grown(mp);
 }
 
+void
+mpipe__give_up(struct mpipe *mp, struct mpipe_rec *rec)
+{
+	mpipe__detach(mp, rec);
+	rec->r_next = mp->mp_surplus;
+	mp->mp_surplus = rec;
+	mp->mp_care = true;
+}
+
 /* ---- waiters ---- */
 
 struct mpipe_waiter *
@@ -81,7 +90,7 @@ grant(struct mpipe *mp, struct mpipe_waiter *w, struct mpipe_rec *rec)
 	    &w->w_link);
 }
 
-struct mpipe_rec *
+void
 mpipe__give(struct mpipe *mp, struct mpipe_rec *rec)
 {
 	struct mpipe_waiter *w = mpipe__oldest(mp);
@@ -90,15 +99,12 @@ mpipe__give(struct mpipe *mp, struct mpipe_rec *rec)
 	mp->mp_short = false;
 	if (QR_UNLIKELY(w != NULL)) {
 		grant(mp, w, rec);
-		return (NULL);
-	}
-	if (QR_LIKELY(p->free_count < p->ary_count)) {
+	} else if (QR_LIKELY(p->free_count < p->ary_count)) {
 		mpipe__free_push(mp, rec);
-		return (NULL);
+	} else {
+		mp->mp_stats.overflow_frees++;
+		mpipe__give_up(mp, rec);
 	}
-	mp->mp_stats.overflow_frees++;
-	mpipe__detach(mp, rec);
-	return (rec);
 }
 
 /* ---- taking and growing ---- */
@@ -180,7 +186,7 @@ mpipe__take(struct mpipe *mp, int *error)
 			mp->mp_misses++;
 			return (rec);
 		}
-		(void)mpipe__give(mp, rec);
+		mpipe__give(mp, rec);
 		*error = EAGAIN;
 	}
 }
@@ -227,6 +233,17 @@ wake_all(struct qr_list *granted)
 }
 
 static void
+unmake_all(struct mpipe *mp, struct mpipe_rec *surplus)
+{
+	while (surplus != NULL) {
+		struct mpipe_rec *rec = surplus;
+
+		surplus = rec->r_next;
+		mpipe__unmake(mp, rec);
+	}
+}
+
+static void
 list_move(struct qr_list *to, struct qr_list *from)
 {
 	qr_list_init(to);
@@ -241,11 +258,14 @@ list_move(struct qr_list *to, struct qr_list *from)
 void
 mpipe__exit_slow(struct mpipe *mp)
 {
+	struct mpipe_rec *surplus;
 	struct qr_list granted;
 	bool helper, watchers;
 
 	list_move(&granted, &mp->mp_granted);
 	mpipe__event_publish(mp);
+	surplus = mp->mp_surplus;
+	mp->mp_surplus = NULL;
 	helper = !qr_list_empty(&mp->mp_ready);
 	poke(mp, &helper);
 	watchers = mp->mp_watchers > 0 && mp->mp_free != NULL;
@@ -258,4 +278,5 @@ mpipe__exit_slow(struct mpipe *mp)
 		qr_cond_signal(&mp->mp_work);
 	if (watchers)
 		qr_cond_broadcast(&mp->mp_cond);
+	unmake_all(mp, surplus);
 }

@@ -63,7 +63,6 @@ abandon(void *arg)
 {
 	struct mpipe_waiter *w = arg;
 	struct mpipe *mp = w->w_mp;
-	struct mpipe_rec *surplus;
 	bool granted;
 
 	mpipe__enter(mp);
@@ -76,10 +75,8 @@ abandon(void *arg)
 	(void)receive(w);
 	mpipe__enter(mp);
 	mp->mp_misses--;
-	surplus = mpipe__give(mp, w->w_rec);
+	mpipe__give(mp, w->w_rec);
 	mpipe__exit(mp);
-	if (surplus != NULL)
-		mpipe__unmake(mp, surplus);
 }
 
 /*
@@ -122,7 +119,7 @@ retry(struct mpipe *mp, struct mpipe_waiter *w, uint64_t *pause, uint64_t *next)
 	if (mpipe__oldest(mp) == w && !mp->mp_exiting &&
 	    mp->mp_pipe->total_count < mp->mp_pipe->max_count &&
 	    mpipe__grow(mp, &rec) == 0)
-		(void)mpipe__give(mp, rec);
+		mpipe__give(mp, rec);
 	*next = os_now() + *pause;
 	*pause = qr_min(*pause * 2, MPIPE_RETRY_MAX_NS);
 }
