@@ -266,6 +266,9 @@ mpipe_done(malloc_pipe_t pipe)
 struct stock {
 	struct mpipe_rec *st_first;
 	int st_n;
+	bool st_short;   /* more is needed: */
+	int st_want;     /* so many of them */
+	size_t st_slots; /* a table for so many buffers, or 0 */
 };
 
 static void
@@ -287,43 +290,64 @@ stock_pop(struct stock *st)
 }
 
 static int
-stock_up(struct mpipe *mp, struct stock *st, int n)
+table_up(struct mpipe *mp, size_t slots)
 {
-	while (st->st_n < n) {
-		struct mpipe_rec *rec = NULL;
-		int error = mpipe__make(mp, &rec);
+	struct mpipe_table *t = mpipe__table_make(slots);
 
+	if (t == NULL)
+		return (ENOMEM);
+	mpipe__enter(mp);
+	if (!mpipe__table_fits(mp, slots)) {
+		mpipe__table_set(mp, t);
+		t = NULL;
+	}
+	mpipe__exit(mp);
+	mpipe__table_free(t);
+	return (0);
+}
+
+/* Get what is needed.  0 or an errno; the lock is not held. */
+static int
+stock_up(struct mpipe *mp, struct stock *st)
+{
+	int error = st->st_slots == 0 ? 0 : table_up(mp, st->st_slots);
+
+	while (error == 0 && st->st_n < st->st_want) {
+		struct mpipe_rec *rec = NULL;
+
+		error = mpipe__make(mp, &rec);
 		if (error != 0) {
 			mpipe__record_free(rec);
-			return (error);
+			break;
 		}
 		mpipe__enter(mp);
 		mp->mp_leaving++;
 		mpipe__exit(mp);
 		stock_push(st, rec);
 	}
-	return (0);
+	return (error);
 }
 
 /*
  * Set the numbers, if all that they need is there, and move buffers until they
- * hold.  EAGAIN: *missing buffers are needed, or a table for *slots of them.
- * The lock is held, and may be dropped.
+ * hold; else say what is needed.  0 or EBUSY.  The lock is held, and may be
+ * dropped.
  */
 static int
-set(struct mpipe *mp, int nnom, int nmax, struct stock *st, int *missing,
-    size_t *slots)
+set(struct mpipe *mp, int nnom, int nmax, struct stock *st)
 {
 	struct malloc_pipe *p = mp->mp_pipe;
 
 	while (mpipe__front_close(mp))
 		continue;
+	st->st_short = false;
 	if (p->total_count - p->free_count > nmax)
 		return (EBUSY);
-	*missing = nnom - p->total_count;
-	*slots = mpipe__table_fits(mp, (size_t)nnom) ? 0 : (size_t)nnom;
-	if (*missing > st->st_n || *slots != 0)
-		return (EAGAIN);
+	st->st_want = nnom - p->total_count;
+	st->st_slots = mpipe__table_fits(mp, (size_t)nnom) ? 0 : (size_t)nnom;
+	st->st_short = st->st_n < st->st_want || st->st_slots != 0;
+	if (st->st_short)
+		return (0);
 	p->ary_count = nnom;
 	p->max_count = nmax;
 	mp->mp_care = true;
@@ -350,30 +374,19 @@ int
 mpipe_resize(malloc_pipe_t pipe, int nnom, int nmax)
 {
 	struct mpipe *mp = mpipe__of(pipe, "mpipe_resize");
-	struct stock st = {NULL, 0};
-	int error = 0, missing = 0;
-	size_t slots = 0;
+	struct stock st = {.st_n = 0};
+	int error;
 
 	if (mp == NULL)
 		return (EINVAL);
 	set_numbers(&nnom, &nmax);
 	do {
-		struct mpipe_table *t = NULL;
-
-		if (slots != 0 && (t = mpipe__table_make(slots)) == NULL)
-			error = ENOMEM;
-		else
-			error = stock_up(mp, &st, missing);
+		error = stock_up(mp, &st);
 		mpipe__enter(mp);
-		if (t != NULL && !mpipe__table_fits(mp, slots)) {
-			mpipe__table_set(mp, t);
-			t = NULL;
-		}
 		if (error == 0)
-			error = set(mp, nnom, nmax, &st, &missing, &slots);
+			error = set(mp, nnom, nmax, &st);
 		mpipe__exit(mp);
-		mpipe__table_free(t);
-	} while (error == EAGAIN && (missing > st.st_n || slots != 0));
+	} while (error == 0 && st.st_short);
 	while (st.st_n > 0)
 		mpipe__unmake(mp, stock_pop(&st));
 	return (error);

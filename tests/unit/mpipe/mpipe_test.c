@@ -656,6 +656,32 @@ a_pipe_is_resized_both_ways(void **state)
 	assert_int_equal(h.made, h.unmade);
 }
 
+/* Whatever it is: some numbers have a meaning elsewhere in the library. */
+static void
+a_resize_fails_with_what_the_constructor_says(void **state)
+{
+	static const int error[] = {EAGAIN, EBUSY, EIO, -1};
+	struct hooks h = {0};
+	struct malloc_pipe p;
+	(void)state;
+
+	assert_int_equal(
+	    mpipe_tryinit(&p, M_PIPE, 64, 1, 9, 0, hook_make, hook_unmake, &h),
+	    0);
+	(void)alarm(3 * PATIENCE_S);
+	for (int i = 0; i < 4; i++) {
+		h.fail_at = h.made + 2;
+		h.fail_with = error[i];
+		assert_int_equal(mpipe_resize(&p, 4, 8), error[i]);
+		COUNTS(&p, 1, 1);
+		assert_int_equal(p.ary_count, 1);
+		assert_int_equal(p.max_count, 9);
+		assert_int_equal(h.made - h.unmade, 1);
+	}
+	(void)alarm(0);
+	mpipe_done(&p);
+}
+
 static void
 statistics_count_what_happened(void **state)
 {
@@ -743,6 +769,7 @@ main(void)
 	    cmocka_unit_test(a_pool_that_cannot_serve_a_pipe_says_so),
 	    cmocka_unit_test(a_pipe_of_many_buffers_finds_each),
 	    cmocka_unit_test(a_pipe_is_resized_both_ways),
+	    cmocka_unit_test(a_resize_fails_with_what_the_constructor_says),
 	    cmocka_unit_test(statistics_count_what_happened),
 	    cmocka_unit_test(the_statistics_of_the_library_show_pipes),
 	};
