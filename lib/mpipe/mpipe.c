@@ -337,21 +337,31 @@ static int
 set(struct mpipe *mp, int nnom, int nmax, struct stock *st)
 {
 	struct malloc_pipe *p = mp->mp_pipe;
+	int claims, buffers, keep;
+	size_t most;
 
 	while (mpipe__front_close(mp))
 		continue;
+	claims = (int)(mp->mp_growing - mp->mp_lost);
+	buffers = p->total_count - claims;
+	keep = nnom > buffers ? nnom : buffers;
+	most = (size_t)keep + mp->mp_growing;
 	st->st_short = false;
-	if (p->total_count - p->free_count > nmax)
+	if (buffers - p->free_count > nmax)
 		return (EBUSY);
-	st->st_want = nnom - p->total_count;
-	st->st_slots = mpipe__table_fits(mp, (size_t)nnom) ? 0 : (size_t)nnom;
+	st->st_want = nnom - buffers;
+	st->st_slots = mpipe__table_fits(mp, most) ? 0 : most;
 	st->st_short = st->st_n < st->st_want || st->st_slots != 0;
 	if (st->st_short)
 		return (0);
 	p->ary_count = nnom;
 	p->max_count = nmax;
 	mp->mp_care = true;
-	while (p->total_count < nnom) {
+	for (; claims > 0 && claims > nmax - keep; claims--) {
+		mp->mp_lost++;
+		p->total_count--;
+	}
+	for (; buffers < nnom; buffers++) {
 		struct mpipe_rec *rec = stock_pop(st);
 
 		p->total_count++;

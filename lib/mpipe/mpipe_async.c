@@ -62,7 +62,6 @@ static uint64_t
 retry(struct mpipe *mp, struct retrying *re)
 {
 	struct mpipe_waiter *w = mpipe__oldest(mp);
-	struct mpipe_rec *rec;
 
 	if (w == NULL || w->w_kind == MPIPE_THREAD)
 		return (UINT64_MAX);
@@ -77,8 +76,7 @@ retry(struct mpipe *mp, struct retrying *re)
 		return (re->re_next);
 	re->re_next = os_now() + re->re_pause;
 	re->re_pause = qr_min(re->re_pause * 2, MPIPE_RETRY_MAX_NS);
-	if (mpipe__grow(mp, &rec) == 0)
-		mpipe__give(mp, rec);
+	(void)mpipe__serve(mp);
 	mpipe__exit(mp);
 	mpipe__enter(mp);
 	return (0);

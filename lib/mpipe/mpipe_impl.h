@@ -21,7 +21,9 @@
  * Growing.  A slot is claimed by counting, the lock is dropped, and memory,
  * construction and whatever else may block happen with nothing held.  What was
  * made goes to the oldest waiter, too.  When memory is short the oldest waiter
- * tries again from time to time: nobody may be left to wake it.
+ * tries again from time to time: nobody may be left to wake it.  A slot is no
+ * buffer, and none may come of it: mpipe_resize() makes what it promises itself,
+ * and takes slots that are in the way; who is done first goes without.
  *
  * CPUs.  A pipe that is used a lot, by a process of several threads, is open:
  * each CPU has a stack of records (os/percpu.h), and most allocations and frees
@@ -130,9 +132,10 @@ struct mpipe_hooks {
  * Invariants, whenever mp_lock is free:
  *   Q1  a request in mp_queue: mp_free is empty, and mp_open is false.
  *   Q2  a request in mp_queue, and total < max: the oldest is armed.
- *   Q3  free <= ary <= total <= max; mp_free chains exactly `free` records.
+ *   Q3  free <= ary <= buffers, total <= max; mp_free chains exactly `free`
+ *       records.
  *   Q4  mp_table has each record with a buffer, and no other; total is their
- *       number and mp_growing.
+ *       number, buffers, and mp_growing less mp_lost.
  *   Q5  mp_open: total <= ary, nobody waits, there is no eventfd.  Not mp_open
  *       and not mp_closing: the stacks of all CPUs are shut.
  * Locking: (c) constant; (m) mp_lock; (a) atomic; (l) the lock of all pipes.
@@ -171,7 +174,8 @@ struct mpipe {
 	struct qr_list mp_granted; /* (m) threads to be woken */
 	struct qr_list mp_ready;   /* (m) callbacks to be called */
 	unsigned mp_watchers;      /* (m) sleep on mp_cond for a buffer */
-	unsigned mp_growing;       /* (m) slots claimed */
+	unsigned mp_growing;       /* (m) who make a buffer for a slot */
+	unsigned mp_lost;          /* (m) of those slots, taken from them */
 	unsigned mp_leaving;       /* (m) records being unmade */
 	int mp_eventfd;            /* (m) or -1 */
 
@@ -370,9 +374,11 @@ void mpipe__note_grown(struct mpipe *mp);
 struct mpipe_rec *mpipe__take(struct mpipe *mp, int *error);
 /*
  * One attempt to make another buffer, with the lock dropped; total < max.  The
- * errno when it fails.
+ * errno when it fails.  0 with NULL: there is no slot for it any more.
  */
 int mpipe__grow(struct mpipe *mp, struct mpipe_rec **recp);
+/* The same for the oldest waiter.  False if there is none more to give. */
+bool mpipe__serve(struct mpipe *mp);
 /* Stand in line; nothing is free.  armed: the caller tried to grow. */
 void mpipe__enqueue(struct mpipe *mp, struct mpipe_waiter *w, bool armed);
 /* The oldest waiter, or NULL. */

@@ -237,8 +237,9 @@ child_reset(struct mpipe *mp)
 	drop_requests(mp);
 	qr_cond_init(&mp->mp_cond);
 	qr_cond_init(&mp->mp_work);
-	mp->mp_pipe->total_count -= (int)mp->mp_growing;
+	mp->mp_pipe->total_count -= (int)(mp->mp_growing - mp->mp_lost);
 	mp->mp_growing = 0;
+	mp->mp_lost = 0;
 	mp->mp_leaving = 0;
 	mp->mp_watchers = 0;
 	mp->mp_running = false;

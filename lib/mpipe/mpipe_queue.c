@@ -109,12 +109,37 @@ mpipe__give(struct mpipe *mp, struct mpipe_rec *rec)
 
 /* ---- taking and growing ---- */
 
+/* The slot that was claimed for a buffer may be another's: one more, then. */
+static void
+slot_find(struct mpipe *mp)
+{
+	if (QR_UNLIKELY(mp->mp_lost != 0)) {
+		mp->mp_lost--;
+		mp->mp_pipe->total_count++;
+	}
+}
+
+/* A buffer was made; NULL if that was one too many. */
+static struct mpipe_rec *
+grown(struct mpipe *mp, struct mpipe_rec *rec)
+{
+	mpipe__attach(mp, rec);
+	mp->mp_stats.growths++;
+	if (QR_UNLIKELY(mp->mp_pipe->total_count > mp->mp_pipe->max_count)) {
+		mp->mp_stats.overflow_frees++;
+		mpipe__give_up(mp, rec);
+		return (NULL);
+	}
+	mpipe__note_outstanding(mp);
+	return (rec);
+}
+
 int
 mpipe__grow(struct mpipe *mp, struct mpipe_rec **recp)
 {
 	struct mpipe_rec *rec = mpipe__spare_pop(mp);
 	struct mpipe_table *larger = NULL;
-	size_t want = (size_t)++mp->mp_pipe->total_count;
+	size_t want = (size_t)++mp->mp_pipe->total_count + mp->mp_lost;
 	bool fits = mpipe__table_fits(mp, want);
 	int error = 0, saved = errno;
 
@@ -129,12 +154,9 @@ mpipe__grow(struct mpipe *mp, struct mpipe_rec **recp)
 		mpipe__table_set(mp, larger);
 		larger = NULL;
 	}
-	if (error == 0) {
-		mpipe__attach(mp, rec);
-		mp->mp_stats.growths++;
-		mpipe__note_outstanding(mp);
-		*recp = rec;
-	} else {
+	slot_find(mp);
+	*recp = error == 0 ? grown(mp, rec) : NULL;
+	if (error != 0) {
 		if (rec != NULL)
 			mpipe__spare_push(mp, rec);
 		mp->mp_pipe->total_count--;
@@ -147,6 +169,17 @@ mpipe__grow(struct mpipe *mp, struct mpipe_rec **recp)
 		mpipe__table_free(larger);
 	errno = saved;
 	return (error);
+}
+
+bool
+mpipe__serve(struct mpipe *mp)
+{
+	struct mpipe_rec *rec;
+
+	(void)mpipe__grow(mp, &rec);
+	if (rec != NULL)
+		mpipe__give(mp, rec);
+	return (rec != NULL);
 }
 
 /*
@@ -180,14 +213,14 @@ mpipe__take(struct mpipe *mp, int *error)
 			return (NULL);
 		*error = mpipe__grow(mp, &rec);
 		may_grow = *error == 0;
-		if (!may_grow)
-			continue;
-		if (mpipe__oldest(mp) == NULL) {
+		if (rec != NULL && mpipe__oldest(mp) == NULL) {
 			mp->mp_misses++;
 			return (rec);
 		}
-		mpipe__give(mp, rec);
-		*error = EAGAIN;
+		if (rec != NULL)
+			mpipe__give(mp, rec);
+		if (may_grow)
+			*error = EAGAIN;
 	}
 }
 

@@ -114,12 +114,9 @@ doze(struct mpipe_waiter *w, uint64_t until, int cancel)
 static void
 retry(struct mpipe *mp, struct mpipe_waiter *w, uint64_t *pause, uint64_t *next)
 {
-	struct mpipe_rec *rec;
-
 	if (mpipe__oldest(mp) == w && !mp->mp_exiting &&
-	    mp->mp_pipe->total_count < mp->mp_pipe->max_count &&
-	    mpipe__grow(mp, &rec) == 0)
-		mpipe__give(mp, rec);
+	    mp->mp_pipe->total_count < mp->mp_pipe->max_count)
+		(void)mpipe__serve(mp);
 	*next = os_now() + *pause;
 	*pause = qr_min(*pause * 2, MPIPE_RETRY_MAX_NS);
 }

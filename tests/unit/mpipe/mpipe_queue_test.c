@@ -151,6 +151,129 @@ what_is_made_for_a_request_that_was_served_meanwhile_is_given_up(void **state)
 	finish(1);
 }
 
+/* ---- a resize while the pipe grows ---- */
+
+struct grower {
+	pthread_t thread;
+	void *got;
+	int error;
+};
+
+static void *
+grow(void *arg)
+{
+	struct grower *g = arg;
+
+	g->got = mpipe_alloc_nowait(&pipe0);
+	g->error = errno;
+	return (NULL);
+}
+
+/* It is at the gate, and all others go through. */
+static void
+grower_start(struct grower *g)
+{
+	shut = true;
+	assert_int_equal(pthread_create(&g->thread, NULL, grow, g), 0);
+	await_arrival();
+	shut = false;
+}
+
+static void *
+grower_finish(struct grower *g, int error)
+{
+	answer = error;
+	open_gate();
+	assert_int_equal(pthread_join(g->thread, NULL), 0);
+	answer = 0;
+	return (g->got);
+}
+
+static void
+a_resize_does_not_count_on_a_buffer_that_may_not_come(void **state)
+{
+	struct grower g;
+	void *b[5];
+	(void)state;
+
+	start(4, 8);
+	for (int i = 0; i < 4; i++)
+		b[i] = mpipe_alloc_nowait(&pipe0);
+	grower_start(&g);
+	assert_int_equal(mpipe_resize(&pipe0, 5, 8), 0);
+	b[4] = grower_finish(&g, ENOMEM);
+	assert_non_null(b[4]);
+	COUNTS(&pipe0, 0, 5);
+	for (int i = 0; i < 5; i++)
+		mpipe_free(&pipe0, b[i]);
+	finish(5);
+}
+
+/* And there are never more than nmax. */
+static void
+a_resize_leaves_no_room_for_a_buffer_that_is_being_made(void **state)
+{
+	struct grower g;
+	void *b[5];
+	(void)state;
+
+	for (int error = 0; error <= ENOMEM; error += ENOMEM) {
+		start(4, 8);
+		for (int i = 0; i < 4; i++)
+			b[i] = mpipe_alloc_nowait(&pipe0);
+		grower_start(&g);
+		assert_int_equal(mpipe_resize(&pipe0, 5, 5), 0);
+		COUNTS(&pipe0, 1, 5);
+		b[4] = grower_finish(&g, error);
+		assert_non_null(b[4]);
+		COUNTS(&pipe0, 0, 5);
+		for (int i = 0; i < 5; i++)
+			mpipe_free(&pipe0, b[i]);
+		finish(5);
+	}
+}
+
+/* A buffer that is being made is not allocated. */
+static void
+a_pipe_that_grows_can_be_made_smaller(void **state)
+{
+	struct grower g;
+	void *b;
+	(void)state;
+
+	start(1, 3);
+	b = mpipe_alloc_nowait(&pipe0);
+	grower_start(&g);
+	assert_int_equal(mpipe_resize(&pipe0, 1, 1), 0);
+	COUNTS(&pipe0, 0, 1);
+	assert_null(grower_finish(&g, 0));
+	assert_int_equal(g.error, EAGAIN);
+	COUNTS(&pipe0, 0, 1);
+	mpipe_free(&pipe0, b);
+	finish(1);
+}
+
+static void
+a_buffer_whose_slot_was_taken_gets_another_if_there_is_one(void **state)
+{
+	struct grower g;
+	void *b[2];
+	(void)state;
+
+	start(1, 3);
+	b[0] = mpipe_alloc_nowait(&pipe0);
+	grower_start(&g);
+	assert_int_equal(mpipe_resize(&pipe0, 1, 1), 0);
+	assert_int_equal(mpipe_resize(&pipe0, 1, 2), 0);
+	b[1] = grower_finish(&g, 0);
+	assert_non_null(b[1]);
+	assert_int_equal(pipe_stats(&pipe0).overflow_frees, 0);
+	COUNTS(&pipe0, 0, 2);
+	mpipe_free(&pipe0, b[0]);
+	mpipe_free(&pipe0, b[1]);
+	finish(1);
+}
+
 int
 main(void)
 {
@@ -159,6 +282,13 @@ main(void)
 		what_a_waiter_makes_when_it_was_served_meanwhile_is_given_up),
 	    cmocka_unit_test(
 		what_is_made_for_a_request_that_was_served_meanwhile_is_given_up),
+	    cmocka_unit_test(
+		a_resize_does_not_count_on_a_buffer_that_may_not_come),
+	    cmocka_unit_test(
+		a_resize_leaves_no_room_for_a_buffer_that_is_being_made),
+	    cmocka_unit_test(a_pipe_that_grows_can_be_made_smaller),
+	    cmocka_unit_test(
+		a_buffer_whose_slot_was_taken_gets_another_if_there_is_one),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));
