@@ -81,7 +81,8 @@ int mpipe_init_contig(malloc_pipe_t pipe, malloc_type_t type, int bytes,
 /*
  * Give a pipe up; nothing for one that is all zeroes, or was given up.  Callers
  * of mpipe_wait() return; callbacks that are still queued are called with no
- * buffer, by the caller.  May block.  Allocated buffers are fatal.
+ * buffer, by the caller.  May block.  Allocated buffers are fatal, and so are
+ * threads that wait for one.
  */
 void mpipe_done(malloc_pipe_t pipe);
 

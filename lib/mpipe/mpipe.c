@@ -217,6 +217,21 @@ outstanding(struct mpipe *mp)
 	return (n);
 }
 
+/* Buffers due to callbacks are free, but a thread may stand in line behind. */
+static QR_COLD void
+in_use(const struct malloc_pipe *pipe, int out)
+{
+	if (out != 0)
+		qr_panic("mpipe_done(%p): %d of %d buffers of type %s are "
+			 "allocated",
+		    (const void *)pipe, out, pipe->total_count,
+		    pipe->type->ks_shortdesc);
+	else
+		qr_panic("mpipe_done(%p): a thread waits for a buffer of type "
+			 "%s",
+		    (const void *)pipe, pipe->type->ks_shortdesc);
+}
+
 void
 mpipe_done(malloc_pipe_t pipe)
 {
@@ -234,13 +249,10 @@ mpipe_done(malloc_pipe_t pipe)
 	mpipe__enter(mp);
 	settle(mp);
 	out = outstanding(mp);
-	if (out != 0) {
+	if (out != 0 || !qr_list_empty(&mp->mp_threads)) {
 		mp->mp_exiting = false;
 		mpipe__exit(mp);
-		qr_panic("mpipe_done(%p): %d of %d buffers of type %s are "
-			 "allocated",
-		    (void *)pipe, out, pipe->total_count,
-		    pipe->type->ks_shortdesc);
+		in_use(pipe, out);
 		return;
 	}
 	mpipe__async_take_all(mp, &left);

@@ -350,7 +350,6 @@ mpipe_cancel(malloc_pipe_t pipe, uint64_t ticket)
 
 /* ---- mpipe_done ---- */
 
-/* Threads in line there are none: all buffers are free. */
 void
 mpipe__async_take_all(struct mpipe *mp, struct qr_list *left)
 {
@@ -361,7 +360,6 @@ mpipe__async_take_all(struct mpipe *mp, struct qr_list *left)
 		qr_list_push_back(left, &w->w_link);
 	}
 	QR_LIST_FOREACH_SAFE (w, &mp->mp_queue, struct mpipe_waiter, w_link) {
-		QR_ASSERT(w->w_kind != MPIPE_THREAD);
 		qr_list_remove(&w->w_link);
 		qr_list_push_back(left, &w->w_link);
 	}

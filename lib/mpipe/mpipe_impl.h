@@ -86,6 +86,7 @@ enum mpipe_helper { MPIPE_NO_HELPER, MPIPE_STARTING, MPIPE_HELPER };
  */
 struct mpipe_waiter {
 	struct qr_list w_link;   /* (m) mp_queue, mp_granted or mp_ready */
+	struct qr_list w_thread; /* (m) mp_threads */
 	struct mpipe *w_mp;      /* (c) */
 	enum mpipe_kind w_kind;  /* (c) */
 	struct mpipe_rec *w_rec; /* (m) what it was given, or NULL */
@@ -171,6 +172,7 @@ struct mpipe {
 	struct mpipe_rec *mp_surplus;  /* (m) detached, to be unmade */
 
 	struct qr_list mp_queue;   /* (m) oldest first */
+	struct qr_list mp_threads; /* (m) those of mp_queue, in that order */
 	struct qr_list mp_granted; /* (m) threads to be woken */
 	struct qr_list mp_ready;   /* (m) callbacks to be called */
 	unsigned mp_watchers;      /* (m) sleep on mp_cond for a buffer */
@@ -381,6 +383,8 @@ int mpipe__grow(struct mpipe *mp, struct mpipe_rec **recp);
 bool mpipe__serve(struct mpipe *mp);
 /* Stand in line; nothing is free.  armed: the caller tried to grow. */
 void mpipe__enqueue(struct mpipe *mp, struct mpipe_waiter *w, bool armed);
+/* Leave it, with or without a buffer. */
+void mpipe__dequeue(struct mpipe_waiter *w);
 /* The oldest waiter, or NULL. */
 struct mpipe_waiter *mpipe__oldest(struct mpipe *mp);
 
@@ -446,7 +450,10 @@ bool mpipe__is_helper(struct mpipe *mp);
  * callback, else NULL.  mp_lock is held.
  */
 struct mpipe_rec *mpipe__gift(struct mpipe *mp);
-/* Move requests that no callback was called for to `left`; mp_lock is held. */
+/*
+ * Move requests that no callback was called for to `left`; mp_lock is held, and
+ * no thread waits.
+ */
 void mpipe__async_take_all(struct mpipe *mp, struct qr_list *left);
 /* Call their callbacks with no buffer. */
 void mpipe__async_cancel(struct qr_list *left);

@@ -57,6 +57,7 @@ mpipe__get(void)
 	mp->mp_zero = 0;
 	mp->mp_eventfd = -1;
 	qr_list_init(&mp->mp_queue);
+	qr_list_init(&mp->mp_threads);
 	qr_list_init(&mp->mp_granted);
 	qr_list_init(&mp->mp_ready);
 	qr_list_init(&mp->mp_link);
@@ -216,6 +217,7 @@ drop_requests(struct mpipe *mp)
 			umem_free(w, sizeof(*w));
 	}
 	qr_list_init(&mp->mp_queue);
+	qr_list_init(&mp->mp_threads);
 	qr_list_init(&mp->mp_granted);
 	QR_LIST_FOREACH_SAFE (w, &mp->mp_ready, struct mpipe_waiter, w_link) {
 		mpipe__free_push(mp, w->w_rec);

@@ -68,6 +68,16 @@ mpipe__enqueue(struct mpipe *mp, struct mpipe_waiter *w, bool armed)
 	mp->mp_stats.sleeps++;
 	mp->mp_care = true;
 	qr_list_push_back(&mp->mp_queue, &w->w_link);
+	if (w->w_kind == MPIPE_THREAD)
+		qr_list_push_back(&mp->mp_threads, &w->w_thread);
+}
+
+void
+mpipe__dequeue(struct mpipe_waiter *w)
+{
+	qr_list_remove(&w->w_link);
+	if (w->w_kind == MPIPE_THREAD)
+		qr_list_remove(&w->w_thread);
 }
 
 static void
@@ -84,7 +94,7 @@ grant(struct mpipe *mp, struct mpipe_waiter *w, struct mpipe_rec *rec)
 	}
 	w->w_missed = true;
 	w->w_rec = rec;
-	qr_list_remove(&w->w_link);
+	mpipe__dequeue(w);
 	qr_list_push_back(
 	    w->w_kind == MPIPE_THREAD ? &mp->mp_granted : &mp->mp_ready,
 	    &w->w_link);

@@ -68,7 +68,7 @@ abandon(void *arg)
 	mpipe__enter(mp);
 	granted = w->w_rec != NULL;
 	if (!granted)
-		qr_list_remove(&w->w_link);
+		mpipe__dequeue(w);
 	mpipe__exit(mp);
 	if (!granted)
 		return;
@@ -166,7 +166,7 @@ await(struct mpipe_waiter *w, const struct patience *pa, int cancel)
 		error = give_up(w, pa, slept);
 	} while (w->w_rec == NULL && error == 0);
 	if (w->w_rec == NULL)
-		qr_list_remove(&w->w_link);
+		mpipe__dequeue(w);
 	mpipe__exit(mp);
 	return (error);
 }

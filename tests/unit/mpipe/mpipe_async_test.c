@@ -240,6 +240,39 @@ t31_done_cancels_who_waits_behind_those_that_are_served(void **state)
 	assert_int_equal(stats_of(M_PIPE).inuse, 0);
 }
 
+/* All buffers are due to requests, and a thread is in line behind them. */
+static void
+done_while_a_thread_waits_is_named_and_does_nothing(void **state)
+{
+	struct waiter w = {.pipe = &pipe0};
+	pthread_t thread;
+	(void)state;
+
+	start(1, 1, 0);
+	(void)sem_init(&entered, 0, 0);
+	(void)sem_init(&leave, 0, 0);
+	assert_int_equal(mpipe_alloc_async(&pipe0, block_with, NULL, NULL), 0);
+	while (sem_wait(&entered) != 0)
+		continue;
+	for (uintptr_t i = 1; i < 3; i++)
+		assert_int_equal(
+		    mpipe_alloc_async(&pipe0, note, (void *)i, NULL), 0);
+	mpipe_free(&pipe0, blocked);
+	waiter_start(&w);
+	assert_int_equal(pthread_create(&thread, NULL, release, NULL), 0);
+	panic_catch();
+	mpipe_done(&pipe0);
+	PANIC_EXPECT("mpipe_done(%p): a thread waits for a buffer of type pipe",
+	    (void *)&pipe0);
+	/* All of them are served after all. */
+	mpipe_free(&pipe0, waiter_join(&w));
+	EVENTUALLY(calls == 3);
+	assert_int_equal(nulls, 1);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	mpipe_done(&pipe0);
+	assert_int_equal(stats_of(M_PIPE).inuse, 0);
+}
+
 /* Memory was short, nobody waits as a thread, and nothing is freed. */
 static void
 a_request_grows_the_pipe_without_a_free(void **state)
@@ -747,6 +780,8 @@ main(void)
 	    cmocka_unit_test(t31_done_cancels_what_is_queued_each_exactly_once),
 	    cmocka_unit_test(
 		t31_done_cancels_who_waits_behind_those_that_are_served),
+	    cmocka_unit_test(
+		done_while_a_thread_waits_is_named_and_does_nothing),
 	    cmocka_unit_test(a_request_grows_the_pipe_without_a_free),
 	    cmocka_unit_test(
 		a_request_grows_the_pipe_when_the_limit_is_raised_again),
