@@ -21,7 +21,9 @@
  * Growing.  A slot is claimed by counting, the lock is dropped, and memory,
  * construction and whatever else may block happen with nothing held.  What was
  * made goes to the oldest waiter, too.  When memory is short the oldest waiter
- * tries again from time to time: nobody may be left to wake it.  A slot is no
+ * tries again from time to time: nobody may be left to wake it.  For a request
+ * the pipe's thread does so, or while that is in a callback, which may wait for
+ * others, the oldest thread in line.  A slot is no
  * buffer, and none may come of it: mpipe_resize() makes what it promises itself,
  * and takes slots that are in the way; who is done first goes without.
  *
@@ -132,7 +134,7 @@ struct mpipe_hooks {
  *
  * Invariants, whenever mp_lock is free:
  *   Q1  a request in mp_queue: mp_free is empty, and mp_open is false.
- *   Q2  a request in mp_queue, and total < max: the oldest is armed.
+ *   Q2  a request in mp_queue, and total < max: mpipe__grower() is armed.
  *   Q3  free <= ary <= buffers, total <= max; mp_free chains exactly `free`
  *       records.
  *   Q4  mp_table has each record with a buffer, and no other; total is their
@@ -385,6 +387,8 @@ bool mpipe__serve(struct mpipe *mp);
 void mpipe__enqueue(struct mpipe *mp, struct mpipe_waiter *w, bool armed);
 /* Leave it, with or without a buffer. */
 void mpipe__dequeue(struct mpipe_waiter *w);
+/* The waiter that is to try to grow, or NULL. */
+struct mpipe_waiter *mpipe__grower(struct mpipe *mp);
 /* The oldest waiter, or NULL. */
 struct mpipe_waiter *mpipe__oldest(struct mpipe *mp);
 

@@ -58,18 +58,27 @@ mpipe__oldest(struct mpipe *mp)
 		: QR_LIST_FIRST(&mp->mp_queue, struct mpipe_waiter, w_link));
 }
 
+struct mpipe_waiter *
+mpipe__grower(struct mpipe *mp)
+{
+	if (mp->mp_running && !qr_list_empty(&mp->mp_threads))
+		return (QR_LIST_FIRST(
+		    &mp->mp_threads, struct mpipe_waiter, w_thread));
+	return (mpipe__oldest(mp));
+}
+
 void
 mpipe__enqueue(struct mpipe *mp, struct mpipe_waiter *w, bool armed)
 {
 	QR_ASSERT(mp->mp_free == NULL && !mp->mp_open && !mp->mp_closing);
 	w->w_mp = mp;
-	w->w_armed = armed && qr_list_empty(&mp->mp_queue);
 	w->w_since = os_now();
 	mp->mp_stats.sleeps++;
 	mp->mp_care = true;
 	qr_list_push_back(&mp->mp_queue, &w->w_link);
 	if (w->w_kind == MPIPE_THREAD)
 		qr_list_push_back(&mp->mp_threads, &w->w_thread);
+	w->w_armed = armed && mpipe__grower(mp) == w;
 }
 
 void
@@ -237,13 +246,13 @@ mpipe__take(struct mpipe *mp, int *error)
 /* ---- leaving ---- */
 
 /*
- * The oldest waiter has to be one that tries to grow, if that is possible.  It
- * is woken under the lock, which keeps it from leaving.
+ * Somebody in line has to try to grow, if that is possible.  He is woken under
+ * the lock, which keeps him from leaving.
  */
 static void
 poke(struct mpipe *mp, bool *helper)
 {
-	struct mpipe_waiter *w = mpipe__oldest(mp);
+	struct mpipe_waiter *w = mpipe__grower(mp);
 
 	if (w == NULL || w->w_armed ||
 	    mp->mp_pipe->total_count >= mp->mp_pipe->max_count)

@@ -108,15 +108,22 @@ doze(struct mpipe_waiter *w, uint64_t until, int cancel)
 /* ---- waiting ---- */
 
 /*
- * The oldest waiter, and there may be more buffers than there are: try.  What
- * comes of it may be ours.  The lock is held, and dropped meanwhile.
+ * There may be more buffers than there are: try, if that is up to this waiter.
+ * What comes of it may be ours, or an older request's, and then try again.  The
+ * lock is held, and dropped meanwhile.
  */
 static void
 retry(struct mpipe *mp, struct mpipe_waiter *w, uint64_t *pause, uint64_t *next)
 {
-	if (mpipe__oldest(mp) == w && !mp->mp_exiting &&
-	    mp->mp_pipe->total_count < mp->mp_pipe->max_count)
-		(void)mpipe__serve(mp);
+	bool mine = mpipe__grower(mp) == w;
+
+	/* It is woken when it is its turn again, but no sooner than this. */
+	if (!mine && *next <= os_now())
+		w->w_armed = false;
+	while (mine && w->w_rec == NULL && !mp->mp_exiting &&
+	    mp->mp_pipe->total_count < mp->mp_pipe->max_count &&
+	    mpipe__serve(mp))
+		mine = mpipe__grower(mp) == w;
 	*next = os_now() + *pause;
 	*pause = qr_min(*pause * 2, MPIPE_RETRY_MAX_NS);
 }

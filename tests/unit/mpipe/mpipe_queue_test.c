@@ -7,6 +7,7 @@
 #include <semaphore.h>
 
 static struct malloc_pipe pipe0;
+static void *held;
 
 /* A constructor at a gate: how it answers when it is let through. */
 static sem_t arrived, gate;
@@ -274,6 +275,81 @@ a_buffer_whose_slot_was_taken_gets_another_if_there_is_one(void **state)
 	finish(1);
 }
 
+/* ---- growing while the thread for callbacks is in one ---- */
+
+static sem_t entered, leave;
+
+/* Keeps the thread of the pipe, which cannot try to grow meanwhile. */
+static void
+hold(void *buf, void *arg)
+{
+	(void)sem_post(&entered);
+	while (sem_wait(&leave) != 0)
+		continue;
+	give(buf, arg);
+}
+
+/* The same, and wait for a buffer then. */
+static void
+hold_and_wait(void *buf, void *arg)
+{
+	hold(buf, arg);
+	mpipe_free(&pipe0, mpipe_alloc_waitok(&pipe0));
+}
+
+/* It is in a callback, memory is short, and a request is in line. */
+static void
+start_held(void (*func)(void *, void *))
+{
+	start(2, 8);
+	calls = 0;
+	(void)sem_init(&entered, 0, 0);
+	(void)sem_init(&leave, 0, 0);
+	assert_int_equal(mpipe_alloc_async(&pipe0, func, NULL, NULL), 0);
+	while (sem_wait(&entered) != 0)
+		continue;
+	held = mpipe_alloc_nowait(&pipe0);
+	answer = ENOMEM;
+	assert_int_equal(mpipe_alloc_async(&pipe0, give, NULL, NULL), 0);
+}
+
+static void
+a_thread_grows_the_pipe_for_requests_that_are_older(void **state)
+{
+	struct waiter w[2] = {{.pipe = &pipe0}, {.pipe = &pipe0}};
+	(void)state;
+
+	start_held(hold);
+	assert_int_equal(mpipe_alloc_async(&pipe0, give, NULL, NULL), 0);
+	for (int i = 0; i < 2; i++)
+		waiter_start(&w[i]);
+	answer = 0;
+	/* The callback is waiting for this, say. */
+	for (int i = 0; i < 2; i++)
+		mpipe_free(&pipe0, waiter_join(&w[i]));
+	assert_int_equal(calls, 0);
+	mpipe_free(&pipe0, held);
+	(void)sem_post(&leave);
+	EVENTUALLY(calls == 3);
+	finish(2);
+}
+
+/* It gives its own buffer to the first, and waits behind the second. */
+static void
+a_callback_that_waits_grows_the_pipe(void **state)
+{
+	(void)state;
+
+	start_held(hold_and_wait);
+	assert_int_equal(mpipe_alloc_async(&pipe0, give, NULL, NULL), 0);
+	(void)sem_post(&leave);
+	EVENTUALLY(pipe_stats(&pipe0).sleeps == 3);
+	answer = 0;
+	EVENTUALLY(calls == 3);
+	mpipe_free(&pipe0, held);
+	finish(2);
+}
+
 int
 main(void)
 {
@@ -289,6 +365,9 @@ main(void)
 	    cmocka_unit_test(a_pipe_that_grows_can_be_made_smaller),
 	    cmocka_unit_test(
 		a_buffer_whose_slot_was_taken_gets_another_if_there_is_one),
+	    cmocka_unit_test(
+		a_thread_grows_the_pipe_for_requests_that_are_older),
+	    cmocka_unit_test(a_callback_that_waits_grows_the_pipe),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));
