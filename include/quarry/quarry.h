@@ -57,7 +57,8 @@ int physpool_map_write(struct physpool *pool, int fd, const char *format);
 
 /*
  * Give idle memory back to the system now: what magazines, depots and the
- * heap hold.  Returns the bytes given back.
+ * heap hold, and free buffers of pipes that have more than nnom.  Returns the
+ * bytes given back.
  */
 size_t quarry_reap(void);
 

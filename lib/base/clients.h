@@ -25,6 +25,8 @@ struct qr_clients {
 	void (*report)(struct qr_out *o, enum qr_report kind);
 	/* Give back to arenas what nobody has. */
 	void (*settle)(void);
+	/* And what is kept but need not be; may call the program. */
+	void (*reap)(void);
 };
 
 extern QR_HIDDEN struct qr_clients qr_clients;

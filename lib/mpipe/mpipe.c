@@ -354,8 +354,8 @@ set(struct mpipe *mp, int nnom, int nmax, struct stock *st)
 
 	while (mpipe__front_close(mp))
 		continue;
-	claims = (int)(mp->mp_growing - mp->mp_lost);
-	buffers = p->total_count - claims;
+	buffers = mpipe__buffers(mp);
+	claims = p->total_count - buffers;
 	keep = nnom > buffers ? nnom : buffers;
 	most = (size_t)keep + mp->mp_growing;
 	st->st_short = false;

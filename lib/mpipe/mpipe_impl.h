@@ -389,8 +389,17 @@ void mpipe__enqueue(struct mpipe *mp, struct mpipe_waiter *w, bool armed);
 void mpipe__dequeue(struct mpipe_waiter *w);
 /* The waiter that is to try to grow, or NULL. */
 struct mpipe_waiter *mpipe__grower(struct mpipe *mp);
+/* Give up what is free, as far as there is more than nnom. */
+void mpipe__trim(struct mpipe *mp);
 /* The oldest waiter, or NULL. */
 struct mpipe_waiter *mpipe__oldest(struct mpipe *mp);
+
+/* How many there are: slots are no buffers. */
+static inline int
+mpipe__buffers(const struct mpipe *mp)
+{
+	return (mp->mp_pipe->total_count - (int)(mp->mp_growing - mp->mp_lost));
+}
 
 /* The free stack has become shorter, or buffers went to waiters. */
 static inline void

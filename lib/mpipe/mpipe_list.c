@@ -1,6 +1,6 @@
 /*
  * mpipe_list.c - all pipes: those in use, and those to be used again; their
- * statistics; fork.
+ * statistics; giving up what they can spare; fork.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -116,23 +116,23 @@ sum_up(struct mpipe *mp)
 	return (su);
 }
 
-/* The first pipe above `id`, or NULL, with its lock held. */
+/* The first pipe above *id, or NULL, with its lock held; its id in *id. */
 static struct mpipe *
-lock_above(uint64_t id, struct mpipe__row *row)
+lock_above(uint64_t *id)
 {
 	for (;;) {
 		struct mpipe *found = NULL;
 
 		qr_mutex_enter(&list_lock);
 		QR_LIST_FOREACH (mp, &pipes, struct mpipe, mp_link) {
-			if (mp->mp_id > id) {
+			if (mp->mp_id > *id) {
 				found = mp;
 				break;
 			}
 		}
 		if (found == NULL || qr_mutex_tryenter(&found->mp_lock)) {
 			if (found != NULL)
-				row->mr_id = found->mp_id;
+				*id = found->mp_id;
 			qr_mutex_exit(&list_lock);
 			return (found);
 		}
@@ -145,13 +145,15 @@ lock_above(uint64_t id, struct mpipe__row *row)
 bool
 mpipe__next(uint64_t id, struct mpipe__row *row)
 {
-	struct mpipe *mp = lock_above(id, row);
+	struct mpipe *mp;
 	struct sums su;
 
+	row->mr_id = id;
+	row->mr_later = id != 0;
+	mp = lock_above(&row->mr_id);
 	if (mp == NULL)
 		return (false);
 	su = sum_up(mp);
-	row->mr_later = id != 0;
 	(void)qr_snprintf(row->mr_name, sizeof(row->mr_name), "%s",
 	    mp->mp_type->ks_shortdesc);
 	row->mr_bytes = mp->mp_bytes;
@@ -180,6 +182,20 @@ mpipe_getstats(malloc_pipe_t pipe, struct mpipe_stats *stats)
 	    (mp->mp_misses < stats->allocs ? mp->mp_misses : stats->allocs);
 	mpipe__exit(mp);
 	return (0);
+}
+
+/* ---- when memory is short ---- */
+
+static void
+reap(void)
+{
+	struct mpipe *mp;
+	uint64_t id = 0;
+
+	while ((mp = lock_above(&id)) != NULL) {
+		mpipe__trim(mp);
+		mpipe__exit(mp);
+	}
 }
 
 /* ---- fork ---- */
@@ -267,4 +283,5 @@ static QR_CONSTRUCTOR void
 load(void)
 {
 	os_fork_handle(OS_FORK_MPIPE, fork_prepare, fork_done);
+	qr_clients.reap = reap;
 }

@@ -126,6 +126,17 @@ mpipe__give(struct mpipe *mp, struct mpipe_rec *rec)
 	}
 }
 
+/* Who gives the pipe up does not expect us: he gives all up himself. */
+void
+mpipe__trim(struct mpipe *mp)
+{
+	while (!mp->mp_exiting && mp->mp_free != NULL &&
+	    mpipe__buffers(mp) > mp->mp_pipe->ary_count) {
+		mp->mp_stats.overflow_frees++;
+		mpipe__give_up(mp, mpipe__free_pop(mp));
+	}
+}
+
 /* ---- taking and growing ---- */
 
 /* The slot that was claimed for a buffer may be another's: one more, then. */

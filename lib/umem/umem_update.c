@@ -15,6 +15,7 @@
 #include "umem/umem_impl.h"
 #include "umem/umem_options.h"
 
+#include "base/clients.h"
 #include "meta/meta.h"
 #include "os/os.h"
 #include "os/os_cgroup.h"
@@ -385,6 +386,8 @@ umem__reap_all(void)
 	struct vmem__heap_stat before, after;
 
 	vmem__heap_stat(&before);
+	if (qr_clients.reap != NULL)
+		qr_clients.reap();
 	(void)for_each_unlocked(reap_everything);
 	(void)vmem__heap_purge(UINT64_MAX);
 	vmem__heap_stat(&after);

@@ -566,6 +566,43 @@ buffers_come_from_a_pool_and_meet_its_constraints(void **state)
 	pool_done(pool);
 }
 
+/* A reap leaves what nnom promises. */
+static void
+what_a_pipe_can_spare_is_there_for_who_may_reap(void **state)
+{
+	physpool_t *pool = pool_make(0, 5 * PAGE);
+	struct hooks h = {0};
+	struct malloc_pipe p;
+	void *b[5], *run;
+	(void)state;
+
+	assert_int_equal(mpipe_init_contig(&p, M_PIPE, PAGE, 3, 5, 0, hook_make,
+			     hook_unmake, &h, pool, 0, NO_LIMIT, 0, 0),
+	    0);
+	for (int i = 0; i < 5; i++)
+		assert_non_null(b[i] = mpipe_alloc_nowait(&p));
+	for (int i = 0; i < 3; i++)
+		mpipe_free(&p, b[i]);
+	COUNTS(&p, 3, 5);
+	assert_null(contigmalloc_pool(
+	    pool, PAGE, M_PIPE, M_WAITOK | M_NORECLAIM, 0, NO_LIMIT, 1, 0));
+	COUNTS(&p, 3, 5);
+	run =
+	    contigmalloc_pool(pool, PAGE, M_PIPE, M_WAITOK, 0, NO_LIMIT, 1, 0);
+	assert_non_null(run);
+	COUNTS(&p, 1, 3);
+	assert_int_equal(h.unmade, 2);
+	(void)quarry_reap();
+	COUNTS(&p, 1, 3);
+	contigfree(run, PAGE, M_PIPE);
+	mpipe_free(&p, b[3]);
+	mpipe_free(&p, b[4]);
+	assert_int_equal(pipe_stats(&p).overflow_frees, 2);
+	mpipe_done(&p);
+	assert_int_equal(h.made, h.unmade);
+	pool_done(pool);
+}
+
 static void
 a_pool_that_cannot_serve_a_pipe_says_so(void **state)
 {
@@ -766,6 +803,7 @@ main(void)
 	    cmocka_unit_test(t33_any_thread_frees),
 	    cmocka_unit_test(buffers_of_a_page_are_aligned_to_it),
 	    cmocka_unit_test(buffers_come_from_a_pool_and_meet_its_constraints),
+	    cmocka_unit_test(what_a_pipe_can_spare_is_there_for_who_may_reap),
 	    cmocka_unit_test(a_pool_that_cannot_serve_a_pipe_says_so),
 	    cmocka_unit_test(a_pipe_of_many_buffers_finds_each),
 	    cmocka_unit_test(a_pipe_is_resized_both_ways),
