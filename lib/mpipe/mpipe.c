@@ -194,10 +194,14 @@ mpipe_init_contig(malloc_pipe_t pipe, malloc_type_t type, int bytes, int nnom,
 
 /* ---- giving up ---- */
 
-/* Wait until nobody is in the middle of something.  The lock is held. */
+/*
+ * Wait until nobody is in the middle of something.  The lock is held; what was
+ * owed, in the child of fork, is paid.
+ */
 static void
 settle(struct mpipe *mp)
 {
+	QR_ASSERT(mp->mp_surplus == NULL);
 	mp->mp_exiting = true;
 	while (mpipe__front_close(mp))
 		continue;

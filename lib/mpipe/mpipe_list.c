@@ -224,7 +224,11 @@ fork_prepare(void)
 		lock_quiet(mp);
 }
 
-/* Requests of the parent are its own; buffers for them are free here. */
+/*
+ * Requests of the parent are its own; buffers for them are free here.  Surplus
+ * is given up by whoever releases the lock next: deconstructors are not for
+ * handlers of fork.
+ */
 static void
 drop_requests(struct mpipe *mp)
 {
@@ -236,12 +240,12 @@ drop_requests(struct mpipe *mp)
 	qr_list_init(&mp->mp_threads);
 	qr_list_init(&mp->mp_granted);
 	QR_LIST_FOREACH_SAFE (w, &mp->mp_ready, struct mpipe_waiter, w_link) {
-		mpipe__free_push(mp, w->w_rec);
+		mpipe__give(mp, w->w_rec);
 		umem_free(w, sizeof(*w));
 	}
 	qr_list_init(&mp->mp_ready);
 	if (mp->mp_gift != NULL)
-		mpipe__free_push(mp, mp->mp_gift);
+		mpipe__give(mp, mp->mp_gift);
 	mp->mp_gift = NULL;
 }
 
@@ -252,13 +256,13 @@ drop_requests(struct mpipe *mp)
 static void
 child_reset(struct mpipe *mp)
 {
-	drop_requests(mp);
 	qr_cond_init(&mp->mp_cond);
 	qr_cond_init(&mp->mp_work);
 	mp->mp_pipe->total_count -= (int)(mp->mp_growing - mp->mp_lost);
 	mp->mp_growing = 0;
 	mp->mp_lost = 0;
 	mp->mp_leaving = 0;
+	drop_requests(mp);
 	mp->mp_watchers = 0;
 	mp->mp_running = false;
 	mp->mp_state = MPIPE_NO_HELPER;

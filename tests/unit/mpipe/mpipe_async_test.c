@@ -748,6 +748,51 @@ what_a_callback_may_take_is_free_in_the_child(void **state)
 	mpipe_done(&pipe0);
 }
 
+/* Seven buffers were due to requests, and nnom is 2. */
+static void
+have_no_more_than_nnom(void *pipe)
+{
+	struct malloc_pipe *p = pipe;
+
+	CHILD_CHECK(p->free_count == 2 && p->total_count == 3);
+	CHILD_CHECK(pipe_stats(p).overflow_frees == 5);
+	CHILD_CHECK(stats_of(M_PIPE).inuse == 3);
+	mpipe_free(p, blocked);
+	CHILD_CHECK(p->free_count == 2 && p->total_count == 2);
+	mpipe_done(p);
+	CHILD_CHECK(stats_of(M_PIPE).inuse == 0);
+}
+
+/* It is the first that the child does. */
+static void
+give_all_up(void *pipe)
+{
+	mpipe_free(pipe, blocked);
+	mpipe_done(pipe);
+	CHILD_CHECK(stats_of(M_PIPE).inuse == 0);
+}
+
+static void
+what_was_due_to_requests_may_be_surplus_in_the_child(void **state)
+{
+	(void)state;
+	start(2, 8, 0);
+	(void)sem_init(&entered, 0, 0);
+	(void)sem_init(&leave, 0, 0);
+	assert_int_equal(mpipe_alloc_async(&pipe0, block_with, NULL, NULL), 0);
+	while (sem_wait(&entered) != 0)
+		continue;
+	for (uintptr_t i = 1; i < 8; i++)
+		assert_int_equal(
+		    mpipe_alloc_async(&pipe0, note, (void *)i, NULL), 0);
+	child_expect_exit(have_no_more_than_nnom, &pipe0, 0);
+	child_expect_exit(give_all_up, &pipe0, 0);
+	(void)sem_post(&leave);
+	EVENTUALLY(calls == 8);
+	mpipe_free(&pipe0, blocked);
+	mpipe_done(&pipe0);
+}
+
 static void
 the_child_of_fork_has_the_pipe_and_not_the_requests(void **state)
 {
@@ -796,6 +841,8 @@ main(void)
 	    cmocka_unit_test(without_a_thread_there_are_no_requests),
 	    cmocka_unit_test(without_descriptors_there_is_no_eventfd),
 	    cmocka_unit_test(what_a_callback_may_take_is_free_in_the_child),
+	    cmocka_unit_test(
+		what_was_due_to_requests_may_be_surplus_in_the_child),
 	    cmocka_unit_test(
 		t37_the_eventfd_is_readable_while_a_nowait_would_succeed),
 	    cmocka_unit_test(
