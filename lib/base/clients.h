@@ -11,6 +11,7 @@
 #include "base/compiler.h"
 #include "base/out.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum qr_report { QR_REPORT_TEXT, QR_REPORT_JSON, QR_REPORT_METRICS };
@@ -21,6 +22,7 @@ enum qr_report { QR_REPORT_TEXT, QR_REPORT_JSON, QR_REPORT_METRICS };
  */
 struct qr_clients {
 	uint64_t physpool_size; /* bytes of the default pool */
+	bool debug;             /* what looks like a mistake is said */
 	/* Add to the statistics, after the arenas; JSON: members of an object. */
 	void (*report)(struct qr_out *o, enum qr_report kind);
 	/* Give back to arenas what nobody has. */

@@ -26,6 +26,23 @@ struct request {
 	struct mpipe_source rq_source;
 };
 
+/* A buffer that is used again is not as its constructor has left it. */
+static void
+warn_once(const struct request *rq)
+{
+	static _Atomic bool warned;
+
+	if (!qr_clients.debug ||
+	    (rq->rq_flags & (MPF_CACHEDATA | MPF_NOZERO)) != 0 ||
+	    (rq->rq_hooks.mh_construct == NULL &&
+		rq->rq_hooks.mh_tryconstruct == NULL) ||
+	    atomic_exchange(&warned, true))
+		return;
+	qr_warn("mpipe_init: buffers of type %s are constructed once, and each "
+		"free zeroes them: MPF_CACHEDATA keeps what is in them",
+	    rq->rq_type->ks_shortdesc);
+}
+
 static void
 set_numbers(int *nnom, int *nmax)
 {
@@ -140,6 +157,7 @@ make(struct malloc_pipe *p, const struct request *rq)
 	error = start(mp);
 	if (error == 0) {
 		mpipe__list(mp);
+		warn_once(rq);
 	} else {
 		mpipe__helper_stop(mp);
 		pipe_free(mp);

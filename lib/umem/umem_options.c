@@ -445,4 +445,5 @@ umem__options_read(void)
 	}
 	umem__opt.frames = qr_min(umem__opt.frames, FRAMES_MAX);
 	umem__opt.contents = qr_min(umem__opt.contents, CONTENTS_MAX);
+	qr_clients.debug = umem__opt.debug != 0;
 }

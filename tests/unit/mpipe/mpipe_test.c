@@ -3,6 +3,7 @@
  */
 #include "unit/mpipe/mpipe_test.h"
 
+#include "support/again.h"
 #include "support/child.h"
 #include "support/failsys.h"
 
@@ -777,9 +778,60 @@ the_statistics_of_the_library_show_pipes(void **state)
 	mpipe_done(&p);
 }
 
-int
-main(void)
+/* ---- a constructor whose work is undone by the first free ---- */
+
+static void
+make_constructed(const char *name, int flags, bool constructed)
 {
+	struct malloc_type *type = NULL;
+	struct malloc_pipe p;
+
+	kmalloc_create(&type, name);
+	mpipe_init(&p, type, 64, 1, 1, flags,
+	    constructed ? hook_make_void : NULL, NULL, &(struct hooks){0});
+	mpipe_done(&p);
+	kmalloc_destroy(&type);
+}
+
+static void
+make_four(void)
+{
+	make_constructed("plain", 0, false);
+	make_constructed("cached", MPF_CACHEDATA, true);
+	make_constructed("kept", MPF_NOZERO, true);
+	make_constructed("undone", 0, true);
+	make_constructed("again", 0, true);
+}
+
+static void
+a_constructor_that_is_undone_is_named_once_when_debugging(void **state)
+{
+	static const char *const debug[] = {
+	    "UMEM_DEBUG=audit=1", "UMEM_DEBUG="};
+	static const char *const said[] = {
+	    "quarry: mpipe_init: buffers of type undone are constructed once, "
+	    "and each free zeroes them: MPF_CACHEDATA keeps what is in them\n",
+	    ""};
+	(void)state;
+
+	for (int i = 0; i < 2; i++) {
+		struct again_run run = {"make_four", {debug[i]}};
+		struct child c;
+
+		child_run(&c, again_exec, &run);
+		assert_int_equal(c.c_signal, 0);
+		assert_int_equal(c.c_status, 0);
+		assert_string_equal(c.c_stderr, said[i]);
+	}
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct again parts[] = {
+	    {"make_four", make_four},
+	    {NULL, NULL},
+	};
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(t18_numbers_are_what_the_manual_says),
 	    cmocka_unit_test(t18_nmax_0_means_no_growth_and_more_means_so_many),
@@ -810,7 +862,10 @@ main(void)
 	    cmocka_unit_test(a_resize_fails_with_what_the_constructor_says),
 	    cmocka_unit_test(statistics_count_what_happened),
 	    cmocka_unit_test(the_statistics_of_the_library_show_pipes),
+	    cmocka_unit_test(
+		a_constructor_that_is_undone_is_named_once_when_debugging),
 	};
 
+	again_main(argc, argv, parts);
 	return (cmocka_run_group_tests(tests, NULL, NULL));
 }
