@@ -127,8 +127,8 @@ int vmem_contains(vmem_t *vmp, void *addr, size_t size);
 
 /*
  * Call func(arg, start, size) for every segment whose type is in typemask,
- * ascending inside each span.  func must not use the arena unless
- * VMEM_REENTRANT is given.
+ * ascending inside each span.  Unless VMEM_REENTRANT is given the arena is
+ * locked: func must not use it, nor allocate or free anything, nor fork.
  */
 void vmem_walk(vmem_t *vmp, int typemask,
     void (*func)(void *arg, void *start, size_t size), void *arg);

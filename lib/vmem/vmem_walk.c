@@ -11,6 +11,7 @@ struct walk {
 	int w_mask;
 	void (*w_func)(void *arg, void *start, size_t size);
 	void *w_arg;
+	uintptr_t w_from; /* in this span; what begins before it was shown */
 	struct vmem_walker w_walker;
 };
 
@@ -67,10 +68,27 @@ walk_call(struct walk *w, int type, uintptr_t start, size_t size)
 	}
 }
 
+/*
+ * A segment of the span that begins at `base`.  What was freed meanwhile, and taken
+ * anew, lies behind the walk where it began before: else who frees what he is shown
+ * and takes its place again would be shown it for ever.
+ */
+static void
+walk_segment(
+    struct walk *w, uintptr_t base, int type, uintptr_t start, size_t size)
+{
+	if (start - base < w->w_from)
+		return;
+	w->w_from = start - base + size;
+	walk_call(w, type, start, size);
+}
+
 /* The span may vanish meanwhile; its tag is then not looked at again. */
 static void
 walk_tags(struct walk *w, struct vmem_tag *span)
 {
+	uintptr_t base = span->g_start;
+
 	w->w_walker.wk_at = span;
 	walk_call(w, VMEM_SPAN, span->g_start, span->g_size);
 	while (w->w_walker.wk_at != NULL) {
@@ -80,7 +98,7 @@ walk_tags(struct walk *w, struct vmem_tag *span)
 		if (tag == span)
 			break;
 		w->w_walker.wk_at = tag;
-		walk_call(w,
+		walk_segment(w, base,
 		    vmem__kind(tag) == VMEM_K_FREE ? VMEM_FREE : VMEM_ALLOC,
 		    tag->g_start, tag->g_size);
 	}
@@ -91,6 +109,7 @@ walk_dense(struct walk *w, const struct vmem_tag *span)
 {
 	const struct vmem *vmp = w->w_vmp;
 	uint32_t end = VMEM_DESC_FIRST + (uint32_t)vmp->vm_dense_quanta;
+	uintptr_t base = span->g_start;
 	uint32_t i;
 
 	w->w_walker.wk_at = &vmp->vm_desc[VMEM_DESC_LEFT];
@@ -104,11 +123,12 @@ walk_dense(struct walk *w, const struct vmem_tag *span)
 			break;
 		w->w_walker.wk_at = &vmp->vm_desc[i];
 		if (vmem__desc_is_free(vmp, i))
-			walk_call(w, VMEM_FREE, vmem__desc_addr(vmp, i),
+			walk_segment(w, base, VMEM_FREE,
+			    vmem__desc_addr(vmp, i),
 			    vmem__desc_run(vmp, i).u_size);
 		else
-			walk_call(w, VMEM_ALLOC, vmem__desc_addr(vmp, i),
-			    vmem__desc_size(vmp, i));
+			walk_segment(w, base, VMEM_ALLOC,
+			    vmem__desc_addr(vmp, i), vmem__desc_size(vmp, i));
 	}
 }
 
@@ -146,6 +166,7 @@ walk_ids(struct walk *w, const struct vmem_tag *span)
 static void
 walk_span(struct walk *w, struct vmem_tag *span)
 {
+	w->w_from = 0;
 	if (vmem__kind(span) == VMEM_K_DENSE)
 		walk_dense(w, span);
 	else if (vmem__kind(span) == VMEM_K_IDS)
@@ -159,7 +180,7 @@ void
 vmem_walk(vmem_t *vmp, int typemask,
     void (*func)(void *arg, void *start, size_t size), void *arg)
 {
-	struct walk w = {vmp, typemask, func, arg, {NULL, NULL, &errno}};
+	struct walk w = {vmp, typemask, func, arg, 0, {NULL, NULL, &errno}};
 	struct vmem_pos pos;
 
 	if ((typemask & VMEM_WALKER) != 0)

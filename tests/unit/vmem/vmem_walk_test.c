@@ -185,6 +185,45 @@ walks_may_be_nested(void **state)
 	assert_int_equal(freed, 4);
 	done(vm);
 }
+/* Free it, and take the same place again. */
+static void
+free_and_take_it(void *arg, void *start, size_t size)
+{
+	free_it(arg, start, size);
+	assert_ptr_equal(vmem_xalloc(seen.vm, size, 0, 0, 0, start,
+			     P((uintptr_t)start + size), VM_NOSLEEP),
+	    start);
+}
+
+/* Free it, and take the highest place there is. */
+static void
+free_and_take_the_last(void *arg, void *start, size_t size)
+{
+	free_it(arg, start, size);
+	assert_non_null(vmem_xalloc(seen.vm, size, 0, 0, 0, NULL, NULL,
+	    VM_NOSLEEP | VM_FIRSTFIT | VM_ENDALLOC));
+}
+
+/* What is free before it absorbs it, and must not lead the walk back. */
+static void
+t28_what_is_freed_and_taken_again_is_shown_once(void **state)
+{
+	void (*const funcs[])(void *, void *, size_t) = {
+	    free_and_take_it, free_and_take_the_last};
+	(void)state;
+
+	for (size_t i = 0; i < 4; i++) {
+		unsigned n = i < 2 ? TAGS : DENSE;
+		vmem_t *vm = full_arena(n);
+
+		for (unsigned at = 1; at < n; at++)
+			vmem_free(vm, P(at * Q), Q);
+		walk(vm, VMEM_ALLOC | (int)VMEM_REENTRANT, funcs[i % 2]);
+		assert_int_equal(seen.n, 1);
+		vmem_xfree(vm, P(n * Q), Q);
+		done(vm);
+	}
+}
 
 int
 main(void)
@@ -197,6 +236,7 @@ main(void)
 	    cmocka_unit_test(a_reentrant_walk_sees_what_is_allocated_before_it),
 	    cmocka_unit_test(a_reentrant_walk_survives_any_coalescing),
 	    cmocka_unit_test(walks_may_be_nested),
+	    cmocka_unit_test(t28_what_is_freed_and_taken_again_is_shown_once),
 	};
 
 	return (cmocka_run_group_tests_name("vmem_walk", tests, NULL, NULL));
