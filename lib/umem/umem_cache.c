@@ -386,6 +386,7 @@ const struct vmem__qcache_ops umem__qcache_ops = {
     .alloc = qcache_alloc,
     .free = qcache_free,
     .reap = qcache_reap,
+    .reap_over = umem__reap_over,
     .reap_all = umem__reap,
     .reap_heap = umem__reap_unseen,
 };

@@ -407,6 +407,11 @@ void umem__tick(bool may_start);
 void umem__update_forked(void);
 /* As umem_reap(), but done when it returns. */
 void umem__reap(void);
+/*
+ * Give the arena what is idle in caches whose objects are its own, or those of an
+ * arena that imports from it.  Are there any?
+ */
+bool umem__reap_over(vmem_t *arena);
 /* Give the heap what is idle in caches that call nobody back. */
 void umem__reap_unseen(void);
 /* Empty everything that is idle into the system; bytes given back. */

@@ -58,12 +58,12 @@ enum { CALL_WAKE = 1, CALL_REAP = 2 };
 static _Atomic uint32_t thread_calls;
 
 /*
- * Call fn for every cache, without the list lock, so that it may call back
- * into the library.  Caches made meanwhile may be seen; a busy one is not
+ * Call fn for every cache with arg, without the list lock, so that it may call
+ * back into the library.  Caches made meanwhile may be seen; a busy one is not
  * destroyed.  True when fn was true for all.
  */
 static bool
-for_each_unlocked(bool (*fn)(struct umem_cache *))
+for_each_unlocked(bool (*fn)(struct umem_cache *, void *), void *arg)
 {
 	bool all = true;
 
@@ -71,7 +71,7 @@ for_each_unlocked(bool (*fn)(struct umem_cache *))
 	QR_LIST_FOREACH (cp, &umem__caches, struct umem_cache, cache_link) {
 		cp->cache_busy++;
 		qr_mutex_exit(&umem__list_lock);
-		all &= fn(cp);
+		all &= fn(cp, arg);
 		qr_mutex_enter(&umem__list_lock);
 		/* It is 0 already in a process forked by fn. */
 		if (cp->cache_busy > 0 && --cp->cache_busy == 0)
@@ -89,12 +89,13 @@ for_each_unlocked(bool (*fn)(struct umem_cache *))
  * once, and again when there were misses after all.
  */
 static bool
-maintain(struct umem_cache *cp)
+maintain(struct umem_cache *cp, void *arg)
 {
 	uint64_t missed = umem__cpu_misses(cp, PERCPU_POP) +
 	    umem__cpu_misses(cp, PERCPU_PUSH) - cp->cache_misses_at;
 	bool cold = missed <= MISSES_COLD;
 
+	(void)arg;
 	cp->cache_misses_at += missed;
 	umem__cache_reap(cp, cold && (missed != 0 || !cp->cache_drained));
 	cp->cache_drained = cold;
@@ -109,7 +110,7 @@ round_by_thread(void)
 {
 	struct vmem__heap_stat heap;
 	uint64_t now = os_now_coarse();
-	bool quiet = for_each_unlocked(maintain);
+	bool quiet = for_each_unlocked(maintain, NULL);
 
 	if (now > SECOND)
 		(void)vmem__heap_purge(now - SECOND);
@@ -150,8 +151,9 @@ round_by_caller(uint64_t now)
 /* ---- the thread ---- */
 
 static bool
-reap_working_set(struct umem_cache *cp)
+reap_working_set(struct umem_cache *cp, void *arg)
 {
+	(void)arg;
 	if (cp->cache_reclaim != NULL)
 		cp->cache_reclaim(cp->cache_priv);
 	umem__cache_reap(cp, false);
@@ -176,7 +178,7 @@ thread_sleep(const struct timespec *deadline)
 			return;
 		calls = atomic_exchange(&thread_calls, 0);
 		if ((calls & CALL_REAP) != 0)
-			(void)for_each_unlocked(reap_working_set);
+			(void)for_each_unlocked(reap_working_set, NULL);
 	}
 }
 
@@ -326,8 +328,9 @@ umem__tick(bool may_start)
 static _Atomic size_t slab_bytes; /* purged by reap_everything() so far */
 
 static bool
-reap_everything(struct umem_cache *cp)
+reap_everything(struct umem_cache *cp, void *arg)
 {
+	(void)arg;
 	umem_cache_reap_now(cp);
 	atomic_fetch_add(&slab_bytes, umem__slab_purge(cp));
 	return (true);
@@ -349,7 +352,7 @@ void
 umem__reap(void)
 {
 	if (reap_due())
-		(void)for_each_unlocked(reap_working_set);
+		(void)for_each_unlocked(reap_working_set, NULL);
 }
 
 void
@@ -358,15 +361,45 @@ umem_reap(void)
 	if (!reap_due())
 		return;
 	if (__libc_single_threaded || !thread_start())
-		(void)for_each_unlocked(reap_working_set);
+		(void)for_each_unlocked(reap_working_set, NULL);
 	else
 		thread_call(CALL_REAP);
 }
 
+/* For reap_over(): an arena, and whether a cache holds something of it. */
+struct over {
+	vmem_t *ov_arena;
+	bool ov_found;
+};
+
+static bool
+reap_if_over(struct umem_cache *cp, void *arg)
+{
+	struct over *ov = arg;
+
+	if (cp->cache_source != NULL &&
+	    (cp->cache_source == ov->ov_arena ||
+		vmem__imports_from(cp->cache_source, ov->ov_arena))) {
+		ov->ov_found = true;
+		umem__cache_reap(cp, true);
+	}
+	return (true);
+}
+
+bool
+umem__reap_over(vmem_t *arena)
+{
+	struct over ov = {arena, false};
+
+	(void)for_each_unlocked(reap_if_over, &ov);
+	return (ov.ov_found);
+}
+
 /* The caller may hold any lock of the program, so that nobody is called back. */
 static bool
-reap_unseen(struct umem_cache *cp)
+reap_unseen(struct umem_cache *cp, void *arg)
 {
+	(void)arg;
 	if (cp->cache_source == NULL && cp->cache_dtor == NULL &&
 	    cp->cache_ctl == 0)
 		umem__cache_reap(cp, true);
@@ -376,7 +409,7 @@ reap_unseen(struct umem_cache *cp)
 void
 umem__reap_unseen(void)
 {
-	(void)for_each_unlocked(reap_unseen);
+	(void)for_each_unlocked(reap_unseen, NULL);
 }
 
 size_t
@@ -388,7 +421,7 @@ umem__reap_all(void)
 	vmem__heap_stat(&before);
 	if (qr_clients.reap != NULL)
 		qr_clients.reap();
-	(void)for_each_unlocked(reap_everything);
+	(void)for_each_unlocked(reap_everything, NULL);
 	(void)vmem__heap_purge(UINT64_MAX);
 	vmem__heap_stat(&after);
 	return (after.purged - before.purged + atomic_load(&slab_bytes) -

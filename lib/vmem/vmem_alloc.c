@@ -44,8 +44,8 @@ vmem__set_mtbf(uint32_t value)
 
 /* ---- waking and waiting ---- */
 
-static bool
-imports_from(const struct vmem *vmp, const struct vmem *source)
+bool
+vmem__imports_from(const vmem_t *vmp, const vmem_t *source)
 {
 	for (vmp = vmp->vm_source; vmp != NULL; vmp = vmp->vm_source)
 		if (vmp == source)
@@ -58,7 +58,7 @@ vmem__wake_importers_slowly(struct vmem *vmp)
 {
 	qr_mutex_enter(&vmem__list_lock);
 	QR_LIST_FOREACH (child, &vmem__list, struct vmem, vm_link) {
-		if (!imports_from(child, vmp))
+		if (!vmem__imports_from(child, vmp))
 			continue;
 		qr_mutex_enter(&child->vm_lock);
 		vmem__changed(child);
@@ -157,7 +157,7 @@ take_patiently(struct vmem *vmp, const struct vmem_req *r,
     const struct timespec *deadline, uintptr_t *addrp)
 {
 	bool sleeps = vmem__may_sleep(r->r_flags);
-	bool wanting = false;
+	bool wanting = false, cached;
 	unsigned forks = 0;
 	int error;
 
@@ -176,14 +176,14 @@ take_patiently(struct vmem *vmp, const struct vmem_req *r,
 		}
 		wanting = true;
 		qr_mutex_exit(&vmp->vm_lock);
-		vmem__reap(vmp);
+		cached = vmem__reap(vmp);
 		qr_mutex_enter(&vmp->vm_lock);
 		if (first && !sleeps && vmem__gen(vmp) == gen)
 			break;
 		vmp->vm_nshort_wait += !first && error == ENOMEM;
 		if (!first &&
 		    !wait_for_change(vmp, gen,
-			error == ENOMEM || vmem__can_import(vmp, r),
+			cached || error == ENOMEM || vmem__can_import(vmp, r),
 			deadline)) {
 			error = ETIMEDOUT;
 			break;

@@ -608,8 +608,11 @@ vmem__qcache_push(const struct vmem *vmp, uintptr_t addr, size_t size)
 	    percpu_push(vmp->vm_qoff[(size - 1) >> vmp->vm_qshift], addr));
 }
 
-/* About to fail or sleep: ask the caches for what they do not need. */
-void vmem__reap(struct vmem *vmp);
+/*
+ * About to fail or sleep: ask the caches for what they do not need.  True when some
+ * keep what is the arena's, and may do so again without its being told.
+ */
+bool vmem__reap(struct vmem *vmp);
 
 /* ---- vmem_walk.c ---- */
 

@@ -25,10 +25,12 @@
  *
  * No lock of vmem is held around any call.  alloc and free are given integers
  * that may name no memory.  alloc honours the VM_KMFLAGS bits; 0 is an
- * ordinary address.  reap gives one cache's idle objects back to its arena;
- * reap_all asks every cache in the process, and is called whenever an arena
- * of memory is about to fail or to sleep: it limits its own rate.  reap_heap
- * is called when the heap is out of memory, and calls nobody back.
+ * ordinary address.  reap gives one cache's idle objects back to its arena.
+ * Whenever an arena is about to fail or to sleep, reap_over has all caches do so
+ * whose objects are its own, or those of an arena that imports from it, and tells
+ * whether there are any.  reap_all asks every cache in the process when that is an
+ * arena of memory: it limits its own rate.  reap_heap is called when the heap is
+ * out of memory, and calls nobody back.
  */
 struct vmem__qcache_hit {
 	uint32_t qh_off;
@@ -43,6 +45,7 @@ struct vmem__qcache_ops {
 	bool (*alloc)(void *cache, int vmflag, uintptr_t *addr);
 	void (*free)(void *cache, uintptr_t addr);
 	void (*reap)(void *cache);
+	bool (*reap_over)(vmem_t *arena);
 	void (*reap_all)(void);
 	void (*reap_heap)(void);
 };
@@ -80,6 +83,8 @@ void vmem__foreach(void (*fn)(const struct vmem__stat *, void *), void *arg);
 
 /* The arena's quantum, as it was created. */
 size_t vmem__quantum(const vmem_t *vmp);
+/* Does it import from `source`, or from one that does? */
+bool vmem__imports_from(const vmem_t *vmp, const vmem_t *source);
 /*
  * The function that a free may come to call, in this arena or in one that it
  * imports from: vmem_free apart, or NULL.

@@ -119,24 +119,19 @@ vmem__qcache_free(struct vmem *vmp, uintptr_t addr, size_t size)
 		ops_get()->free(vmp->vm_qcache[i], addr);
 }
 
-static void
-reap_own(struct vmem *vmp)
-{
-	for (size_t i = 0; i < vmp->vm_qcache_max >> vmp->vm_qshift; i++)
-		ops_get()->reap(vmp->vm_qcache[i]);
-}
-
 /* What other caches hold is memory, which an arena of identifiers cannot use. */
-void
+bool
 vmem__reap(struct vmem *vmp)
 {
 	const struct vmem__qcache_ops *ops = ops_get();
+	bool cached;
 
 	if (ops == NULL)
-		return;
-	reap_own(vmp);
+		return (false);
+	cached = ops->reap_over(vmp);
 	if ((vmp->vm_cflags & VMC_IDENTIFIER) == 0)
 		ops->reap_all();
+	return (cached);
 }
 
 void
@@ -151,5 +146,6 @@ vmem__reap_heap(void)
 void
 vmem_qcache_reap(vmem_t *vmp)
 {
-	reap_own(vmp);
+	for (size_t i = 0; i < vmp->vm_qcache_max >> vmp->vm_qshift; i++)
+		ops_get()->reap(vmp->vm_qcache[i]);
 }

@@ -96,6 +96,20 @@ cache_reap(void *cache)
 	((struct cache *)cache)->reaps++;
 }
 
+static bool
+cache_reap_over(vmem_t *arena)
+{
+	bool found = false;
+
+	for (size_t i = 0; i < ncaches; i++) {
+		if (caches[i]->arena != arena)
+			continue;
+		cache_reap(caches[i]);
+		found = true;
+	}
+	return (found);
+}
+
 static void
 cache_reap_all(void)
 {
@@ -110,7 +124,8 @@ cache_reap_heap(void)
 }
 
 static const struct vmem__qcache_ops ops = {cache_create, cache_destroy,
-    cache_alloc, cache_free, cache_reap, cache_reap_all, cache_reap_heap};
+    cache_alloc, cache_free, cache_reap, cache_reap_over, cache_reap_all,
+    cache_reap_heap};
 
 static int
 setup(void **state)
