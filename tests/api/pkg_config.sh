@@ -68,4 +68,12 @@ if "$work/program"; then
 	echo 'libquarry has a malloc of its own'
 	exit 1
 fi
-LD_PRELOAD=$libdir/libquarry_malloc.so.1 "$work/program"
+LD_PRELOAD=$libdir/libquarry_malloc.so.1 QUARRY_OPTIONS=verbose,stats \
+	"$work/program" 2>"$work/said"
+for line in ' active' 'blocks,'; do
+	[ "$(grep -c "^quarry.*$line" "$work/said")" -eq 1 ] || {
+		echo "not one engine says: $line"
+		cat "$work/said"
+		exit 1
+	}
+done
