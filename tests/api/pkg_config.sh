@@ -12,24 +12,25 @@ trap 'rm -rf "$work"' EXIT
 export PKG_CONFIG_PATH="$libdir/pkgconfig"
 export LD_LIBRARY_PATH="$libdir"
 
-# consumer <package> <source> <compiler>
+# consumer <packages> <source> <compiler>
+# shellcheck disable=SC2086
 consumer()
 {
 	package=$1
 	source=$2
 	shift 2
 	set -- "$@" -Wall -Wextra -Werror -O1 \
-		-DEXPECT_VERSION="\"$(pkg-config --modversion "$package")\"" \
+		-DEXPECT_VERSION="\"$(pkg-config --modversion ${package%% *})\"" \
 		"$sources/$source" -o "$work/program"
 
 	echo "$source with $package, shared"
 	# shellcheck disable=SC2046
-	"$@" $(pkg-config --cflags --libs "$package")
+	"$@" $(pkg-config --cflags --libs $package)
 	"$work/program"
 
 	echo "$source with $package, static"
 	# shellcheck disable=SC2046
-	"$@" -static $(pkg-config --static --cflags --libs "$package")
+	"$@" -static $(pkg-config --static --cflags --libs $package)
 	"$work/program"
 }
 
@@ -37,6 +38,21 @@ consumer quarry umem.c "$cc" -std=c11
 consumer quarry cxx.cc c++ -std=c++17
 consumer quarry-compat ported.c "$cc" -std=gnu99
 consumer quarry-malloc malloc.c "$cc" -std=gnu17
+
+# With two packages there is one engine, in any order.
+for other in quarry quarry-compat; do
+	consumer "$other quarry-malloc" malloc.c "$cc" -std=gnu17
+	consumer "quarry-malloc $other" malloc.c "$cc" -std=gnu17
+	# shellcheck disable=SC2046
+	"$cc" "$sources/malloc.c" -o "$work/program" \
+		$(pkg-config --cflags --libs $other quarry-malloc)
+	LD_TRACE_LOADED_OBJECTS=1 "$work/program" >"$work/loaded"
+	if grep libquarry.so "$work/loaded"; then
+		echo "$other quarry-malloc: libquarry is linked for nothing"
+		exit 1
+	fi
+done
+consumer 'quarry-compat quarry-malloc' ported.c "$cc" -std=gnu99
 
 # A linker that drops what a program does not name keeps the library.
 echo "names_nothing.c with quarry-malloc, as needed"
