@@ -41,8 +41,9 @@ main(int argc, char **argv)
 	for (int i = 0; i < BUFFERS; i += 3)
 		vmem_xfree_addr(pages, buffer[i], (size_t)(BUFFER + i));
 	while (device_buffer(pages, &page) == 0)
-		printf("the device has pages %lu to %lu\n", (unsigned long)page,
-		    (unsigned long)page + 11);
+		if (argc == 1)
+			printf("the device has pages %lu to %lu\n",
+			    (unsigned long)page, (unsigned long)page + 11);
 
 	fflush(stdout);
 	if (vmem_map_write(pages, STDOUT_FILENO, format) != 0)

@@ -205,6 +205,8 @@ printf '```sh\nfalse\n```\n' | readme
 refuses 'a command failed' "$gates/readme.sh" tree
 printf '```sh\ntrue\n```\n```text\nno\n```\n' | readme
 refuses 'nothing prints: no$' "$gates/readme.sh" tree
+printf '```sh\necho "word <svg/>" >new.svg\n```\n' | readme
+refuses 'new.svg: .*syntax error' "$gates/readme.sh" tree
 printf '```c examples/umem.c\nint x;\n```\n' | readme
 refuses 'quotes another examples/umem.c' "$gates/readme.sh" tree
 printf '```bash\ntrue\n```\n' | readme

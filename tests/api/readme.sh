@@ -15,7 +15,8 @@
 #                  ```sh demo and ```sh bench: the headings are those of the
 #                  report.  After ```sh check: the last line is of that form;
 #   ```c FILE      is that file.
-# Any other fence is refused.  Options are ones that the library accepts, all of
+# Any other fence is refused.  A picture that the commands make, or the page shows,
+# is XML.  Options are ones that the library accepts, all of
 # its own among them, and the bound on magazines is the one that a unit test adds
 # up.
 set -euo pipefail
@@ -149,6 +150,12 @@ done
 
 copy_tree
 run_blocks "${blocks[@]}"
+find "$work/tree" -name '*.svg' >"$work/pictures"
+while IFS= read -r picture; do
+	python3 -c 'import sys, xml.dom.minidom as x; x.parse(sys.argv[1])' \
+		"$picture" 2>"$work/why" ||
+		complain "${picture#"$work/tree/"}: $(tail -n 1 "$work/why")"
+done <"$work/pictures"
 
 for of in "$work"/*.of; do
 	text=${of%.of}.text
