@@ -101,7 +101,7 @@ fi
 		libclang-rt-14-dev=/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux \
 		libcmocka-dev=/usr/include/cmocka.h \
 		valgrind=valgrind libc6-dbg=/usr/lib/debug/.build-id \
-		mandoc=mandoc spin=spin python3=python3 \
+		mandoc=mandoc groff-base=groff spin=spin python3=python3 \
 		python3-hypothesis=/usr/lib/python3/dist-packages/hypothesis \
 		libjemalloc2=libjemalloc.so.2 libmimalloc2.0=libmimalloc.so.2 \
 		libtcmalloc-minimal4=libtcmalloc_minimal.so.4

@@ -219,8 +219,10 @@ readme </dev/null
 sed -i 's/KIB_PER_CPU = [0-9]*/KIB_PER_CPU = 7/' tree/tests/unit/umem/*.c
 refuses 'the bounds on magazines are not 6567 and 7 KiB' "$gates/readme.sh" tree
 
-if command -v mandoc >/dev/null; then
+if command -v mandoc >/dev/null && command -v groff >/dev/null; then
 	printf '.Dd x\n.Dt X 3\n.Os\n.Sh NAME\n.Nx\n.Foo\n' | tree man/x.3
 	refuses 'x.3:' "$gates/manual.sh" tree
+	page 's/^\(\.%T \)"\(.*\)"/\1\2/'
+	refuses 'umem.3:.*chop' "$gates/manual.sh" tree
 fi
 exit $bad
