@@ -1,8 +1,8 @@
 #!/bin/sh
 # The manual pages document what there is: every public function has a
 # synopsis that agrees with its header, every function of the malloc family is
-# described, the options are those that the library accepts, and the examples
-# are the files they say they are.
+# described, the options are those that the library accepts, the examples are
+# the files they say they are, and quarry(7) leads to all of it.
 #
 #   documented.sh <source tree>
 set -eu
@@ -79,6 +79,17 @@ environment && /^\.It Ev/ { variable = $3 }
 environment && /^\.It Cm/ { print variable, $3 }
 ' man/*.7 | sort >"$work/2"
 same lib/umem/umem_options.c 'ENVIRONMENT of man/*.7'
+
+# quarry(7) names every other page and every header.
+{
+	(cd man && ls ./*.[1-9]) | sed -n 's/^\.\/\(.*\)\.\([0-9]\)$/.Xr \1 \2/p' |
+		grep -vx '\.Xr quarry 7'
+	(cd include && find quarry -name '*.h') | sed 's/^/.In /'
+	(cd include/compat && find . -name '*.h') | sed 's/^\.\//.In /'
+} | sort >"$work/1"
+sed -n 's/^\(\.\(Xr\|In\) [^ ]*\( [0-9]\)*\)\( ,\)*$/\1/p' man/quarry.7 | sort -u |
+	comm -12 "$work/1" - >"$work/2"
+same 'pages and headers' man/quarry.7
 
 # .\" quote FILE, and the file in a literal display.
 quotes=0

@@ -170,6 +170,10 @@ page '/^\.Fn pvalloc/d'
 refuses '^-pvalloc$' "$gates/documented.sh" tree
 page 's/^\(\.It Cm \)harden/\1soften/'
 refuses '^-QUARRY_OPTIONS harden$' "$gates/documented.sh" tree
+page '/^\.Xr mpipe 3/d'
+refuses '^-.Xr mpipe 3$' "$gates/documented.sh" tree
+page '/^\.In quarry\/mpipe.h/d'
+refuses '^-.In quarry/mpipe.h$' "$gates/documented.sh" tree
 page 's/umem_cache_free(cp, s)/umem_cache_free(s, cp)/'
 refuses '^+.*umem_cache_free(cp, s)' "$gates/documented.sh" tree
 
