@@ -98,6 +98,10 @@ const char *os_getenv(const char *name);
 /* Kernel id of the calling thread. */
 uint32_t os_thread_id(void);
 
+/* That of the process, and the name of what it runs, without directories. */
+int os_process_id(void);
+const char *os_program(void);
+
 /* Write all of buf, retrying after EINTR; gives up silently on any error. */
 void os_write(int fd, const void *buf, size_t len);
 

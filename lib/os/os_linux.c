@@ -6,7 +6,7 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#define _GNU_SOURCE 1 /* environ, sched_getcpu */
+#define _GNU_SOURCE 1 /* environ, program_invocation_short_name, sched_getcpu */
 
 #include "os/os.h"
 
@@ -265,6 +265,18 @@ uint32_t
 os_thread_id(void)
 {
 	return ((uint32_t)syscall(SYS_gettid));
+}
+
+int
+os_process_id(void)
+{
+	return (getpid());
+}
+
+const char *
+os_program(void)
+{
+	return (program_invocation_short_name);
 }
 
 void

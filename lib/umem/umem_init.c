@@ -75,8 +75,8 @@ step_announce(void)
 	if (umem__opt.stats)
 		stats_fd = fcntl(2, F_DUPFD_CLOEXEC, 64);
 	if (umem__opt.verbose)
-		qr_warn("version %s active, per-CPU form: %s", quarry_version(),
-		    percpu_form());
+		qr_warn("version %s active in %s, process %d, per-CPU form: %s",
+		    version, os_program(), os_process_id(), percpu_form());
 	return (true);
 }
 

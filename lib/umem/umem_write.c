@@ -7,6 +7,7 @@
 
 #include "base/clients.h"
 #include "base/out.h"
+#include "os/os.h"
 #include "vmem/vmem_private.h"
 
 #include <quarry/quarry.h>
@@ -72,13 +73,15 @@ static void
 text_begin(struct qr_out *o, const struct umem_totals *ut)
 {
 	qr_out_printf(o,
-	    "quarry %s: %zu KiB in use in %zu blocks, %zu KiB cached in"
-	    " magazines, %zu KiB free in slabs,\n"
+	    "quarry %s in %s, process %d:\n"
+	    "  %zu KiB in use in %zu blocks, %zu KiB cached in magazines,"
+	    " %zu KiB free in slabs,\n"
 	    "  %zu KiB idle in the heap, %zu KiB of metadata, %zu KiB mapped;"
 	    " per-CPU form: %s\n",
-	    quarry_version(), ut->ut_inuse >> 10, ut->ut_blocks,
-	    ut->ut_cached >> 10, ut->ut_free >> 10, ut->ut_idle >> 10,
-	    ut->ut_meta >> 10, ut->ut_mapped >> 10, percpu_form());
+	    quarry_version(), os_program(), os_process_id(), ut->ut_inuse >> 10,
+	    ut->ut_blocks, ut->ut_cached >> 10, ut->ut_free >> 10,
+	    ut->ut_idle >> 10, ut->ut_meta >> 10, ut->ut_mapped >> 10,
+	    percpu_form());
 }
 
 static void
@@ -134,11 +137,13 @@ text_close(struct qr_out *o)
 static void
 json_begin(struct qr_out *o, const struct umem_totals *ut)
 {
+	qr_out_printf(o, "{\"version\":\"%s\",\"program\":", quarry_version());
+	qr_out_json(o, os_program());
 	qr_out_printf(o,
-	    "{\"version\":\"%s\",\"percpu\":\"%s\",\"inuse\":%zu,"
+	    ",\"process\":%d,\"percpu\":\"%s\",\"inuse\":%zu,"
 	    "\"blocks\":%zu,\"cached\":%zu,\"free\":%zu,\"idle\":%zu,"
 	    "\"metadata\":%zu,\"mapped\":%zu,\"large\":%zu,\"nlarge\":%zu,",
-	    quarry_version(), percpu_form(), ut->ut_inuse, ut->ut_blocks,
+	    os_process_id(), percpu_form(), ut->ut_inuse, ut->ut_blocks,
 	    ut->ut_cached, ut->ut_free, ut->ut_idle, ut->ut_meta, ut->ut_mapped,
 	    ut->ut_large, ut->ut_nlarge);
 }

@@ -86,8 +86,8 @@ if "$work/program"; then
 fi
 LD_PRELOAD=$libdir/libquarry_malloc.so.1 QUARRY_OPTIONS=verbose,stats \
 	"$work/program" 2>"$work/said"
-for line in ' active' 'blocks,'; do
-	[ "$(grep -c "^quarry.*$line" "$work/said")" -eq 1 ] || {
+for line in ' active' ' KiB in use'; do
+	[ "$(grep -c "$line" "$work/said")" -eq 1 ] || {
 		echo "not one engine says: $line"
 		cat "$work/said"
 		exit 1

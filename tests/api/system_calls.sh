@@ -21,6 +21,7 @@ calls_of()
 	bcmp | mem* | str* | explicit_bzero | getauxval) ;;
 	_ITM_* | __cxa_* | __gmon_start__ | _umem_*) ;;
 	__environ | environ | __errno_location | __libc_*) ;;
+	program_invocation_short_name | __progname) ;;
 	__sigsetjmp | __pthread_* | __register_atfork | __rseq_*) ;;
 	dlsym | dl_iterate_phdr) ;;
 	pthread_attr_* | pthread_self | pthread_setcancelstate) ;;
@@ -42,7 +43,7 @@ calls_of()
 	qsort) echo sysinfo ;;
 	sched_getcpu) echo getcpu ;;
 	clock_gettime | close | fallocate | fcntl | flock | fstatfs) echo "$1" ;;
-	fsync | ftruncate | madvise | mlock | mmap | mprotect | munlock) echo "$1" ;;
+	fsync | ftruncate | getpid | madvise | mlock | mmap | mprotect | munlock) echo "$1" ;;
 	munmap | openat | prctl | read | renameat | sched_yield) echo "$1" ;;
 	sigaltstack | unlinkat | write) echo "$1" ;;
 	*) echo "$1: which system calls are these?" ;;

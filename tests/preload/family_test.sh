@@ -74,7 +74,7 @@ for form in '' _shared _static; do
 		grep -qx 'late: malloc works to the end' ||
 		fail "lifecycle$form: the last destructor said something else"
 done
-grep -q '^quarry .* in use' "$out/stdout" || fail "no statistics at exit"
+grep -q '^  .* KiB in use' "$out/stdout" || fail "no statistics at exit"
 
 run info malloc_info_to_stdout
 python3 - "$out/stdout" <<-'END' || fail "malloc_info: not the XML of glibc"

@@ -29,7 +29,7 @@ case ${GLIBC_TUNABLES-} in
 *rseq=0*) form='lock' ;;
 *) form='(rseq, (mm_cid|cpu)|lock)' ;;
 esac
-active="^quarry: version [0-9.]+ active, per-CPU form: $form\$"
+active="^quarry: version [0-9.]+ active in true, process [0-9]+, per-CPU form: $form\$"
 
 # ---- T90: nothing ----
 
@@ -74,7 +74,7 @@ function wrong(what) {
 	print FNR ": " what
 	bad = 1
 }
-/^quarry [0-9.]+: [0-9]+ KiB in use in [0-9]+ blocks,/ { titles++ }
+/^quarry [0-9.]+ in .*, process [0-9]+:$/ { titles++ }
 /^cache +size +in use +cached +free +memory +allocs +fails$/ {
 	columns = 8
 	caches++
@@ -107,6 +107,9 @@ stats ./threads t87_calloc_of_2_to_64_threads_gives_disjoint_zeroed_blocks
 for form in shared static alone; do
 	stats env LD_PRELOAD= ./sizes_$form t81_every_block_is_aligned_to_16
 done
+with QUARRY_OPTIONS=stats sh -c 'echo $$; exec ls /'
+grep -q "^quarry .* in ls, process $(head -n 1 "$out/stdout"):\$" "$out/stderr" ||
+	fail 'stats of ls: not in its name'
 # `ls` closes its standard error before the library is asked; so do these.
 # shellcheck disable=SC2016
 stats perl -e 'close(STDERR); my @a = map { "x" x $_ } 1 .. 1000;'

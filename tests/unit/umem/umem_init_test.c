@@ -55,8 +55,9 @@ nothing_is_printed_unless_asked(void **state)
 	assert_int_equal(c.c_status, 0);
 	assert_string_equal(c.c_stderr, "");
 	child_run(&c, again_exec, &verbose);
-	assert_int_equal(fnmatch("quarry: version 1.0.0 active, per-CPU form: "
-				 "@(lock|rseq, @(mm_cid|cpu))\n",
+	assert_int_equal(fnmatch("quarry: version 1.0.0 active in "
+				 "unit_umem_umem_init, process +([0-9]), "
+				 "per-CPU form: @(lock|rseq, @(mm_cid|cpu))\n",
 			     c.c_stderr, FNM_EXTMATCH),
 	    0);
 }

@@ -2,7 +2,7 @@
  * umem_write_test.c - statistics: what they say adds up, and reads as what it
  * claims to be.
  */
-#define _GNU_SOURCE 1 /* memfd_create */
+#define _GNU_SOURCE 1 /* memfd_create, program_invocation_short_name */
 
 #include "umem/umem_impl.h"
 #include "umem/umem_stats.h"
@@ -53,6 +53,17 @@ written(const char *format)
 	text[n] = '\0';
 	(void)close(fd);
 	return ((size_t)n);
+}
+
+/* What is written begins so, with the name and the number of this process. */
+static void
+assert_begins(const char *format)
+{
+	char head[128];
+
+	(void)snprintf(head, sizeof(head), format,
+	    program_invocation_short_name, (int)getpid());
+	assert_memory_equal(text, head, strlen(head));
 }
 
 /* A cache of which 30 objects are in use and 70 are free. */
@@ -216,6 +227,8 @@ json_is_json_with_the_same_numbers(void **state)
 	(void)written("json");
 	assert_true(json_valid(text));
 	assert_true(look_cache("in json", &us));
+	assert_begins("{\"version\":\"1.0.0\",\"program\":\"%s\","
+		      "\"process\":%d,");
 	assert_int_equal(json_field("in json", "size"), 1000);
 	assert_int_equal(json_field("in json", "inuse"), 30);
 	assert_int_equal(json_field("in json", "cached"), us.us_cached);
@@ -413,7 +426,7 @@ text_has_a_row_for_each_cache_and_arena(void **state)
 	assert_int_equal(nfree, us.us_free);
 	assert_int_equal(memory, us.us_memory >> 10);
 	assert_non_null(strstr(text, "\nheap "));
-	assert_non_null(strstr(text, "quarry 1.0.0: "));
+	assert_begins("quarry 1.0.0 in %s, process %d:\n");
 	for (const char *line = text; *line != '\0';
 	     line = strchr(line, '\n') + 1)
 		assert_true(strcspn(line, "\n") <= 120);
