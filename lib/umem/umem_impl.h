@@ -441,6 +441,9 @@ umem__init(void)
 	return (QR_LIKELY(umem__ready()) || umem__start());
 }
 
+/* Is the malloc of the process ours?  In a shared library that has one. */
+QR_OPTIONAL bool umem__malloc_ours(void);
+
 /* ---- umem_large.c: blocks larger than any class ---- */
 
 /*

@@ -70,13 +70,10 @@ step_debug(void)
  * before we are asked.
  */
 static bool
-step_announce(void)
+step_stats(void)
 {
 	if (umem__opt.stats)
 		stats_fd = fcntl(2, F_DUPFD_CLOEXEC, 64);
-	if (umem__opt.verbose)
-		qr_warn("version %s active in %s, process %d, per-CPU form: %s",
-		    version, os_program(), os_process_id(), percpu_form());
 	return (true);
 }
 
@@ -87,7 +84,7 @@ static bool (*const steps[])(void) = {
     step_heap,
     step_debug,
     umem__classes_init,
-    step_announce,
+    step_stats,
 };
 
 bool
@@ -157,6 +154,16 @@ fork_done(bool child)
 	umem__exit_unlock(child);
 }
 
+static QR_COLD void
+announce(void)
+{
+	bool ours = umem__malloc_ours == NULL || umem__malloc_ours();
+
+	qr_warn("version %s %s in %s, process %d, per-CPU form: %s", version,
+	    ours ? "active" : "without its malloc", os_program(),
+	    os_process_id(), percpu_form());
+}
+
 /*
  * Whoever answers to quarry_version() serves the process (CMakeLists.txt): behind
  * libquarry_malloc, libquarry has no callers, and so makes nothing.
@@ -164,8 +171,8 @@ fork_done(bool child)
 static QR_CONSTRUCTOR void
 load(void)
 {
-	if (quarry_version() == version)
-		(void)umem__init();
+	if (quarry_version() == version && umem__init() && umem__opt.verbose)
+		announce();
 	os_fork_handle(OS_FORK_UMEM, fork_prepare, fork_done);
 }
 

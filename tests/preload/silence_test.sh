@@ -58,6 +58,22 @@ with QUARRY_OPTIONS=verbose /bin/true
 grep -Eq "$active" "$out/stderr" || fail 'verbose: another line'
 [ ! -s "$out/stdout" ] || fail 'verbose: something on stdout'
 
+# Where libc comes first, and under memcheck, malloc is not ours.  That may not be
+# able to run what another compiler has made.
+foreign='^quarry: version [0-9.]+ without its malloc in'
+with env LD_PRELOAD= QUARRY_OPTIONS=verbose ./behind
+grep -Eq "$foreign behind, process" "$out/stderr" || fail 'verbose: behind libc'
+if command -v valgrind >/dev/null && with env LD_PRELOAD= QUARRY_OPTIONS=verbose \
+	valgrind -q ./sizes_shared t81_every_block_is_aligned_to_16; then
+	grep -Eq "$foreign sizes_shared, process" "$out/stderr" ||
+		fail 'verbose: under memcheck'
+fi
+for form in shared static alone; do
+	with env LD_PRELOAD= QUARRY_OPTIONS=verbose ./sizes_$form \
+		t81_every_block_is_aligned_to_16
+	grep -q ' active in ' "$out/stderr" || fail "verbose: sizes_$form"
+done
+
 # ---- stats ----
 
 # shellcheck disable=SC2016
