@@ -105,7 +105,8 @@ void *mpipe_alloc_intr(malloc_pipe_t pipe);
 /*
  * A buffer, and func is never called.  Or NULL and EINPROGRESS: func is called
  * once, by the pipe's thread, in the order of requests, and an allocation in it
- * succeeds.  Any other errno (ENOMEM, EAGAIN, ESHUTDOWN): nothing is queued.
+ * succeeds.  Any other errno (ENOMEM, EAGAIN, ESHUTDOWN, or EINVAL without a
+ * func): nothing is queued.
  */
 void *mpipe_alloc_callback(
     malloc_pipe_t pipe, void (*func)(void *, void *), void *arg1, void *arg2);
@@ -113,7 +114,7 @@ void *mpipe_alloc_callback(
  * Have func called once, by the pipe's thread, with a buffer, or by
  * mpipe_done() with NULL; in the order of requests.  0, with *ticket (unless
  * that is NULL) for mpipe_cancel(), ENOMEM, EAGAIN when the thread cannot be
- * made, or ESHUTDOWN while mpipe_done() runs.
+ * made, ESHUTDOWN while mpipe_done() runs, or EINVAL without a func.
  */
 int mpipe_alloc_async(malloc_pipe_t pipe, void (*func)(void *buf, void *arg),
     void *arg, uint64_t *ticket);

@@ -259,7 +259,7 @@ mpipe_alloc_async(malloc_pipe_t pipe, void (*func)(void *buf, void *arg),
 	struct mpipe_rec *rec;
 	int error, found;
 
-	if (mp == NULL)
+	if (mp == NULL || func == NULL)
 		return (EINVAL);
 	w = request_make(MPIPE_ASYNC, func, NULL, arg);
 	if (w == NULL)
@@ -285,12 +285,18 @@ void *
 mpipe_alloc_callback(
     malloc_pipe_t pipe, void (*func)(void *, void *), void *arg1, void *arg2)
 {
-	void *buf = mpipe_alloc_nowait(pipe);
-	struct mpipe *mp = pipe->handle;
 	struct mpipe_waiter *w = NULL;
 	struct mpipe_rec *rec = NULL;
+	struct mpipe *mp;
+	void *buf;
 	int error;
 
+	if (func == NULL) {
+		errno = EINVAL;
+		return (NULL);
+	}
+	buf = mpipe_alloc_nowait(pipe);
+	mp = pipe->handle;
 	if (buf != NULL || mp == NULL)
 		return (buf);
 	w = request_make(MPIPE_CALLBACK, func, arg1, arg2);

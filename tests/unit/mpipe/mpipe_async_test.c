@@ -72,6 +72,27 @@ t36_requests_are_served_in_order_each_once(int flags)
 }
 
 static void
+a_request_without_a_callback_is_refused(void **state)
+{
+	uint64_t ticket = 42;
+	void *b;
+	(void)state;
+
+	start(1, 1, 0);
+	for (int i = 0; i < 2; i++) {
+		b = i == 0 ? NULL : mpipe_alloc_nowait(&pipe0);
+		assert_int_equal(
+		    mpipe_alloc_async(&pipe0, NULL, NULL, &ticket), EINVAL);
+		errno = 0;
+		assert_null(mpipe_alloc_callback(&pipe0, NULL, NULL, NULL));
+		assert_int_equal(errno, EINVAL);
+	}
+	assert_int_equal(ticket, 42);
+	mpipe_free(&pipe0, b);
+	mpipe_done(&pipe0);
+}
+
+static void
 t36_async_with_and_without_the_flag(void **state)
 {
 	(void)state;
@@ -818,6 +839,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(t36_async_with_and_without_the_flag),
+	    cmocka_unit_test(a_request_without_a_callback_is_refused),
 	    cmocka_unit_test(a_request_is_served_at_once_by_the_thread),
 	    cmocka_unit_test(a_request_that_waited_is_no_hit),
 	    cmocka_unit_test(a_cancelled_request_is_not_called),
