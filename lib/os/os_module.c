@@ -224,6 +224,7 @@ os_module_find(uintptr_t pc, struct os_module *om)
 
 	memset(om, 0, sizeof(*om));
 	lines_open(&ls);
+	om->om_unknown = ls.ls_fd < 0;
 	while (!found && next_mapping(&ls, line, &ma)) {
 		found = maps(&ma, pc);
 		if (ma.ma_path[0] == '\0' && !found)

@@ -18,6 +18,7 @@ struct os_module {
 	unsigned char om_id[OS_MODULE_ID];
 	/* From the file's first byte to behind the mapping of the address. */
 	uintptr_t om_start, om_end;
+	bool om_unknown; /* not found, for want of /proc/self/maps */
 };
 
 /*

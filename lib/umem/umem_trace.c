@@ -18,16 +18,24 @@ build_id(struct qr_out *o, const struct os_module *om)
 	qr_out_printf(o, ")");
 }
 
-/* A return address is behind the call: one less is in it. */
+/*
+ * A return address is behind the call: one less is in it.  What is no code ends
+ * the stack, where that can be found out; else there is the address alone.
+ */
 void
 umem__trace_stack(struct qr_out *o, const uintptr_t *pcs, unsigned n)
 {
 	struct os_module om;
 
-	for (unsigned i = 0; i < n && os_module_find(pcs[i] - 1, &om); i++) {
-		qr_out_printf(o, "    #%u %p (%s+0x%lx)", i,
-		    (void *)(pcs[i] - 1), om.om_path,
-		    (unsigned long)om.om_offset);
+	for (unsigned i = 0; i < n; i++) {
+		bool found = os_module_find(pcs[i] - 1, &om);
+
+		if (!found && !om.om_unknown)
+			break;
+		qr_out_printf(o, "    #%u %p", i, (void *)(pcs[i] - 1));
+		if (found)
+			qr_out_printf(o, " (%s+0x%lx)", om.om_path,
+			    (unsigned long)om.om_offset);
 		build_id(o, &om);
 		qr_out_printf(o, "\n");
 	}

@@ -4,12 +4,16 @@
  * Each error is planted in a process of its own with UMEM_DEBUG set; the lines
  * are patterns for fnmatch(3), in which "F" stands for any number of frames.
  */
+#define _GNU_SOURCE 1 /* FNM_EXTMATCH */
+
 #include "support/again.h"
 #include "support/child.h"
+#include "support/failsys.h"
 
 #include <quarry/quarry.h>
 #include <quarry/umem.h>
 
+#include <errno.h>
 #include <fnmatch.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -179,7 +183,7 @@ static const struct report {
 
 enum { REPORTS = sizeof(reports) / sizeof(reports[0]) };
 
-static const char frame[] = "    #* 0x* (/*+0x*) (BuildId: *)";
+static const char *frame = "    #* 0x* (/*+0x*) (BuildId: *)";
 
 /* Take the next line off *text; NULL at the end. */
 static char *
@@ -208,7 +212,7 @@ expect_frames(const struct report *re, char **text)
 		if (strncmp(at, start, strlen(start)) != 0)
 			break;
 		line = next_line(text);
-		if (line == NULL || fnmatch(frame, line, 0) != 0)
+		if (line == NULL || fnmatch(frame, line, FNM_EXTMATCH) != 0)
 			fail_msg("%s: frame %d: %s", re->re_name, n, at);
 	}
 	if (n == 0)
@@ -320,6 +324,30 @@ a_panic_hook_is_given_the_whole_report(void **state)
 	expect_report(&reports[3], c.c_stderr);
 }
 
+/* ---- without /proc ---- */
+
+static void
+twice_without_files(void)
+{
+	failsys_from(FAILSYS_OPEN, 1, ENOENT);
+	twice();
+}
+
+static void
+without_names_a_stack_is_addresses(void **state)
+{
+	struct again_run ar = {"no files", {"UMEM_DEBUG=default,verbose"}};
+	const char *named = frame;
+	struct child c;
+	(void)state;
+
+	child_run(&c, again_exec, &ar);
+	assert_int_equal(c.c_signal, SIGABRT);
+	frame = "    #+([0-9]) 0x+([0-9a-f])";
+	expect_report(&reports[3], c.c_stderr);
+	frame = named;
+}
+
 /* ---- what the logs add ---- */
 
 static void
@@ -350,7 +378,8 @@ the_report_has_what_the_logs_say_of_the_buffer(void **state)
 int
 main(int argc, char **argv)
 {
-	struct again parts[REPORTS + 2] = {{"hook", twice_with_a_hook}};
+	struct again parts[REPORTS + 3] = {
+	    {"hook", twice_with_a_hook}, {"no files", twice_without_files}};
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(
 		a_verbose_report_tells_everything_in_the_words_of_libumem),
@@ -359,11 +388,12 @@ main(int argc, char **argv)
 	    cmocka_unit_test(
 		with_noabort_a_verbose_report_is_the_same_and_the_process_goes_on),
 	    cmocka_unit_test(a_panic_hook_is_given_the_whole_report),
+	    cmocka_unit_test(without_names_a_stack_is_addresses),
 	    cmocka_unit_test(the_report_has_what_the_logs_say_of_the_buffer),
 	};
 
 	for (int i = 0; i < REPORTS; i++)
-		parts[i + 1] =
+		parts[i + 2] =
 		    (struct again){reports[i].re_name, reports[i].re_fn};
 	again_main(argc, argv, parts);
 	return (cmocka_run_group_tests(tests, NULL, NULL));
