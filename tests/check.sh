@@ -1,22 +1,28 @@
 #!/usr/bin/env bash
-# Build Quarry in every form and run every test:
-#
-#   gcc       optimised; all tests, each once with restartable sequences and
-#             once without, the gates, the consumers of an installed tree
-#   clang     optimised; the same less the gates over sources, plus clang-tidy
-#   debug     the library checks its own rules; then again under valgrind
-#   asan      AddressSanitizer and UndefinedBehaviorSanitizer
-#   tsan      ThreadSanitizer
-#
-# Installs the Debian packages that are missing.  Names of forms as arguments
-# run only those.  The last line counts the tests.
+# Build Quarry in every form and run every test: --help says more.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 exec </dev/null
 
-# shellcheck disable=SC2034
-usage='check.sh - build Quarry in every form and run every test'
+usage='check.sh [FORM...]
+Builds Quarry in every form, or in those named, and runs every test:
+
+  gcc       optimised; all tests, each once with restartable sequences and
+            once without, the gates, the consumers of an installed tree
+  clang     optimised; the same less the gates over sources, plus clang-tidy
+  debug     the library checks its own rules; then again under valgrind
+  asan      AddressSanitizer and UndefinedBehaviorSanitizer
+  tsan      ThreadSanitizer
+
+Installs the Debian packages that are missing.  The last line counts the tests.'
 . bench/lib.sh
+for form; do
+	case $form in
+	gcc | clang | debug | asan | tsan) ;;
+	--help) say "$usage" && exit 0 ;;
+	*) die "unknown form $form (see --help)" ;;
+	esac
+done
 start_work
 
 passed=0
@@ -106,7 +112,6 @@ fi
 		libjemalloc2=libjemalloc.so.2 libmimalloc2.0=libmimalloc.so.2 \
 		libtcmalloc-minimal4=libtcmalloc_minimal.so.4
 ) || fail 'install packages'
-
 
 [ $# -gt 0 ] || set -- gcc clang debug asan tsan
 for preset; do

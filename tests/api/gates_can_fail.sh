@@ -223,6 +223,12 @@ readme </dev/null
 sed -i 's/KIB_PER_CPU = [0-9]*/KIB_PER_CPU = 7/' tree/tests/unit/umem/*.c
 refuses 'the bounds on magazines are not 6567 and 7 KiB' "$gates/readme.sh" tree
 
+refuses 'unknown form gc (see --help)' "$source/tests/check.sh" gc
+"$source/tests/check.sh" --help 2>&1 | grep -q '^check.sh \[FORM' || {
+	echo 'check.sh has no --help'
+	bad=1
+}
+
 if command -v mandoc >/dev/null && command -v groff >/dev/null; then
 	printf '.Dd x\n.Dt X 3\n.Os\n.Sh NAME\n.Nx\n.Foo\n' | tree man/x.3
 	refuses 'x.3:' "$gates/manual.sh" tree
