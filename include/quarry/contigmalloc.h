@@ -22,6 +22,8 @@
 
 #include <time.h>
 
+struct timespec; /* not in C99's <time.h> */
+
 #ifdef __cplusplus
 extern "C" {
 #endif

@@ -17,6 +17,8 @@
 #include <stdint.h>
 #include <time.h>
 
+struct timespec; /* not in C99's <time.h> */
+
 #ifdef __cplusplus
 extern "C" {
 #endif

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Each public header compiles alone, twice over, as C11 and as C++17.
+# Each public header compiles alone, twice over, as C99, C11 and C++17.
 #
 #   headers.sh <source tree>
 set -eu
@@ -18,7 +18,9 @@ check()
 
 for header in $(find quarry -name '*.h') $(cd compat && find . -name '*.h'); do
 	header=${header#./}
+	check gcc -std=c99 -x c
 	check gcc -std=c11 -x c
+	check clang -std=c99 -x c
 	check clang -std=c11 -x c
 	check g++ -std=c++17 -x c++
 	check clang++ -std=c++17 -x c++
