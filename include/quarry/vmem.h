@@ -107,9 +107,9 @@ void vmem_xfree(vmem_t *vmp, void *addr, size_t size);
 
 /*
  * As vmem_xalloc, but address 0 is an ordinary answer, and minaddr and
- * maxaddr (exclusive, 0 = no bound) are integers.  0 and *addrp, or ENOMEM,
- * EINVAL (impossible arguments), ETIMEDOUT.  VM_NEXTFIT counts here, when
- * there is no other constraint.
+ * maxaddr (exclusive, 0 = no bound) are integers.  0 and *addrp, or ENOMEM, or
+ * EINVAL (impossible arguments).  VM_NEXTFIT counts here, when there is no other
+ * constraint.
  */
 int vmem_xalloc_addr(vmem_t *vmp, size_t size, size_t align, size_t phase,
     size_t nocross, uintptr_t minaddr, uintptr_t maxaddr, int vmflag,
