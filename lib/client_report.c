@@ -248,7 +248,7 @@ metrics_family(
 			continue;
 		memcpy(&value, (char *)&row.mr_stats + offset, sizeof(value));
 		qr_out_printf(o, "quarry_malloc_type_%s%s{type=", name, suffix);
-		qr_out_json(o, row.mr_name);
+		qr_out_label(o, row.mr_name);
 		qr_out_printf(o, ",id=\"%llu\"} %llu\n",
 		    (unsigned long long)row.mr_id, (unsigned long long)value);
 	}
@@ -260,21 +260,26 @@ metrics_types(struct qr_out *o)
 	static const struct {
 		char name[16];
 		char kind[8];
+		char help[40];
 		size_t offset;
 	} families[] = {
-	    {"blocks", "gauge", offsetof(struct malloc_type_stats, inuse)},
-	    {"bytes", "gauge", offsetof(struct malloc_type_stats, memuse)},
-	    {"highest_bytes", "gauge",
+	    {"blocks", "gauge", "Blocks in use",
+		offsetof(struct malloc_type_stats, inuse)},
+	    {"bytes", "gauge", "Memory in use",
+		offsetof(struct malloc_type_stats, memuse)},
+	    {"highest_bytes", "gauge", "The most that was in use",
 		offsetof(struct malloc_type_stats, highuse)},
-	    {"limit_bytes", "gauge", offsetof(struct malloc_type_stats, limit)},
-	    {"requests", "counter",
+	    {"limit_bytes", "gauge", "The limit on that, or 0",
+		offsetof(struct malloc_type_stats, limit)},
+	    {"requests", "counter", "Requests that were served",
 		offsetof(struct malloc_type_stats, requests)},
-	    {"fails", "counter", offsetof(struct malloc_type_stats, failed)},
+	    {"fails", "counter", "Requests that got nothing",
+		offsetof(struct malloc_type_stats, failed)},
 	};
 
 	for (size_t i = 0; i < QR_ARRAY_LEN(families); i++) {
-		qr_out_printf(o, "# TYPE quarry_malloc_type_%s %s\n",
-		    families[i].name, families[i].kind);
+		qr_out_family(o, "malloc_type_", families[i].name,
+		    families[i].kind, families[i].help);
 		metrics_family(o, families[i].name,
 		    *families[i].kind == 'c' ? "_total" : "",
 		    families[i].offset);

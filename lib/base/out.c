@@ -101,6 +101,35 @@ qr_out_json(struct qr_out *o, const char *s)
 	qr_out_printf(o, "\"");
 }
 
+/* Three characters are escaped, and no others can be. */
+void
+qr_out_label(struct qr_out *o, const char *s)
+{
+	int n;
+
+	qr_out_printf(o, "\"");
+	for (; *s != '\0'; s += n == 0 ? 1 : n) {
+		n = utf8_length(s);
+		if (n == 0)
+			qr_out_printf(o, "\xef\xbf\xbd");
+		else if (*s == '\n')
+			qr_out_printf(o, "\\n");
+		else if (*s == '"' || *s == '\\')
+			qr_out_printf(o, "\\%c", *s);
+		else
+			qr_out_printf(o, "%.*s", n, s);
+	}
+	qr_out_printf(o, "\"");
+}
+
+void
+qr_out_family(struct qr_out *o, const char *room, const char *name,
+    const char *kind, const char *help)
+{
+	qr_out_printf(o, "# TYPE quarry_%s%s %s\n# HELP quarry_%s%s %s.\n",
+	    room, name, kind, room, name, help);
+}
+
 /* Control characters cannot even be escaped in XML. */
 void
 qr_out_xml(struct qr_out *o, const char *s)

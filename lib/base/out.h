@@ -28,12 +28,17 @@ struct qr_out {
 void qr_out_printf(struct qr_out *o, const char *fmt, ...) QR_PRINTF(2, 3);
 
 /*
- * s as a JSON string, with its quotes, and as text in XML.  What the format
- * does not allow is escaped; what is not UTF-8 - a name may have been cut
- * anywhere - becomes U+FFFD.
+ * s as a JSON string and as the value of a label of OpenMetrics, with its quotes,
+ * and as text in XML.  What the format does not allow is escaped; what is not
+ * UTF-8 - a name may have been cut anywhere - becomes U+FFFD.
  */
 void qr_out_json(struct qr_out *o, const char *s);
+void qr_out_label(struct qr_out *o, const char *s);
 void qr_out_xml(struct qr_out *o, const char *s);
+
+/* The head of a family of OpenMetrics: "quarry_" + room + name. */
+void qr_out_family(struct qr_out *o, const char *room, const char *name,
+    const char *kind, const char *help);
 
 void qr_out_flush(struct qr_out *o);
 

@@ -71,19 +71,24 @@ metrics(struct qr_out *o)
 	static const struct {
 		char name[8];
 		char suffix[8];
+		char help[32];
 		size_t offset;
 	} family[] = {
-	    {"inuse", "", offsetof(struct mpipe__row, mr_inuse)},
-	    {"buffers", "", offsetof(struct mpipe__row, mr_total)},
-	    {"allocs", "_total", offsetof(struct mpipe__row, mr_stats.allocs)},
-	    {"sleeps", "_total", offsetof(struct mpipe__row, mr_stats.sleeps)},
+	    {"inuse", "", "Buffers in use",
+		offsetof(struct mpipe__row, mr_inuse)},
+	    {"buffers", "", "Buffers", offsetof(struct mpipe__row, mr_total)},
+	    {"allocs", "_total", "Buffers handed out",
+		offsetof(struct mpipe__row, mr_stats.allocs)},
+	    {"sleeps", "_total", "Requests that had to wait",
+		offsetof(struct mpipe__row, mr_stats.sleeps)},
 	};
 
 	for (size_t i = 0; i < QR_ARRAY_LEN(family); i++) {
 		struct mpipe__row row = {.mr_id = 0};
 
-		qr_out_printf(o, "# TYPE quarry_pipe_%s %s\n", family[i].name,
-		    *family[i].suffix == '\0' ? "gauge" : "counter");
+		qr_out_family(o, "pipe_", family[i].name,
+		    *family[i].suffix == '\0' ? "gauge" : "counter",
+		    family[i].help);
 		while (mpipe__next(row.mr_id, &row)) {
 			uint64_t value;
 
@@ -92,7 +97,7 @@ metrics(struct qr_out *o)
 			qr_out_printf(o,
 			    "quarry_pipe_%s%s{type=", family[i].name,
 			    family[i].suffix);
-			qr_out_json(o, row.mr_name);
+			qr_out_label(o, row.mr_name);
 			qr_out_printf(o, ",id=\"%llu\"} %llu\n",
 			    (unsigned long long)row.mr_id,
 			    (unsigned long long)value);

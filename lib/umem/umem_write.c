@@ -225,8 +225,8 @@ json_end(struct qr_out *o)
 static void
 metrics_begin(struct qr_out *o, const struct umem_totals *ut)
 {
-	qr_out_printf(
-	    o, "# TYPE quarry_bytes gauge\n# UNIT quarry_bytes bytes\n");
+	qr_out_family(o, "", "bytes", "gauge", "Memory");
+	qr_out_printf(o, "# UNIT quarry_bytes bytes\n");
 	qr_out_printf(o,
 	    "quarry_bytes{state=\"inuse\"} %zu\n"
 	    "quarry_bytes{state=\"cached\"} %zu\n"
@@ -244,7 +244,7 @@ metrics_labels(
     struct qr_out *o, const char *kind, const char *name, unsigned long long id)
 {
 	qr_out_printf(o, "{%s=", kind);
-	qr_out_json(o, name);
+	qr_out_label(o, name);
 	qr_out_printf(o, ",id=\"%llu\"", id);
 }
 
@@ -281,15 +281,25 @@ enum { ARENA_UNITS, ARENA_ALLOCS, ARENA_FAILS, ARENA_STEPS, ARENA_PASSES };
 static void
 metrics_caches(struct qr_out *o, unsigned pass)
 {
-	static const char head[CACHE_PASSES][80] = {
-	    [CACHE_OBJECTS] = "# TYPE quarry_cache_objects gauge\n",
-	    [CACHE_MEMORY] = ("# TYPE quarry_cache_memory_bytes gauge\n"
-			      "# UNIT quarry_cache_memory_bytes bytes\n"),
-	    [CACHE_ALLOCS] = "# TYPE quarry_cache_%s counter\n",
-	    [CACHE_FAILS] = "# TYPE quarry_cache_fails counter\n",
-	};
-
-	qr_out_printf(o, head[pass], counted());
+	switch (pass) {
+	case CACHE_OBJECTS:
+		qr_out_family(o, "cache_", "objects", "gauge", "Objects");
+		break;
+	case CACHE_MEMORY:
+		qr_out_family(
+		    o, "cache_", "memory_bytes", "gauge", "Memory of slabs");
+		qr_out_printf(o, "# UNIT quarry_cache_memory_bytes bytes\n");
+		break;
+	case CACHE_ALLOCS:
+		qr_out_family(o, "cache_", counted(), "counter",
+		    umem__opt.stats ? "Allocations"
+				    : "Allocations that no magazine served");
+		break;
+	default:
+		qr_out_family(o, "cache_", "fails", "counter",
+		    "Requests that got nothing");
+		break;
+	}
 }
 
 static void
@@ -318,14 +328,19 @@ metrics_cache(struct qr_out *o, const struct umem_stat *us, unsigned pass)
 static void
 metrics_arenas(struct qr_out *o, unsigned pass)
 {
-	static const char head[ARENA_PASSES][40] = {
-	    [ARENA_UNITS] = "# TYPE quarry_arena_units gauge\n",
-	    [ARENA_ALLOCS] = "# TYPE quarry_arena_allocs counter\n",
-	    [ARENA_FAILS] = "# TYPE quarry_arena_fails counter\n",
-	    [ARENA_STEPS] = "# TYPE quarry_arena_steps counter\n",
+	static const struct {
+		char name[8];
+		char kind[8];
+		char help[32];
+	} head[ARENA_PASSES] = {
+	    [ARENA_UNITS] = {"units", "gauge", "Integers"},
+	    [ARENA_ALLOCS] = {"allocs", "counter", "Allocations"},
+	    [ARENA_FAILS] = {"fails", "counter", "Requests that failed"},
+	    [ARENA_STEPS] = {"steps", "counter", "What requests came to do"},
 	};
 
-	qr_out_printf(o, "%s", head[pass]);
+	qr_out_family(
+	    o, "arena_", head[pass].name, head[pass].kind, head[pass].help);
 }
 
 static void

@@ -1,8 +1,9 @@
 #!/bin/sh
 # The manual pages document what there is: every public function has a
 # synopsis that agrees with its header, every function of the malloc family is
-# described, the options are those that the library accepts, the examples are
-# the files they say they are, and quarry(7) leads to all of it.
+# described, the options are those that the library accepts, the members of
+# statistics are named, the examples are the files they say they are, and
+# quarry(7) leads to all of it.
 #
 #   documented.sh <source tree>
 set -eu
@@ -90,6 +91,15 @@ same lib/umem/umem_options.c 'ENVIRONMENT of man/*.7'
 sed -n 's/^\(\.\(Xr\|In\) [^ ]*\( [0-9]\)*\)\( ,\)*$/\1/p' man/quarry.7 | sort -u |
 	comm -12 "$work/1" - >"$work/2"
 same 'pages and headers' man/quarry.7
+
+# quarry(3) names the members of statistics in JSON.
+cat lib/umem/umem_write.c lib/client_report.c lib/mpipe/mpipe_report.c >"$work/c"
+{
+	grep -oE '\\"[a-z_]+\\":' "$work/c"
+	sed -n '/^} arena_steps/,/^};/p' "$work/c" | grep -oE '\{"[a-z_]+"'
+} | tr -dc 'a-z_\n' | sort -u >"$work/1"
+tr -c 'a-z_\n' '\n' <man/quarry.3 | sort -u | comm -12 "$work/1" - >"$work/2"
+same 'members in JSON' man/quarry.3
 
 # .\" quote FILE, and the file in a literal display.
 quotes=0

@@ -151,11 +151,13 @@ refuses 'no symbols' "$gates/calls.sh" 'lib/os/f.c.o;lib/umem/up.c.o'
 page()
 {
 	rm -rf tree
-	mkdir -p tree/lib/malloc tree/lib/umem tree/tests
+	mkdir -p tree/lib/malloc tree/lib/umem tree/lib/mpipe tree/tests
 	cp -r "$source/include" "$source/man" "$source/examples" tree
 	cp "$source/lib/quarry.map" tree/lib
 	cp "$source/lib/malloc/malloc.map" tree/lib/malloc
-	cp "$source/lib/umem/umem_options.c" tree/lib/umem
+	cp "$source"/lib/umem/umem_options.c "$source"/lib/umem/umem_write.c tree/lib/umem
+	cp "$source/lib/client_report.c" tree/lib
+	cp "$source/lib/mpipe/mpipe_report.c" tree/lib/mpipe
 	ln -s "$gates" tree/tests/api
 	[ $# -eq 0 ] || sed -i "$@" tree/man/*.[37]
 }
@@ -170,6 +172,8 @@ page '/^\.Fn pvalloc/d'
 refuses '^-pvalloc$' "$gates/documented.sh" tree
 page 's/^\(\.It Cm \)harden/\1soften/'
 refuses '^-QUARRY_OPTIONS harden$' "$gates/documented.sh" tree
+page 's/wait_ns_max//'
+refuses '^-wait_ns_max$' "$gates/documented.sh" tree
 page '/^\.Xr mpipe 3/d'
 refuses '^-.Xr mpipe 3$' "$gates/documented.sh" tree
 page '/^\.In quarry\/mpipe.h/d'

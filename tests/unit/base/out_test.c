@@ -118,7 +118,7 @@ a_pipe_that_takes_little_at_a_time_gets_all(void **state)
 /* ---- quoting ---- */
 
 struct quoted {
-	const char *plain, *json, *xml;
+	const char *plain, *json, *label, *xml;
 };
 
 #define U "\xef\xbf\xbd" /* U+FFFD */
@@ -127,19 +127,22 @@ static void
 what_a_format_does_not_allow_is_escaped(void **state)
 {
 	static const struct quoted rows[] = {
-	    {"", "\"\"", ""},
-	    {"a b", "\"a b\"", "a b"},
-	    {"\"\\", "\"\\\"\\\\\"", "&#34;\\"},
-	    {"<&>'", "\"<&>'\"", "&#60;&#38;&#62;'"},
-	    {"a\nb\x01", "\"a\\u000ab\\u0001\"", "a" U "b" U},
+	    {"", "\"\"", "\"\"", ""},
+	    {"a b", "\"a b\"", "\"a b\"", "a b"},
+	    {"\"\\", "\"\\\"\\\\\"", "\"\\\"\\\\\"", "&#34;\\"},
+	    {"<&>'", "\"<&>'\"", "\"<&>'\"", "&#60;&#38;&#62;'"},
+	    {"a\nb\x01", "\"a\\u000ab\\u0001\"", "\"a\\nb\x01\"", "a" U "b" U},
 	    {"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80",
 		"\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\"",
+		"\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\"",
 		"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80"},
-	    {"cut \xc3", "\"cut \\ufffd\"", "cut " U},
-	    {"\xe2\x82", "\"\\ufffd\\ufffd\"", U U},
-	    {"\xc0\x80", "\"\\ufffd\\ufffd\"", U U},
-	    {"\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\"", U U U},
-	    {"\xf5\x80\x80\x80", "\"\\ufffd\\ufffd\\ufffd\\ufffd\"", U U U U},
+	    {"cut \xc3", "\"cut \\ufffd\"", "\"cut " U "\"", "cut " U},
+	    {"\xe2\x82", "\"\\ufffd\\ufffd\"", "\"" U U "\"", U U},
+	    {"\xc0\x80", "\"\\ufffd\\ufffd\"", "\"" U U "\"", U U},
+	    {"\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\"", "\"" U U U "\"",
+		U U U},
+	    {"\xf5\x80\x80\x80", "\"\\ufffd\\ufffd\\ufffd\\ufffd\"",
+		"\"" U U U U "\"", U U U U},
 	};
 	(void)state;
 
@@ -149,6 +152,10 @@ what_a_format_does_not_allow_is_escaped(void **state)
 		qr_out_json(&o, rows[i].plain);
 		(void)written(&o);
 		assert_string_equal(text, rows[i].json);
+		o = begin();
+		qr_out_label(&o, rows[i].plain);
+		(void)written(&o);
+		assert_string_equal(text, rows[i].label);
 		o = begin();
 		qr_out_xml(&o, rows[i].plain);
 		(void)written(&o);

@@ -283,6 +283,19 @@ any_name_leaves_json_valid(void **state)
 
 /* ---- OpenMetrics ---- */
 
+/* A quoted string in which a backslash stands before one of three characters. */
+static const char *
+label_text(const char *s)
+{
+	if (*s++ != '"')
+		return (NULL);
+	for (; *s != '"'; s++) {
+		if (*s == '\0' || (*s == '\\' && strchr("\\\"n", *++s) == NULL))
+			return (NULL);
+	}
+	return (s + 1);
+}
+
 /* name{label="value",...} number; what precedes the number is the series. */
 static const char *
 metrics_series_end(const char *s)
@@ -298,7 +311,7 @@ metrics_series_end(const char *s)
 			s++;
 		if (s == label || *s++ != '=')
 			return (NULL);
-		s = json_text(s);
+		s = label_text(s);
 		if (s == NULL)
 			return (NULL);
 		if (*s == '}')
@@ -308,8 +321,8 @@ metrics_series_end(const char *s)
 	}
 }
 
-/* The family of the last # TYPE line; every sample must belong to it. */
-static char family[64];
+/* Of the last # TYPE line; every line up to the next is about it. */
+static char family[64], about[64];
 
 static void
 metrics_comment(const char *line)
@@ -317,9 +330,13 @@ metrics_comment(const char *line)
 	char name[64], kind[16];
 
 	if (sscanf(line, "# TYPE %63s %15s", name, kind) != 2) {
-		assert_memory_equal(line, "# UNIT ", 7);
+		assert_int_equal(sscanf(line, "# %15s %63s", kind, name), 2);
+		assert_string_equal(name, about);
+		assert_true(
+		    strcmp(kind, "UNIT") == 0 || strcmp(kind, "HELP") == 0);
 		return;
 	}
+	strcpy(about, name);
 	assert_true(strcmp(kind, "gauge") == 0 || strcmp(kind, "counter") == 0);
 	(void)snprintf(family, sizeof(family), "%s", name);
 	if (kind[0] == 'c')
