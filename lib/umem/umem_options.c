@@ -65,6 +65,12 @@ static const struct choice_word choice_words[CHOICES][5] = {
 	{"lock", PERCPU_LOCK}},
 };
 
+static const char choice_wrong[CHOICES][48] = {
+    [CHOICE_POLICY] = "not one of instant, best, first, next",
+    [CHOICE_BACKEND] = "not one of mmap, sbrk",
+    [CHOICE_FORM] = "not one of auto, cpu, lock",
+};
+
 /* Who takes the value of an option that is not stored in umem__opt. */
 enum taker {
 	TAKER_NONE,
@@ -282,7 +288,7 @@ parse_choice(struct word w, enum choice choice, uint64_t *out)
 			return (NULL);
 		}
 	}
-	return ("no such choice");
+	return (choice_wrong[choice]);
 }
 
 /* The value of an option that has one; a complaint or NULL. */
@@ -432,6 +438,17 @@ text_read(enum var var, const char *text)
 	}
 }
 
+/* What is more than can be is named too, and counts as the most. */
+static void
+bound(const char *name, uint64_t *value, uint64_t most)
+{
+	if (*value <= most)
+		return;
+	qr_warn("%s: %s: %llu at most", var_names[VAR_DEBUG], name,
+	    (unsigned long long)most);
+	*value = most;
+}
+
 void
 umem__options_read(void)
 {
@@ -443,7 +460,7 @@ umem__options_read(void)
 		if (text != NULL)
 			text_read(var, text);
 	}
-	umem__opt.frames = qr_min(umem__opt.frames, FRAMES_MAX);
-	umem__opt.contents = qr_min(umem__opt.contents, CONTENTS_MAX);
+	bound("audit", &umem__opt.frames, FRAMES_MAX);
+	bound("contents", &umem__opt.contents, CONTENTS_MAX);
 	qr_clients.debug = umem__opt.debug != 0;
 }

@@ -220,7 +220,9 @@ word(struct piece p, size_t at, uint64_t *out)
 			return (NULL);
 		}
 	}
-	return ("no such choice");
+	return (at == AT(policy)   ? "not one of instant, best, first, next"
+		: at == AT(percpu) ? "not one of auto, cpu, lock"
+				   : "not one of mmap, sbrk");
 }
 
 static inline const char *
@@ -350,14 +352,24 @@ oracle_text(struct oracle *o, int var, const char *text)
 	return (true);
 }
 
+static inline bool
+bounded(struct oracle *o, const char *name, uint64_t *value, uint64_t most)
+{
+	if (*value <= most)
+		return (true);
+	*value = most;
+	(void)snprintf(o->o_want, sizeof(o->o_want),
+	    "quarry: UMEM_DEBUG: %s: %d at most", name, (int)most);
+	return (said(o, true));
+}
+
 /* At the end of it all. */
 static inline bool
 oracle_end(struct oracle *o)
 {
-	if (o->o_opt.frames > FRAMES)
-		o->o_opt.frames = FRAMES;
-	if (o->o_opt.contents > CONTENTS)
-		o->o_opt.contents = CONTENTS;
+	if (!bounded(o, "audit", &o->o_opt.frames, FRAMES) ||
+	    !bounded(o, "contents", &o->o_opt.contents, CONTENTS))
+		return (false);
 	o->o_want[0] = '\0';
 	return (*o->o_said == '\0');
 }

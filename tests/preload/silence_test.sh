@@ -175,7 +175,7 @@ warns QUARRY_OPTIONS=idle_max=99999999999999999999 \
 warns QUARRY_OPTIONS=harden=1 \
 	'QUARRY_OPTIONS: harden: does not take a value. ignored'
 warns QUARRY_OPTIONS=percpu=always \
-	'QUARRY_OPTIONS: percpu: no such choice'
+	'QUARRY_OPTIONS: percpu: not one of auto, cpu, lock'
 warns 'QUARRY_OPTIONS=idle_max=1m, ,depot_max=1m' \
 	'QUARRY_OPTIONS: empty option'
 

@@ -84,6 +84,7 @@ OPT(audit_7, debug == UMF_AUDIT && umem__opt.frames == 7)
 OPT(audit_most, debug == UMF_AUDIT && umem__opt.frames == 250)
 OPT(contents, debug == UMF_CONTENTS && umem__opt.contents == 256)
 OPT(contents_1k, debug == UMF_CONTENTS && umem__opt.contents == 1024)
+OPT(contents_most, debug == UMF_CONTENTS && umem__opt.contents == 2048)
 OPT(everything,
     debug == (UMF_AUDIT | UMF_CONTENTS | UMF_DEADBEEF | UMF_REDZONE))
 OPT(firewall_4k, debug == UMF_FIREWALL && umem__opt.firewall == 4096)
@@ -139,9 +140,14 @@ each_option_does_what_it_says(void **state)
 	says("UMEM_DEBUG", "guards", guards, "");
 	says("UMEM_DEBUG", "audit", audit, "");
 	says("UMEM_DEBUG", "audit=7", audit_7, "");
-	says("UMEM_DEBUG", "audit=4000", audit_most, "");
+	says("UMEM_DEBUG", "audit=250", audit_most, "");
+	says("UMEM_DEBUG", "audit=251", audit_most,
+	    "quarry: UMEM_DEBUG: audit: 250 at most\n");
 	says("UMEM_DEBUG", "contents", contents, "");
 	says("UMEM_DEBUG", "contents=1k", contents_1k, "");
+	says("UMEM_DEBUG", "contents=2k", contents_most, "");
+	says("UMEM_DEBUG", "contents=99999", contents_most,
+	    "quarry: UMEM_DEBUG: contents: 2048 at most\n");
 	says("UMEM_DEBUG", "default", everything, "");
 	says("UMEM_DEBUG", "firewall=4096", firewall_4k, "");
 	says("UMEM_DEBUG", "lite", lite, "");
@@ -245,9 +251,12 @@ a_bad_value_is_named_and_changes_nothing(void **state)
 	says("QUARRY_OPTIONS", "idle_max=k", NULL,
 	    "quarry: QUARRY_OPTIONS: idle_max: not a number\n");
 	says("UMEM_OPTIONS", "allocator=worst", NULL,
-	    "quarry: UMEM_OPTIONS: allocator: no such choice\n");
+	    "quarry: UMEM_OPTIONS: allocator: not one of instant, best, first, "
+	    "next\n");
 	says("UMEM_OPTIONS", "backend=brk", NULL,
-	    "quarry: UMEM_OPTIONS: backend: no such choice\n");
+	    "quarry: UMEM_OPTIONS: backend: not one of mmap, sbrk\n");
+	says("QUARRY_OPTIONS", "percpu=foo", percpu_auto,
+	    "quarry: QUARRY_OPTIONS: percpu: not one of auto, cpu, lock\n");
 	says("UMEM_DEBUG", "firewall", NULL,
 	    "quarry: UMEM_DEBUG: firewall: Required value missing\n");
 	says("UMEM_DEBUG", "audit=x", NULL,
