@@ -40,7 +40,7 @@ wrong(struct reader *r, int error, const char *what)
 	return (false);
 }
 
-/* The next byte, or -1: the end, or an error. */
+/* The next byte, or -1: the end, or an error, which is of no line. */
 static int
 next_byte(struct reader *r)
 {
@@ -50,8 +50,10 @@ next_byte(struct reader *r)
 		do
 			n = read(r->r_fd, r->r_buf, sizeof(r->r_buf));
 		while (n < 0 && errno == EINTR);
-		if (n < 0)
+		if (n < 0) {
 			(void)wrong(r, errno, strerrordesc_np(errno));
+			r->r_line = 0;
+		}
 		if (n <= 0)
 			return (-1);
 		r->r_at = 0;
