@@ -43,6 +43,14 @@ open_dir(struct os_newfile *f, const char *path)
 	return (f->f_dir < 0 ? errno : 0);
 }
 
+/* A child of fork that has the descriptor too is not to have the lock. */
+static void
+close_locked(int fd)
+{
+	(void)flock(fd, LOCK_UN);
+	(void)close(fd);
+}
+
 /* Is the name still that of the open file? */
 static bool
 still_there(const struct os_newfile *f)
@@ -71,7 +79,7 @@ open_new(struct os_newfile *f)
 			continue;
 		if (still_there(f))
 			return (ftruncate(f->f_fd, 0) == 0 ? 0 : errno);
-		(void)close(f->f_fd);
+		close_locked(f->f_fd);
 	}
 }
 
@@ -96,7 +104,7 @@ static void
 close_both(struct os_newfile *f)
 {
 	if (f->f_fd >= 0)
-		(void)close(f->f_fd);
+		close_locked(f->f_fd);
 	if (f->f_dir >= 0)
 		(void)close(f->f_dir);
 }

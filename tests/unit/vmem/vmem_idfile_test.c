@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <limits.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -552,6 +553,98 @@ who_waits_for_a_turn_does_so_through_signals(void **state)
 	sample_destroy(s);
 }
 
+/* ---- children that have the descriptors of a save ---- */
+
+static int spare = -1;
+static pid_t heir;
+
+/* In the middle of a save; and somebody else wants the file. */
+static void
+fork_with_the_lock(void)
+{
+	failsys_before(FAILSYS_FSYNC, NULL);
+	spare = open(newpath, O_WRONLY | O_CLOEXEC);
+	heir = fork();
+	if (heir == 0)
+		for (;;)
+			(void)pause();
+}
+
+/* The spare descriptor gets the lock, though the child has one with it. */
+static void
+assert_not_locked(void)
+{
+	int got = flock(spare, LOCK_EX | LOCK_NB);
+
+	(void)close(spare);
+	(void)kill(heir, SIGKILL);
+	(void)waitpid(heir, NULL, 0);
+	assert_int_equal(got, 0);
+}
+
+static void
+a_child_made_during_a_save_does_not_keep_the_lock(void **state)
+{
+	id_space_t *s = sample();
+	(void)state;
+
+	failsys_reset();
+	failsys_before(FAILSYS_FSYNC, fork_with_the_lock);
+	assert_int_equal(id_space_save(s, path), 0);
+	assert_true(heir > 0 && spare >= 0);
+	assert_not_locked();
+	sample_destroy(s);
+}
+
+static void *
+save_once(void *space)
+{
+	return ((void *)(uintptr_t)id_space_save(space, path));
+}
+
+/* How many descriptors of ours are of this file? */
+static unsigned
+descriptors_of(int fd)
+{
+	struct stat want, st;
+	unsigned n = 0;
+
+	assert_int_equal(fstat(fd, &want), 0);
+	for (int i = 0; i < 256; i++)
+		n += fstat(i, &st) == 0 && st.st_dev == want.st_dev &&
+		    st.st_ino == want.st_ino;
+	return (n);
+}
+
+/* What it waited for is the new file no more: it goes, and takes the next. */
+static void
+nor_one_made_while_a_save_waits(void **state)
+{
+	id_space_t *s = sample();
+	int fd = open(newpath, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	pthread_t thread;
+	void *error;
+	(void)state;
+
+	spare = open(newpath, O_WRONLY | O_CLOEXEC);
+	assert_true(fd >= 0 && spare >= 0);
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	assert_int_equal(pthread_create(&thread, NULL, save_once, s), 0);
+	while (descriptors_of(fd) < 3)
+		(void)usleep(1000);
+	heir = fork();
+	if (heir == 0)
+		for (;;)
+			(void)pause();
+	assert_int_equal(unlink(newpath), 0);
+	assert_int_equal(flock(fd, LOCK_UN), 0);
+	assert_int_equal(pthread_join(thread, &error), 0);
+	assert_null(error);
+	(void)close(fd);
+	assert_not_locked();
+	sample_destroy(s);
+}
+
 /* As somebody who may not read the directory. */
 static void
 do_unreadable(void *arg)
@@ -851,6 +944,8 @@ main(void)
 	    cmocka_unit_test(a_directory_that_is_none_or_not_ours_is_named),
 	    cmocka_unit_test(a_name_alone_is_one_in_this_directory),
 	    cmocka_unit_test(who_waits_for_a_turn_does_so_through_signals),
+	    cmocka_unit_test(a_child_made_during_a_save_does_not_keep_the_lock),
+	    cmocka_unit_test(nor_one_made_while_a_save_waits),
 	    cmocka_unit_test(an_unreadable_directory_is_named),
 	    cmocka_unit_test(a_full_disk_leaves_the_old_file),
 	    cmocka_unit_test(
