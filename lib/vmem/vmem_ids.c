@@ -44,6 +44,7 @@ vmem__ids_create(const char *name)
 		return (NULL);
 	}
 	qr_list_init(&ids->i_waiters);
+	qr_cond_init(&ids->i_turn_cond);
 	/* The list knows the arena already. */
 	qr_mutex_enter(&vmp->vm_lock);
 	vmp->vm_ids = ids;
@@ -528,7 +529,11 @@ id_space_getstats(id_space_t *vmp, struct id_space_stats *stats)
 void
 vmem__ids_fork(struct vmem *vmp)
 {
-	qr_list_init(&vmp->vm_ids->i_waiters);
+	struct vmem_ids *ids = vmp->vm_ids;
+
+	qr_list_init(&ids->i_waiters);
+	ids->i_turn = ids->i_turns;
+	qr_cond_init(&ids->i_turn_cond);
 }
 
 void

@@ -69,6 +69,9 @@ struct vmem_ids {
 	uint64_t i_cooldown; /* ns */
 	struct vmem_idrest i_rest;
 	struct qr_list i_waiters; /* in order of arrival */
+	uint64_t i_turns;         /* who saves takes one of these, */
+	uint64_t i_turn;          /* and saves when this is his */
+	struct qr_cond i_turn_cond;
 };
 
 /* An arena for identifiers, without spans yet.  NULL: no memory. */
@@ -83,7 +86,7 @@ void vmem__ids_serve(struct vmem *vmp);
 /* vm_lock is held: lay one in use to rest.  0, ENOENT or ENOMEM. */
 int vmem__ids_lay(struct vmem *vmp, uint32_t id);
 
-/* In the child of fork: nobody waits any more. */
+/* In the child of fork: nobody waits or saves any more. */
 void vmem__ids_fork(struct vmem *vmp);
 
 /* What describes the identifiers, in bytes. */

@@ -129,9 +129,25 @@ write_all(const struct snapshot *s, int fd)
 	return (o.o_error);
 }
 
-/* Write the snapshot.  0, or errno and what failed. */
+/* Write what there is now.  0, or errno and what failed. */
 static int
-replace(const struct snapshot *s, const char *path, const char **whatp)
+write_now(struct vmem *vmp, int fd, const char **whatp)
+{
+	struct snapshot s;
+	int error;
+
+	*whatp = "no memory to look at the space";
+	if (!snapshot_take(&s, vmp))
+		return (ENOMEM);
+	*whatp = "cannot be written";
+	error = write_all(&s, fd);
+	meta_block_put(s.s_line, s.s_room * sizeof(*s.s_line));
+	return (error);
+}
+
+/* The snapshot is of our turn at the file: who comes later has a later one. */
+static int
+replace(struct vmem *vmp, const char *path, const char **whatp)
 {
 	struct os_newfile f;
 	int error;
@@ -140,25 +156,52 @@ replace(const struct snapshot *s, const char *path, const char **whatp)
 	error = os_newfile_begin(&f, path);
 	if (error != 0)
 		return (error);
-	*whatp = "cannot be written";
-	error = write_all(s, f.f_fd);
+	error = write_now(vmp, f.f_fd, whatp);
 	if (error == 0)
 		return (os_newfile_commit(&f));
 	os_newfile_abandon(&f);
 	return (error);
 }
 
+/*
+ * The lock of the file goes to anybody; so threads queue up here, and those
+ * that save again and again let the others have their turns.
+ */
+static uint64_t
+turn_wait(struct vmem *vmp)
+{
+	struct vmem_ids *ids = vmp->vm_ids;
+	uint64_t turn;
+
+	qr_mutex_enter(&vmp->vm_lock);
+	turn = ids->i_turns++;
+	while (ids->i_turn != turn)
+		qr_cond_wait(&ids->i_turn_cond, &vmp->vm_lock);
+	qr_mutex_exit(&vmp->vm_lock);
+	return (turn);
+}
+
+/* In a child of fork, where all turns are over, ours may be as well. */
+static void
+turn_end(struct vmem *vmp, uint64_t turn)
+{
+	struct vmem_ids *ids = vmp->vm_ids;
+
+	qr_mutex_enter(&vmp->vm_lock);
+	if (ids->i_turn == turn)
+		ids->i_turn++;
+	qr_cond_broadcast(&ids->i_turn_cond);
+	qr_mutex_exit(&vmp->vm_lock);
+}
+
 int
 id_space_save(id_space_t *vmp, const char *path)
 {
-	const char *what = "no memory to look at the space";
-	struct snapshot s;
-	int error = ENOMEM;
+	uint64_t turn = turn_wait(vmp);
+	const char *what;
+	int error = replace(vmp, path, &what);
 
-	if (snapshot_take(&s, vmp)) {
-		error = replace(&s, path, &what);
-		meta_block_put(s.s_line, s.s_room * sizeof(*s.s_line));
-	}
+	turn_end(vmp, turn);
 	if (error != 0)
 		qr_warn("id_space_save('%s', '%s'): %s: %s", vmp->vm_name, path,
 		    what, strerrordesc_np(error));

@@ -19,6 +19,8 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -553,10 +555,195 @@ who_waits_for_a_turn_does_so_through_signals(void **state)
 	sample_destroy(s);
 }
 
+/* A space whose text has a line for every second identifier. */
+static id_space_t *
+long_sample(unsigned lines)
+{
+	id_space_t *s = id_space_create("long", 0, 2 * lines);
+
+	assert_non_null(s);
+	for (unsigned i = 0; i < lines; i++)
+		assert_int_equal(id_alloc_specific(s, 2 * i), 2 * i);
+	return (s);
+}
+
+/* ---- threads that save one space ---- */
+
+static id_space_t *shared;
+static pid_t heir;
+static _Atomic bool overtaken;
+
+static void *
+allocate_and_save(void *arg)
+{
+	(void)arg;
+	if (id_alloc_specific(shared, 777) != 777 ||
+	    id_space_save(shared, path) != 0)
+		abort();
+	overtaken = true;
+	return (NULL);
+}
+
+/* While somebody is about to write, another one saves what is newer. */
+static void
+be_overtaken(void)
+{
+	static pthread_t thread;
+
+	failsys_before(FAILSYS_OPEN, NULL);
+	assert_int_equal(
+	    pthread_create(&thread, NULL, allocate_and_save, NULL), 0);
+	for (unsigned i = 0; i < 200 && !overtaken; i++)
+		(void)usleep(1000);
+	assert_int_equal(pthread_detach(thread), 0);
+}
+
+static void
+a_save_that_returned_is_not_undone_by_one_that_began_before(void **state)
+{
+	id_space_t *again;
+	(void)state;
+
+	shared = id_space_create("shared", 0, 1000);
+	assert_non_null(shared);
+	overtaken = false;
+	failsys_reset();
+	failsys_before(FAILSYS_OPEN, be_overtaken);
+	assert_int_equal(id_space_save(shared, path), 0);
+	while (!overtaken)
+		(void)usleep(1000);
+	again = id_space_restore("again", path);
+	assert_non_null(again);
+	assert_int_equal(id_alloc_specific(again, 777), (id_t)-1);
+	id_free(again, 777);
+	done(again);
+	id_free(shared, 777);
+	done(shared);
+}
+
+static _Atomic pid_t second;
+static pid_t saved_by[3];
+static _Atomic unsigned nsaved;
+
+static pthread_t second_thread;
+
+static void *
+save_second(void *arg)
+{
+	(void)arg;
+	second = gettid();
+	if (id_space_save(shared, path) != 0)
+		abort();
+	return (NULL);
+}
+
+/* Does the other thread sleep?  There is but one thing that it does so for. */
+static bool
+second_sleeps(void)
+{
+	char name[64], text[TEXT_BYTES];
+	const char *state;
+
+	if (second == 0)
+		return (false);
+	(void)snprintf(
+	    name, sizeof(name), "/proc/self/task/%d/stat", (int)second);
+	if (text_read(name, text) == 0)
+		return (false);
+	state = strrchr(text, ')');
+	return (state != NULL && strncmp(state, ") S", 3) == 0);
+}
+
+/* It puts its file in place: nobody else does at the same time. */
+static void
+note_who(void)
+{
+	if (nsaved < 3)
+		saved_by[nsaved++] = gettid();
+}
+
+/* While the first one writes; what it does next is to save again. */
+static void
+let_the_second_wait(void)
+{
+	unsigned asleep = 0;
+
+	failsys_before(FAILSYS_FSYNC, NULL);
+	assert_int_equal(
+	    pthread_create(&second_thread, NULL, save_second, NULL), 0);
+	while (asleep < 20) {
+		(void)usleep(1000);
+		asleep = second_sleeps() ? asleep + 1 : 0;
+	}
+}
+
+static void
+who_saves_again_and_again_lets_others_save_too(void **state)
+{
+	(void)state;
+
+	shared = sample();
+	failsys_reset();
+	nsaved = 0;
+	failsys_before(FAILSYS_RENAMEAT, note_who);
+	failsys_before(FAILSYS_FSYNC, let_the_second_wait);
+	assert_int_equal(id_space_save(shared, path), 0);
+	assert_int_equal(id_space_save(shared, path), 0);
+	while (nsaved < 3)
+		(void)usleep(1000);
+	assert_int_equal(pthread_join(second_thread, NULL), 0);
+	failsys_reset();
+	assert_int_equal(saved_by[0], gettid());
+	assert_int_equal(saved_by[1], second);
+	sample_destroy(shared);
+}
+
+/* The child does not have the thread that is in the middle of a save. */
+static void *
+fork_and_save(void *status)
+{
+	heir = fork();
+	if (heir == 0) {
+		(void)alarm(60);
+		(void)snprintf(path, sizeof(path), "%s/child", dir);
+		for (unsigned i = 0; i < 2; i++)
+			if (id_space_save(shared, path) != 0)
+				_exit(1);
+		_exit(unlink(path));
+	}
+	(void)waitpid(heir, status, 0);
+	return (NULL);
+}
+
+static void
+have_another_fork(void)
+{
+	pthread_t thread;
+	int status = -1;
+
+	failsys_before(FAILSYS_FSYNC, NULL);
+	assert_int_equal(
+	    pthread_create(&thread, NULL, fork_and_save, &status), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(status, 0);
+}
+
+static void
+a_child_made_during_a_save_saves_on_its_own(void **state)
+{
+	(void)state;
+
+	shared = sample();
+	failsys_reset();
+	failsys_before(FAILSYS_FSYNC, have_another_fork);
+	assert_int_equal(id_space_save(shared, path), 0);
+	assert_int_equal(id_space_save(shared, path), 0);
+	sample_destroy(shared);
+}
+
 /* ---- children that have the descriptors of a save ---- */
 
 static int spare = -1;
-static pid_t heir;
 
 /* In the middle of a save; and somebody else wants the file. */
 static void
@@ -678,18 +865,6 @@ an_unreadable_directory_is_named(void **state)
 		c.c_stderr, 0) != 0)
 		fail_msg("%d: %s", c.c_status, c.c_stderr);
 	assert_old("old");
-}
-
-/* A space whose text has a line for every second identifier. */
-static id_space_t *
-long_sample(unsigned lines)
-{
-	id_space_t *s = id_space_create("long", 0, 2 * lines);
-
-	assert_non_null(s);
-	for (unsigned i = 0; i < lines; i++)
-		assert_int_equal(id_alloc_specific(s, 2 * i), 2 * i);
-	return (s);
 }
 
 /* On a file system of a few pages, of our own. */
@@ -944,6 +1119,10 @@ main(void)
 	    cmocka_unit_test(a_directory_that_is_none_or_not_ours_is_named),
 	    cmocka_unit_test(a_name_alone_is_one_in_this_directory),
 	    cmocka_unit_test(who_waits_for_a_turn_does_so_through_signals),
+	    cmocka_unit_test(
+		a_save_that_returned_is_not_undone_by_one_that_began_before),
+	    cmocka_unit_test(who_saves_again_and_again_lets_others_save_too),
+	    cmocka_unit_test(a_child_made_during_a_save_saves_on_its_own),
 	    cmocka_unit_test(a_child_made_during_a_save_does_not_keep_the_lock),
 	    cmocka_unit_test(nor_one_made_while_a_save_waits),
 	    cmocka_unit_test(an_unreadable_directory_is_named),
