@@ -209,6 +209,12 @@ attempt(struct physpool *pool, struct mtype *mt, const struct contig_req *rq,
 	return (0);
 }
 
+/* Whether a request may sleep, and until when. */
+struct patience {
+	bool pa_sleeps;
+	const struct timespec *pa_deadline;
+};
+
 /* Attempts, until it is not for want of space, or time. */
 static int
 attempt_waiting(struct physpool *pool, struct mtype *mt,
@@ -223,10 +229,8 @@ attempt_waiting(struct physpool *pool, struct mtype *mt,
 		error = attempt(pool, mt, rq, vap);
 		if (error != ENOMEM || !in_time)
 			break;
-		pool->pp_waiters++;
 		in_time =
 		    qr_cond_timedwait(&pool->pp_cond, &pool->pp_lock, deadline);
-		pool->pp_waiters--;
 	}
 	qr_mutex_exit(&pool->pp_lock);
 	return (error == ENOMEM ? ETIMEDOUT : error);
@@ -244,18 +248,35 @@ attempt_once(struct physpool *pool, struct mtype *mt,
 	return (error);
 }
 
-/* Whether a request may sleep, and until when. */
-struct patience {
-	bool pa_sleeps;
-	const struct timespec *pa_deadline;
-};
+/* The first attempt; who may sleep after it is one who waits from then on. */
+static int
+attempt_first(struct physpool *pool, struct mtype *mt,
+    const struct contig_req *rq, const struct patience *pa, uintptr_t *vap)
+{
+	int error;
+
+	qr_mutex_enter(&pool->pp_lock);
+	error = attempt(pool, mt, rq, vap);
+	if (QR_UNLIKELY(error != 0) && pa->pa_sleeps)
+		pool->pp_waiters++;
+	qr_mutex_exit(&pool->pp_lock);
+	return (error);
+}
+
+static void
+stop_waiting(struct physpool *pool)
+{
+	qr_mutex_enter(&pool->pp_lock);
+	pool->pp_waiters--;
+	qr_mutex_exit(&pool->pp_lock);
+}
 
 static int
 attempt_patiently(struct physpool *pool, struct mtype *mt,
     const struct contig_req *rq, int flags, const struct patience *pa,
     uintptr_t *vap)
 {
-	int error = attempt_once(pool, mt, rq, vap);
+	int error = attempt_first(pool, mt, rq, pa, vap);
 
 	if (QR_LIKELY(error == 0))
 		return (0);
@@ -272,6 +293,8 @@ attempt_patiently(struct physpool *pool, struct mtype *mt,
 		}
 		error = attempt_waiting(pool, mt, rq, pa->pa_deadline, vap);
 	}
+	if (pa->pa_sleeps)
+		stop_waiting(pool);
 	return (error == EAGAIN ? ENOMEM : error);
 }
 

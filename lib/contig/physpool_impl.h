@@ -123,7 +123,7 @@ struct physpool {
 	int pp_policy;                   /* (c) VM_* */
 	size_t pp_size;                  /* (c) */
 	size_t pp_nout;                  /* (p) runs handed out */
-	unsigned pp_waiters;             /* (p) */
+	unsigned pp_waiters;             /* (p) requests that may sleep */
 	struct qr_cond pp_cond;          /* with pp_lock: something was freed */
 	struct physreserve *pp_reserves; /* (p) */
 	vmem_t *pp_image;                /* (p) same spans, all free */

@@ -1,9 +1,12 @@
 /*
  * contigmalloc_test.c - where requests are placed, what fails how, and frees.
  */
+#define _GNU_SOURCE 1 /* gettid */
+
 #include "unit/contig/contig_test.h"
 
 #include "support/again.h"
+#include "support/asleep.h"
 #include "support/child.h"
 
 #include <pthread.h>
@@ -626,6 +629,7 @@ struct waiter {
 	unsigned long w_size;
 	void *w_got;
 	int w_error;
+	_Atomic pid_t w_tid;
 };
 
 static void *
@@ -633,6 +637,7 @@ wait_for_memory(void *arg)
 {
 	struct waiter *w = arg;
 
+	w->w_tid = gettid();
 	w->w_got = contigmalloc_wait(
 	    w->w_pool, w->w_size, w->w_type, M_WAITOK, 0, NO_LIMIT, 1, 0, NULL);
 	w->w_error = errno;
@@ -643,7 +648,7 @@ static void
 a_waiting_request_is_served_by_the_free_that_makes_it_possible(void **state)
 {
 	physpool_t *pool = pool_make(0, 4 * PAGE);
-	struct waiter w = {pool, M_DEVBUF, 2 * PAGE, NULL, 0};
+	struct waiter w = {pool, M_DEVBUF, 2 * PAGE, NULL, 0, 0};
 	pthread_t thread;
 	vm_paddr_t pa[4];
 	(void)state;
@@ -670,7 +675,7 @@ t17_a_request_that_waits_for_its_limit_is_served_when_usage_drops(void **state)
 {
 	physpool_t *pool = pool_make(0, 16 * PAGE);
 	struct malloc_type *type = NULL;
-	struct waiter w = {pool, NULL, 2 * PAGE, NULL, 0};
+	struct waiter w = {pool, NULL, 2 * PAGE, NULL, 0, 0};
 	pthread_t thread;
 	void *p;
 	(void)state;
@@ -686,6 +691,31 @@ t17_a_request_that_waits_for_its_limit_is_served_when_usage_drops(void **state)
 	assert_int_equal(pthread_join(thread, NULL), 0);
 	assert_non_null(w.w_got);
 	contigfree(w.w_got, 2 * PAGE, type);
+	kmalloc_destroy(&type);
+	pool_done(pool);
+}
+
+static void
+a_pool_is_not_destroyed_while_a_request_waits_for_its_limit(void **state)
+{
+	physpool_t *pool = pool_make(0, 4 * PAGE);
+	struct malloc_type *type = NULL;
+	struct waiter w = {pool, NULL, PAGE, NULL, 0, 0};
+	pthread_t thread;
+	void *p;
+	(void)state;
+
+	kmalloc_create(&type, "full");
+	w.w_type = type;
+	assert_int_equal(malloc_type_set_limit(type, PAGE), 0);
+	p = kmalloc(PAGE, type, M_WAITOK);
+	assert_int_equal(pthread_create(&thread, NULL, wait_for_memory, &w), 0);
+	wait_until_asleep(&w.w_tid);
+	assert_int_equal(physpool_destroy(pool), EBUSY);
+	kfree(p, type);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_non_null(w.w_got);
+	contigfree(w.w_got, PAGE, type);
 	kmalloc_destroy(&type);
 	pool_done(pool);
 }
@@ -852,6 +882,8 @@ main(int argc, char **argv)
 		a_waiting_request_is_served_by_the_free_that_makes_it_possible),
 	    cmocka_unit_test(
 		t17_a_request_that_waits_for_its_limit_is_served_when_usage_drops),
+	    cmocka_unit_test(
+		a_pool_is_not_destroyed_while_a_request_waits_for_its_limit),
 	    cmocka_unit_test(
 		a_deadline_ends_a_wait_and_one_that_has_passed_means_one_try),
 	    cmocka_unit_test(

@@ -2,11 +2,12 @@
  * vmem_idfile_test.c - saved spaces: what is written, what is refused, and what
  * is there after a crash.
  */
-#define _GNU_SOURCE 1 /* unshare, memfd_create */
+#define _GNU_SOURCE 1 /* unshare, memfd_create, gettid */
 
 #include "unit/vmem/vmem_test.h"
 
 #include "os/os.h"
+#include "support/asleep.h"
 #include "support/child.h"
 #include "support/failsys.h"
 
@@ -637,23 +638,6 @@ save_second(void *arg)
 	return (NULL);
 }
 
-/* Does the other thread sleep?  There is but one thing that it does so for. */
-static bool
-second_sleeps(void)
-{
-	char name[64], text[TEXT_BYTES];
-	const char *state;
-
-	if (second == 0)
-		return (false);
-	(void)snprintf(
-	    name, sizeof(name), "/proc/self/task/%d/stat", (int)second);
-	if (text_read(name, text) == 0)
-		return (false);
-	state = strrchr(text, ')');
-	return (state != NULL && strncmp(state, ") S", 3) == 0);
-}
-
 /* It puts its file in place: nobody else does at the same time. */
 static void
 note_who(void)
@@ -666,15 +650,10 @@ note_who(void)
 static void
 let_the_second_wait(void)
 {
-	unsigned asleep = 0;
-
 	failsys_before(FAILSYS_FSYNC, NULL);
 	assert_int_equal(
 	    pthread_create(&second_thread, NULL, save_second, NULL), 0);
-	while (asleep < 20) {
-		(void)usleep(1000);
-		asleep = second_sleeps() ? asleep + 1 : 0;
-	}
+	wait_until_asleep(&second);
 }
 
 static void
