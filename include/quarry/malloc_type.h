@@ -95,7 +95,8 @@ MALLOC_DECLARE(M_TEMP);   /* "temp": whatever is soon freed */
 /*
  * What MALLOC_DEFINE calls.  0 or ENOMEM; EINVAL for what is no type.
  * Unregistering a type that has memory prints a line, and keeps count until the
- * last of it is freed.
+ * last of it is freed, still with this type; one of the same name that is
+ * registered at the same place before has that memory again.
  */
 int malloc_type_register(struct malloc_type *type);
 void malloc_type_unregister(struct malloc_type *type);

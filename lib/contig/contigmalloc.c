@@ -454,7 +454,7 @@ release(const struct vtophys_hit *hit, const struct claim *cl,
 {
 	struct physpool *pool = hit->vh_pool;
 	struct physrun *run = physpool__run(pool, cl->cl_addr);
-	struct mtype *mt = mtype__of(type, cl->cl_who);
+	struct mtype *mt = mtype__charged(type, cl->cl_who);
 	struct finding fi;
 	size_t size = 0;
 	bool true_claim;

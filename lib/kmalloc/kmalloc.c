@@ -178,7 +178,7 @@ kfree(void *addr, struct malloc_type *type)
 
 	if (addr == NULL || is_no_bytes(addr) || contig__kfree(addr, type))
 		return;
-	mt = mtype__of(type, "kfree");
+	mt = mtype__charged(type, "kfree");
 	if (mt == NULL)
 		return;
 	usable = umem_usable_size(addr);

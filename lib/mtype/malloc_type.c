@@ -61,6 +61,15 @@ record_give_up(struct mtype *mt)
 	umem_free_align(mt, sizeof(*mt));
 }
 
+/* A record gets a type.  The lock is held. */
+static void
+chain(struct mtype *mt, struct malloc_type *type)
+{
+	type->ks_next = newest;
+	newest = type;
+	__atomic_store_n(&type->ks_handle, mt, __ATOMIC_RELEASE);
+}
+
 /* The lock is held. */
 static void
 record_enter(struct mtype *mt, struct malloc_type *type)
@@ -68,9 +77,43 @@ record_enter(struct mtype *mt, struct malloc_type *type)
 	mt->mt_type = type;
 	mt->mt_id = ++last_id;
 	qr_list_push_back(&types, &mt->mt_link);
-	type->ks_next = newest;
-	newest = type;
-	__atomic_store_n(&type->ks_handle, mt, __ATOMIC_RELEASE);
+	chain(mt, type);
+}
+
+/*
+ * The record that this type had and that has blocks still, with its lock held;
+ * or NULL.  One without a block is about to go.  (t) is held.
+ */
+static struct mtype *
+orphan_enter(const struct malloc_type *type)
+{
+	QR_LIST_FOREACH (mt, &types, struct mtype, mt_link) {
+		if (mt->mt_lost != type ||
+		    strncmp(mt->mt_name, type->ks_shortdesc,
+			sizeof(mt->mt_name) - 1) != 0)
+			continue;
+		qr_mutex_enter(&mt->mt_lock);
+		if (mt->mt_blocks != 0)
+			return (mt);
+		qr_mutex_exit(&mt->mt_lock);
+	}
+	return (NULL);
+}
+
+/* Give a type the record back that it lost, or return NULL.  (t) is held. */
+static struct mtype *
+record_return(struct malloc_type *type)
+{
+	struct mtype *mt = orphan_enter(type);
+
+	if (mt == NULL)
+		return (NULL);
+	mt->mt_type = type;
+	mt->mt_lost = NULL;
+	atomic_store_explicit(&mt->mt_gone, false, memory_order_relaxed);
+	chain(mt, type);
+	qr_mutex_exit(&mt->mt_lock);
+	return (mt);
 }
 
 struct mtype *
@@ -89,12 +132,30 @@ mtype__register(struct malloc_type *type, const char *who)
 	qr_mutex_enter(&types_lock);
 	other = handle_of(type);
 	if (other == NULL)
+		other = record_return(type);
+	if (other == NULL)
 		record_enter(mt, type);
 	qr_mutex_exit(&types_lock);
 	if (other == NULL)
 		return (mt);
 	record_give_up(mt);
 	return (other);
+}
+
+/* The block that is to be freed keeps the record. */
+struct mtype *
+mtype__find_charged(struct malloc_type *type, const char *who)
+{
+	struct mtype *mt = NULL;
+
+	if (type != NULL && type->ks_magic == M_MAGIC) {
+		qr_mutex_enter(&types_lock);
+		mt = orphan_enter(type);
+		if (mt != NULL)
+			qr_mutex_exit(&mt->mt_lock);
+		qr_mutex_exit(&types_lock);
+	}
+	return (mt != NULL ? mt : mtype__register(type, who));
 }
 
 static void
@@ -149,9 +210,11 @@ record_orphan(struct mtype *mt, struct orphan *left)
 {
 	unchain(mt->mt_type);
 	qr_mutex_enter(&mt->mt_lock);
-	if (mt->mt_type != &mt->mt_own)
+	if (mt->mt_type != &mt->mt_own) {
 		__atomic_store_n(
 		    &mt->mt_type->ks_handle, NULL, __ATOMIC_RELAXED);
+		mt->mt_lost = mt->mt_type;
+	}
 	mt->mt_type = NULL;
 	atomic_store_explicit(&mt->mt_gone, true, memory_order_relaxed);
 	left->or_blocks = mt->mt_blocks;

@@ -4,7 +4,9 @@
  * A program's struct malloc_type is a name and a handle.  Behind the handle is
  * a record of the library's, struct mtype, made when the type is registered or
  * first used.  Blocks are charged to the record: it outlives the type, which
- * lies in an object that can be unloaded, until the last block is freed.
+ * lies in an object that can be unloaded, until the last block is freed.  In
+ * between a type of the same name at the same place is the same one: destructors
+ * free, after their type was unregistered, and objects are loaded again.
  *
  * Why one count for all CPUs and not one for each: a limit and a peak are about
  * the sum, and have to be exact.
@@ -47,14 +49,25 @@ struct mtype {
 	unsigned mt_waiters;     /* (m) */
 	struct qr_cond mt_cond; /* with mt_lock: use sank, or the limit moved */
 	_Atomic bool mt_gone;   /* (m,t) unregistered */
-	struct malloc_type *mt_type;  /* (m,t) NULL: unregistered */
-	struct qr_list mt_link;       /* (t) all records */
-	uint64_t mt_id;               /* (c) 1, 2, ... */
-	struct malloc_type mt_own;    /* of kmalloc_create */
-	char mt_name[MTYPE_NAME_MAX]; /* (c) */
+	struct malloc_type *mt_type;       /* (m,t) NULL: unregistered */
+	const struct malloc_type *mt_lost; /* (t) the one it had, to compare */
+	struct qr_list mt_link;            /* (t) all records */
+	uint64_t mt_id;                    /* (c) 1, 2, ... */
+	struct malloc_type mt_own;         /* of kmalloc_create */
+	char mt_name[MTYPE_NAME_MAX];      /* (c) */
 } QR_ALIGNED(QR_CACHE_LINE);
 
 struct mtype *mtype__register(struct malloc_type *type, const char *who);
+struct mtype *mtype__find_charged(struct malloc_type *type, const char *who);
+
+/* NULL for a type that is not registered, and for what is none. */
+static inline struct mtype *
+mtype__handle(struct malloc_type *type)
+{
+	return (type == NULL || type->ks_magic != M_MAGIC
+		? NULL
+		: __atomic_load_n(&type->ks_handle, __ATOMIC_ACQUIRE));
+}
 
 /*
  * The record of a type that was given to `who`; NULL and errno: ENOMEM, or
@@ -63,11 +76,21 @@ struct mtype *mtype__register(struct malloc_type *type, const char *who);
 static inline struct mtype *
 mtype__of(struct malloc_type *type, const char *who)
 {
-	struct mtype *mt = type == NULL || type->ks_magic != M_MAGIC
-	    ? NULL
-	    : __atomic_load_n(&type->ks_handle, __ATOMIC_ACQUIRE);
+	struct mtype *mt = mtype__handle(type);
 
 	return (QR_LIKELY(mt != NULL) ? mt : mtype__register(type, who));
+}
+
+/*
+ * The same for who frees a block of the type.  One that was unregistered stays
+ * so, for its object may be about to go.
+ */
+static inline struct mtype *
+mtype__charged(struct malloc_type *type, const char *who)
+{
+	struct mtype *mt = mtype__handle(type);
+
+	return (QR_LIKELY(mt != NULL) ? mt : mtype__find_charged(type, who));
 }
 
 /* Its name, for messages: "?" for what is no type. */

@@ -120,6 +120,95 @@ t15_a_type_that_is_lost_with_memory_is_reported_and_forgotten_last(void **state)
 	    "blocks\n");
 }
 
+/* What destructors of an object do that run after that of the type. */
+static void
+free_what_a_lost_type_has(void *arg)
+{
+	static struct malloc_type lost[1] = {{NULL, M_MAGIC, "lost", NULL}};
+	static struct malloc_type copy[1];
+	void *p, *q, *r;
+	(void)arg;
+
+	CHILD_CHECK(malloc_type_register(lost) == 0);
+	p = kmalloc(100, lost, M_WAITOK);
+	q = contigmalloc(PAGE, lost, 0, 0, NO_LIMIT, 1, 0);
+	r = kmalloc(200, lost, M_WAITOK);
+	malloc_type_unregister(lost);
+	kfree(p, lost);
+	contigfree(q, PAGE, lost);
+	p = krealloc(r, 150, lost, M_WAITOK);
+	CHILD_CHECK(p == r);
+	kfree(r, lost);
+	/* It is about to be unmapped: nothing may lead to it. */
+	CHILD_CHECK(registered("lost") == 0 && lost->ks_handle == NULL);
+	memcpy(copy, lost, sizeof(copy));
+	memset(lost, 0xff, sizeof(lost));
+	CHILD_CHECK(malloc_type_register(M_DEVBUF) == 0);
+	CHILD_CHECK(registered("devbuf") == 1);
+	memcpy(lost, copy, sizeof(lost));
+	CHILD_CHECK(stats_of(lost).inuse == 0 && stats_of(lost).requests == 0);
+}
+
+static void
+t15_memory_of_a_type_that_is_lost_is_freed_by_its_name(void **state)
+{
+	struct child c;
+	(void)state;
+
+	child_run(&c, free_what_a_lost_type_has, NULL);
+	assert_string_equal(c.c_stderr,
+	    "quarry: malloc type lost is unregistered with 4416 bytes in 3 "
+	    "blocks\n");
+	assert_int_equal(c.c_signal, 0);
+	assert_int_equal(c.c_status, 0);
+}
+
+/* What an object does that is unloaded with memory, and loaded again. */
+static void
+use_a_type_anew(void *arg)
+{
+	static struct malloc_type lost[1] = {{NULL, M_MAGIC, "lost", NULL}};
+	static struct malloc_type *const same = lost;
+	void *p, *q;
+	(void)arg;
+
+	CHILD_CHECK(malloc_type_register(lost) == 0);
+	p = kmalloc(100, lost, M_WAITOK);
+	malloc_type_unregister(lost);
+	/* Something else is loaded there. */
+	lost->ks_shortdesc = "another";
+	CHILD_CHECK(malloc_type_register(lost) == 0);
+	CHILD_CHECK(stats_of(lost).inuse == 0);
+	malloc_type_unregister(lost);
+	lost->ks_shortdesc = "lost";
+	q = arg == NULL ? kmalloc(100, lost, M_WAITOK) : NULL;
+	if (arg != NULL)
+		CHILD_CHECK(malloc_type_register(lost) == 0);
+	CHILD_CHECK(registered("lost") == 1 && same->ks_handle != NULL);
+	CHILD_CHECK(stats_of(lost).inuse == (q != NULL ? 2 : 1));
+	kfree(p, lost);
+	kfree(q, lost);
+	CHILD_CHECK(stats_of(lost).inuse == 0 && registered("lost") == 1);
+	malloc_type_unregister(lost);
+	CHILD_CHECK(registered("lost") == 0);
+}
+
+static void
+t15_a_type_that_comes_back_has_what_it_had(void **state)
+{
+	struct child c;
+	(void)state;
+
+	for (int explicitly = 0; explicitly < 2; explicitly++) {
+		child_run(&c, use_a_type_anew, explicitly ? &c : NULL);
+		assert_string_equal(c.c_stderr,
+		    "quarry: malloc type lost is unregistered with 112 bytes "
+		    "in 1 block\n");
+		assert_int_equal(c.c_signal, 0);
+		assert_int_equal(c.c_status, 0);
+	}
+}
+
 static void
 a_type_made_at_run_time_outlives_its_destruction_until_its_last_block(
     void **state)
@@ -267,6 +356,9 @@ main(void)
 	    cmocka_unit_test(t15_two_types_of_one_name_are_two),
 	    cmocka_unit_test(
 		t15_a_type_that_is_lost_with_memory_is_reported_and_forgotten_last),
+	    cmocka_unit_test(
+		t15_memory_of_a_type_that_is_lost_is_freed_by_its_name),
+	    cmocka_unit_test(t15_a_type_that_comes_back_has_what_it_had),
 	    cmocka_unit_test(
 		a_type_made_at_run_time_outlives_its_destruction_until_its_last_block),
 	    cmocka_unit_test(
