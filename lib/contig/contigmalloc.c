@@ -197,7 +197,9 @@ attempt(struct physpool *pool, struct mtype *mt, const struct contig_req *rq,
 	else
 		error = find(pool, rq, &pa);
 	if (QR_UNLIKELY(error != 0))
-		return (error);
+		return (error == ENOMEM && mtype__exceeds(mt, rq->rq_size)
+			? EAGAIN
+			: error);
 	*vap = physpool__va(pool, pa);
 	run = physpool__run(pool, *vap);
 	*run = (struct physrun){mt, rq->rq_size};

@@ -336,6 +336,20 @@ physpool_phystov(physpool_t *pool, vm_paddr_t pa)
 		: NULL);
 }
 
+/* ---- limits ---- */
+
+/* Who waits for memory in vain shall not. */
+static void
+limit_moved(void)
+{
+	for (struct physpool *pool = physpool__next(NULL); pool != NULL;
+	     pool = physpool__next(pool)) {
+		qr_mutex_enter(&pool->pp_lock);
+		contig__wake(pool);
+		qr_mutex_exit(&pool->pp_lock);
+	}
+}
+
 /* ---- fork ---- */
 
 static void
@@ -371,5 +385,6 @@ fork_done(bool child)
 static QR_CONSTRUCTOR void
 load(void)
 {
+	mtype__limit_moved = limit_moved;
 	os_fork_handle(OS_FORK_CONTIG, fork_prepare, fork_done);
 }

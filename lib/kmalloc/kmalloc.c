@@ -99,7 +99,8 @@ static bool
 try_again(struct mtype *mt, size_t size, uint64_t charge, int flags, int error,
     uint64_t *pause)
 {
-	if ((flags & (M_NOWAIT | M_NULLOK)) != 0 || size > PTRDIFF_MAX)
+	if ((flags & (M_NOWAIT | M_NULLOK)) != 0 ||
+	    size >> OS_ADDRESS_BITS != 0 || mtype__exceeds(mt, size))
 		return (false);
 	if (error == ENOMEM)
 		return (mtype__wait(mt, charge, NULL) == 0);

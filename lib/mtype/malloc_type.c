@@ -350,6 +350,17 @@ mtype__wait(struct mtype *mt, uint64_t bytes, const struct timespec *deadline)
 	return (error);
 }
 
+bool
+mtype__exceeds(struct mtype *mt, uint64_t bytes)
+{
+	bool exceeds;
+
+	qr_mutex_enter(&mt->mt_lock);
+	exceeds = mt->mt_limit != 0 && bytes > mt->mt_limit;
+	qr_mutex_exit(&mt->mt_lock);
+	return (exceeds);
+}
+
 void
 mtype__failed(struct mtype *mt)
 {
@@ -359,6 +370,8 @@ mtype__failed(struct mtype *mt)
 }
 
 /* ---- limits ---- */
+
+void (*mtype__limit_moved)(void);
 
 /* Set the limit to `bytes`, or, when raising, to the higher of the two. */
 static int
@@ -375,6 +388,8 @@ set_limit(struct malloc_type *type, uint64_t bytes, bool raise, const char *who)
 		mt->mt_limit = bytes;
 	qr_cond_broadcast(&mt->mt_cond);
 	qr_mutex_exit(&mt->mt_lock);
+	if (mtype__limit_moved != NULL)
+		mtype__limit_moved();
 	return (0);
 }
 

@@ -112,6 +112,13 @@ bool mtype__uncharge(struct mtype *mt, uint64_t bytes);
  */
 int mtype__wait(
     struct mtype *mt, uint64_t bytes, const struct timespec *deadline);
+/* Is the limit below that, so that no charge of it ever succeeds? */
+bool mtype__exceeds(struct mtype *mt, uint64_t bytes);
+/*
+ * Those above whose requests sleep for something else fill this in, and look at
+ * the limit again; NULL when there are none.  Called without a lock.
+ */
+extern QR_HIDDEN void (*mtype__limit_moved)(void);
 /* A request was not served. */
 void mtype__failed(struct mtype *mt);
 

@@ -761,6 +761,35 @@ a_deadline_ends_a_wait_and_one_that_has_passed_means_one_try(void **state)
 }
 
 static void
+t17_who_waits_for_memory_fails_once_the_limit_is_below_it(void **state)
+{
+	physpool_t *pool = pool_make(0, 4 * PAGE);
+	vm_paddr_t all = get_any(pool, 4 * PAGE);
+	struct malloc_type *type = NULL;
+	struct waiter w = {pool, NULL, 2 * PAGE, NULL, 0, 0};
+	pthread_t thread;
+	(void)state;
+
+	kmalloc_create(&type, "lowered");
+	w.w_type = type;
+	assert_int_equal(malloc_type_set_limit(type, 2 * PAGE), 0);
+	assert_int_equal(pthread_create(&thread, NULL, wait_for_memory, &w), 0);
+	wait_until_asleep(&w.w_tid);
+	assert_int_equal(malloc_type_set_limit(type, PAGE), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_null(w.w_got);
+	assert_int_equal(w.w_error, ENOMEM);
+
+	errno = 0;
+	assert_null(contigmalloc_wait(
+	    pool, 2 * PAGE, type, 0, 0, NO_LIMIT, 1, 0, NULL));
+	assert_int_equal(errno, ENOMEM);
+	put(pool, all, 4 * PAGE);
+	kmalloc_destroy(&type);
+	pool_done(pool);
+}
+
+static void
 what_can_never_be_served_fails_at_once_even_when_it_may_wait(void **state)
 {
 	physpool_t *pool = pool_make(0x100000, 4 * PAGE);
@@ -886,6 +915,8 @@ main(int argc, char **argv)
 		a_pool_is_not_destroyed_while_a_request_waits_for_its_limit),
 	    cmocka_unit_test(
 		a_deadline_ends_a_wait_and_one_that_has_passed_means_one_try),
+	    cmocka_unit_test(
+		t17_who_waits_for_memory_fails_once_the_limit_is_below_it),
 	    cmocka_unit_test(
 		what_can_never_be_served_fails_at_once_even_when_it_may_wait),
 	    cmocka_unit_test(a_driver_allocates_from_the_default_pool),

@@ -1,9 +1,14 @@
 /*
  * kmalloc_test.c - blocks of malloc types: sizes, alignment, errors.
  */
+#define _GNU_SOURCE 1 /* gettid */
+
 #include "unit/contig/contig_test.h"
 
+#include "os/os.h"
+#include "support/asleep.h"
 #include "support/child.h"
+#include "support/failsys.h"
 
 #include <quarry/umem.h>
 
@@ -248,7 +253,8 @@ static void
 sizes_beyond_the_address_space_fail_whatever_the_flags(void **state)
 {
 	static const size_t sizes[] = {SIZE_MAX, SIZE_MAX - 4095,
-	    (size_t)PTRDIFF_MAX + 1, ((size_t)1 << 63) + 1};
+	    (size_t)PTRDIFF_MAX + 1, ((size_t)1 << 63) + 1, (size_t)1 << 62,
+	    (size_t)1 << OS_ADDRESS_BITS};
 	static const int flags[] = {M_NOWAIT, M_WAITOK, M_WAITOK | M_POWEROF2,
 	    M_NOWAIT | M_CACHEALIGN, 0};
 	(void)state;
@@ -262,7 +268,7 @@ sizes_beyond_the_address_space_fail_whatever_the_flags(void **state)
 			    kmalloc_aligned(sizes[i], PAGE, type, flags[j]));
 		}
 	}
-	assert_int_equal(stats_of(type).failed, 2 * 4 * 5);
+	assert_int_equal(stats_of(type).failed, 2 * 6 * 5);
 	assert_int_equal(stats_of(type).highuse, 0);
 }
 
@@ -337,6 +343,53 @@ t17_a_request_over_the_limit_fails_and_one_up_to_it_does_not(void **state)
 	kmalloc_set_unlimited(type);
 	a = kmalloc(300, type, M_NOWAIT);
 	kfree(a, type);
+}
+
+/* Not that memory is short, too. */
+static void
+t17_a_request_over_the_limit_does_not_wait_for_memory(void **state)
+{
+	(void)state;
+
+	assert_int_equal(malloc_type_set_limit(type, 1 << 20), 0);
+	failsys_reset();
+	failsys_from(FAILSYS_MMAP, 1, ENOMEM);
+	errno = 0;
+	assert_null(kmalloc((size_t)1 << 30, type, M_WAITOK));
+	assert_int_equal(errno, ENOMEM);
+	failsys_reset();
+	kmalloc_set_unlimited(type);
+}
+
+static _Atomic pid_t waiter;
+
+static void *
+wait_for_a_gigabyte(void *arg)
+{
+	void **got = arg;
+
+	waiter = gettid();
+	*got = kmalloc((size_t)1 << 30, type, M_WAITOK);
+	return (NULL);
+}
+
+static void
+t17_a_limit_that_sinks_ends_waiting_for_memory(void **state)
+{
+	void *got = &got;
+	pthread_t thread;
+	(void)state;
+
+	failsys_reset();
+	failsys_from(FAILSYS_MMAP, 1, ENOMEM);
+	assert_int_equal(
+	    pthread_create(&thread, NULL, wait_for_a_gigabyte, &got), 0);
+	wait_until_asleep(&waiter);
+	assert_int_equal(malloc_type_set_limit(type, 1 << 20), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_null(got);
+	failsys_reset();
+	kmalloc_set_unlimited(type);
 }
 
 static void
@@ -448,6 +501,8 @@ main(void)
 	    TEST(sizes_beyond_the_address_space_fail_whatever_the_flags),
 	    TEST(a_wrong_free_is_named_and_changes_nothing),
 	    TEST(t17_a_request_over_the_limit_fails_and_one_up_to_it_does_not),
+	    TEST(t17_a_request_over_the_limit_does_not_wait_for_memory),
+	    TEST(t17_a_limit_that_sinks_ends_waiting_for_memory),
 	    TEST(t17_a_limit_is_raised_and_never_lowered),
 	    TEST(t17_a_waiter_wakes_when_usage_drops_or_the_limit_rises),
 	    TEST(
