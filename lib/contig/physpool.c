@@ -20,6 +20,8 @@
 static struct qr_mutex pools_lock = QR_MUTEX_INIT(QR_RANK_CLIENT);
 static struct qr_cond pools_cond = QR_COND_INIT; /* a hold was let go */
 static struct qr_list pools = QR_LIST_INIT(pools);
+/* External memory that is becoming a pool, or was one. */
+static struct qr_list being_made = QR_LIST_INIT(being_made);
 
 /* The default one, once it is made; written under the lock. */
 static struct physpool *_Atomic default_pool;
@@ -129,6 +131,49 @@ runs_make(struct physpool *pool)
 	return (pool->pp_run == NULL ? ENOMEM : 0);
 }
 
+/*
+ * External memory to which something is done: no pool has it, and nobody else
+ * makes one of it.
+ */
+struct hold {
+	struct qr_list ho_link;
+	uintptr_t ho_va;
+	size_t ho_size;
+};
+
+/* The lock is held. */
+static void
+hold_enter(struct hold *ho, uintptr_t va, size_t size)
+{
+	*ho = (struct hold){.ho_va = va, .ho_size = size};
+	qr_list_push_back(&being_made, &ho->ho_link);
+}
+
+/* 0 or EINVAL. */
+static int
+hold_take(struct hold *ho, uintptr_t va, size_t size)
+{
+	bool taken;
+
+	qr_mutex_enter(&pools_lock);
+	taken = vtophys__overlaps(va, size);
+	QR_LIST_FOREACH (other, &being_made, struct hold, ho_link)
+		taken |= va <= other->ho_va + (other->ho_size - 1) &&
+		    other->ho_va <= va + (size - 1);
+	if (!taken)
+		hold_enter(ho, va, size);
+	qr_mutex_exit(&pools_lock);
+	return (taken ? EINVAL : 0);
+}
+
+static void
+hold_drop(struct hold *ho)
+{
+	qr_mutex_enter(&pools_lock);
+	qr_list_remove(&ho->ho_link);
+	qr_mutex_exit(&pools_lock);
+}
+
 /* The pool has memory, and is on no list. */
 static void
 give_up(struct physpool *pool)
@@ -195,16 +240,13 @@ build(struct physpool *pool)
 	return (error);
 }
 
-int
-physpool_create(physpool_t **poolp, const struct physpool_attr *attr)
+/* The attributes are valid, and nobody else has the memory. */
+static int
+make(physpool_t **poolp, const struct physpool_attr *attr, size_t granule)
 {
-	size_t granule = attr->granule == 0 ? os_page_size() : attr->granule;
 	struct physpool *pool;
 	int error;
 
-	if (!attr_valid(attr, granule) || !addresses_valid(attr, granule))
-		return (EINVAL);
-	os_fork_arm();
 	pool = umem_zalloc(sizeof(*pool), UMEM_DEFAULT);
 	if (pool == NULL)
 		return (ENOMEM);
@@ -229,12 +271,33 @@ physpool_create(physpool_t **poolp, const struct physpool_attr *attr)
 	return (error);
 }
 
+int
+physpool_create(physpool_t **poolp, const struct physpool_attr *attr)
+{
+	size_t granule = attr->granule == 0 ? os_page_size() : attr->granule;
+	struct hold ho;
+	int error;
+
+	if (!attr_valid(attr, granule) || !addresses_valid(attr, granule))
+		return (EINVAL);
+	os_fork_arm();
+	if (attr->backing != PHYSPOOL_EXTERNAL)
+		return (make(poolp, attr, granule));
+	error = hold_take(&ho, (uintptr_t)attr->va, attr->size);
+	if (error != 0)
+		return (error);
+	error = make(poolp, attr, granule);
+	hold_drop(&ho);
+	return (error);
+}
+
 /* ---- giving one up ---- */
 
 int
 physpool_destroy(physpool_t *pool)
 {
-	bool busy;
+	bool external = pool->pp_back.pb_kind == PHYSPOOL_EXTERNAL, busy;
+	struct hold ho;
 
 	qr_mutex_enter(&pool->pp_lock);
 	busy = pool->pp_nout != 0 || pool->pp_waiters != 0 ||
@@ -245,12 +308,16 @@ physpool_destroy(physpool_t *pool)
 		return (EBUSY);
 	qr_mutex_enter(&pools_lock);
 	vtophys__remove(pool);
+	if (external)
+		hold_enter(&ho, pool->pp_back.pb_va, pool->pp_back.pb_span);
 	qr_list_remove(&pool->pp_link);
 	while (pool->pp_holds > 0)
 		qr_cond_wait(&pools_cond, &pools_lock);
 	qr_mutex_exit(&pools_lock);
 	physpool__unreserve(pool);
 	give_up(pool);
+	if (external)
+		hold_drop(&ho);
 	return (0);
 }
 
@@ -369,6 +436,7 @@ fork_done(bool child)
 {
 	if (child) {
 		atomic_store(&default_pool, NULL);
+		qr_list_init(&being_made);
 		qr_cond_init(&pools_cond);
 	}
 	QR_LIST_FOREACH (pool, &pools, struct physpool, pp_link) {

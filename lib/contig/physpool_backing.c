@@ -309,21 +309,35 @@ must_not_inherit(const struct physback *pb)
 }
 
 static int
+keep_from_children(struct physback *pb)
+{
+	int error = os_inherit((void *)pb->pb_va, pb->pb_span, false);
+
+	pb->pb_kept = true;
+	return (error);
+}
+
+/* What can fail without a trace is first. */
+static int
 back_by_caller(struct physback *pb, const struct physpool_attr *attr)
 {
 	int error = 0;
 
+	bool real = attr->addr == PHYSPOOL_REAL && attr->paddrs == NULL;
+
 	pb->pb_va = (uintptr_t)attr->va;
 	pb->pb_span = attr->size;
-	if (must_not_inherit(pb))
-		error = os_inherit(attr->va, attr->size, false);
-	if (error == 0)
+	if (!real)
+		error = segments_told(pb, attr);
+	if (error == 0 && must_not_inherit(pb))
+		error = keep_from_children(pb);
+	if (error == 0) {
+		pb->pb_wired = pb->pb_wiring != PHYSPOOL_UNWIRED;
 		error = wire(pb, pb->pb_va, attr->size);
-	if (error != 0)
-		return (error);
-	if (attr->addr == PHYSPOOL_REAL && attr->paddrs == NULL)
-		return (segments_real(pb, pb->pb_va, attr->size));
-	return (segments_told(pb, attr));
+	}
+	if (error == 0 && real)
+		error = segments_real(pb, pb->pb_va, attr->size);
+	return (error);
 }
 
 int
@@ -353,9 +367,9 @@ physpool__unback(struct physback *pb)
 	if (pb->pb_pin >= 0)
 		os_unpin(pb->pb_pin);
 	if (pb->pb_kind == PHYSPOOL_EXTERNAL) {
-		if (pb->pb_wiring != PHYSPOOL_UNWIRED)
+		if (pb->pb_wired)
 			os_unwire((void *)pb->pb_va, pb->pb_span);
-		if (must_not_inherit(pb))
+		if (pb->pb_kept)
 			(void)os_inherit((void *)pb->pb_va, pb->pb_span, true);
 	}
 	if (pb->pb_reserve != NULL)

@@ -99,8 +99,10 @@ struct physback {
 	size_t pb_room;   /* segments that pb_seg has room for */
 	void *pb_reserve; /* address space to unmap, or NULL */
 	size_t pb_reserve_size;
-	int pb_fd;  /* -1: none */
-	int pb_pin; /* -1: none */
+	int pb_fd;     /* -1: none */
+	int pb_pin;    /* -1: none */
+	bool pb_kept;  /* external memory is kept from children, */
+	bool pb_wired; /* and in memory, until it is given back */
 };
 
 /*
@@ -159,6 +161,8 @@ struct vtophys_hit {
 
 /* Which pool has va?  Takes no lock. */
 bool vtophys__find(uintptr_t va, struct vtophys_hit *hit);
+/* Does any pool have a part of it?  Under the lock of the list of pools. */
+bool vtophys__overlaps(uintptr_t va, size_t size);
 /*
  * Segments of a pool by virtual address, under the lock of the list of pools.
  * 0, ENOMEM, or EINVAL when they overlap others.

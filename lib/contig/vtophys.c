@@ -174,6 +174,12 @@ overlaps(const struct table *tb, uintptr_t va, size_t size)
 	    va < GET(rg->rg_va) + GET(rg->rg_size));
 }
 
+bool
+vtophys__overlaps(uintptr_t va, size_t size)
+{
+	return (overlaps(GET(table), va, size));
+}
+
 /*
  * What lies between the segments of a pool is its own address space or its
  * caller's mapping, so they need not stand together.

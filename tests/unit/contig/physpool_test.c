@@ -309,6 +309,99 @@ memory_is_in_one_pool_only(void **state)
 	assert_int_equal(munmap(p, 16 * PAGE), 0);
 }
 
+/* Has the mapping of p this of the VmFlags? */
+static bool
+has_flag(const void *p, const char *flag)
+{
+	FILE *f = fopen("/proc/self/smaps", "r");
+	unsigned long from, to;
+	bool here = false, has = false;
+	char line[512];
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f) != NULL) {
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+			here = (uintptr_t)p >= from && (uintptr_t)p < to;
+		else if (here && strncmp(line, "VmFlags:", 8) == 0)
+			has = strstr(line, flag) != NULL;
+	}
+	assert_int_equal(fclose(f), 0);
+	return (has);
+}
+
+static void
+assert_wired(const void *p)
+{
+	assert_true(has_flag(p, " lo"));
+	assert_true(has_flag(p, " dc"));
+}
+
+static void
+a_pool_that_is_not_made_leaves_external_memory_as_it_was(void **state)
+{
+	static const vm_paddr_t odd[] = {1, 2};
+	char *p = map_private(4 * PAGE);
+	struct physpool_attr attr = {.size = 2 * PAGE,
+	    .backing = PHYSPOOL_EXTERNAL,
+	    .wiring = PHYSPOOL_MLOCK,
+	    .va = p};
+	physpool_t *pool = pool_of(&attr);
+	(void)state;
+
+	/* It is another pool's. */
+	assert_wired(p);
+	attr.size = 4 * PAGE;
+	assert_int_equal(create(&attr), EINVAL);
+	assert_wired(p);
+	assert_false(has_flag(p + 2 * PAGE, " lo"));
+	assert_false(has_flag(p + 2 * PAGE, " dc"));
+	pool_done(pool);
+	assert_false(has_flag(p, " lo"));
+
+	/* The caller has done the same to it. */
+	attr.size = 2 * PAGE;
+	attr.paddrs = odd;
+	assert_int_equal(mlock(p, 2 * PAGE), 0);
+	assert_int_equal(madvise(p, 2 * PAGE, MADV_DONTFORK), 0);
+	assert_int_equal(create(&attr), EINVAL);
+	assert_wired(p);
+	assert_int_equal(munmap(p, 4 * PAGE), 0);
+}
+
+/* What is to be a pool, is one already, or is one still. */
+static struct physpool_attr rival;
+
+static void
+want_the_same(void)
+{
+	failsys_reset();
+	rival.size = create(&rival) == EINVAL ? 0 : 1;
+}
+
+static void
+external_memory_is_one_pools_from_begin_to_end(void **state)
+{
+	char *p = map_private(2 * PAGE);
+	struct physpool_attr attr = {.size = 2 * PAGE,
+	    .backing = PHYSPOOL_EXTERNAL,
+	    .wiring = PHYSPOOL_MLOCK,
+	    .va = p};
+	physpool_t *pool;
+	(void)state;
+
+	rival = attr;
+	failsys_before(FAILSYS_MLOCK, want_the_same);
+	pool = pool_of(&attr);
+	assert_int_equal(rival.size, 0);
+	assert_wired(p);
+	rival = attr;
+	failsys_before(FAILSYS_MUNMAP, want_the_same);
+	pool_done(pool);
+	assert_int_equal(rival.size, 0);
+	assert_int_equal(create(&attr), 0);
+	assert_int_equal(munmap(p, 2 * PAGE), 0);
+}
+
 static void
 a_file_is_mapped_shared_and_must_be_long_enough(void **state)
 {
@@ -1120,6 +1213,9 @@ main(void)
 	    cmocka_unit_test(external_memory_is_not_touched),
 	    cmocka_unit_test(external_memory_need_not_be_aligned),
 	    cmocka_unit_test(memory_is_in_one_pool_only),
+	    cmocka_unit_test(
+		a_pool_that_is_not_made_leaves_external_memory_as_it_was),
+	    cmocka_unit_test(external_memory_is_one_pools_from_begin_to_end),
 	    cmocka_unit_test(a_file_is_mapped_shared_and_must_be_long_enough),
 	    cmocka_unit_test(an_exported_pool_has_the_same_addresses_elsewhere),
 	    cmocka_unit_test(real_addresses_are_the_same_in_every_process),
