@@ -380,26 +380,43 @@ physpool__unback(struct physback *pb)
 		umem_free(pb->pb_seg, pb->pb_room * sizeof(*pb->pb_seg));
 }
 
-int
-physpool__moved(const struct physback *pb, size_t *moved)
+/*
+ * Look at all pages that a segment has a part of; its ends may be within one.
+ * *last is the last page that was counted, for the next segment.
+ */
+static int
+segment_moved(const struct physseg *sg, uintptr_t *last, size_t *moved)
 {
 	uint64_t frames[FRAMES];
 	size_t page = os_page_size();
+	uintptr_t at = qr_rounddown(sg->sg_va, page);
+	uintptr_t end = qr_roundup(sg->sg_va + sg->sg_size, page);
 
-	*moved = 0;
-	for (size_t s = 0; s < pb->pb_nseg; s++) {
-		const struct physseg *sg = &pb->pb_seg[s];
+	while (at != end) {
+		size_t n = qr_min(FRAMES, (end - at) / page);
+		int error = os_page_frames((void *)at, n, frames);
 
-		for (size_t at = 0; at < sg->sg_size;) {
-			size_t n = qr_min(FRAMES, (sg->sg_size - at) / page);
-			int error =
-			    os_page_frames((void *)(sg->sg_va + at), n, frames);
-
-			if (error != 0 && error != EFAULT)
-				return (error);
-			for (size_t i = 0; i < n; i++, at += page)
-				*moved += frames[i] != sg->sg_pa + at;
+		if (error != 0 && error != EFAULT)
+			return (error);
+		for (size_t i = 0; i < n; i++, at += page) {
+			if (frames[i] == sg->sg_pa + (at - sg->sg_va) ||
+			    at == *last)
+				continue;
+			*last = at;
+			++*moved;
 		}
 	}
 	return (0);
+}
+
+int
+physpool__moved(const struct physback *pb, size_t *moved)
+{
+	uintptr_t last = 0;
+	int error = 0;
+
+	*moved = 0;
+	for (size_t s = 0; s < pb->pb_nseg && error == 0; s++)
+		error = segment_moved(&pb->pb_seg[s], &last, moved);
+	return (error);
 }

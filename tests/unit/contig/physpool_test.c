@@ -922,6 +922,36 @@ a_page_that_is_elsewhere_is_counted(void **state)
 	assert_int_equal(munmap(p, 4 * PAGE), 0);
 }
 
+/* Told to be real, each piece of a page somewhere else: the page is not there. */
+static void
+pieces_of_pages_are_looked_at_by_the_page(void **state)
+{
+	static const vm_paddr_t paddrs[] = {
+	    0x1000, 0x3000, 0x4800, 0x6000, 0x6800, 0x8000};
+	char *p = map_private(3 * PAGE);
+	struct physpool_attr attr = {.size = 3 * PAGE,
+	    .granule = PAGE / 2,
+	    .addr = PHYSPOOL_REAL,
+	    .backing = PHYSPOOL_EXTERNAL,
+	    .va = p,
+	    .paddrs = paddrs};
+	physpool_t *pool = pool_of(&attr);
+	size_t moved;
+	int error;
+	(void)state;
+
+	memset(p, 1, 3 * PAGE);
+	error = physpool_verify(pool, &moved);
+	if (frames_are_secret()) {
+		assert_int_equal(error, EPERM);
+	} else {
+		assert_int_equal(error, 0);
+		assert_int_equal(moved, 3);
+	}
+	pool_done(pool);
+	assert_int_equal(munmap(p, 3 * PAGE), 0);
+}
+
 static void
 simulated_addresses_do_not_move(void **state)
 {
@@ -1231,6 +1261,7 @@ main(void)
 	    cmocka_unit_test(a_pool_with_real_addresses_has_those_of_its_pages),
 	    cmocka_unit_test(t39_no_page_that_is_pinned_moves),
 	    cmocka_unit_test(a_page_that_is_elsewhere_is_counted),
+	    cmocka_unit_test(pieces_of_pages_are_looked_at_by_the_page),
 	    cmocka_unit_test(simulated_addresses_do_not_move),
 	    cmocka_unit_test(wiring_keeps_memory_resident),
 	    cmocka_unit_test(wiring_beyond_the_limit_is_refused),
