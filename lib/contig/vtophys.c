@@ -180,25 +180,36 @@ vtophys__overlaps(uintptr_t va, size_t size)
 	return (overlaps(GET(table), va, size));
 }
 
+static void
+put_segment(struct range *to, struct physpool *pool, const struct physseg *sg)
+{
+	PUT(to->rg_va, sg->sg_va);
+	PUT(to->rg_size, sg->sg_size);
+	PUT(to->rg_delta, sg->sg_pa - sg->sg_va);
+	PUT(to->rg_pool, pool);
+}
+
 /*
- * What lies between the segments of a pool is its own address space or its
- * caller's mapping, so they need not stand together.
+ * From the end, so that nothing moves twice: readers wait for this.  What lies
+ * between the segments of a pool is its own address space or its caller's
+ * mapping, so they need not stand together.
  */
 static void
-insert_one(struct table *tb, struct physpool *pool, const struct physseg *sg)
+merge(struct table *tb, struct physpool *pool, const struct physseg *seg,
+    size_t n)
 {
-	size_t n = GET(tb->tb_count), at;
 	struct range *rg = tb->tb_range;
+	size_t have = GET(rg[0].rg_size) == 0 ? 0 : GET(tb->tb_count);
 
-	if (GET(rg[0].rg_size) == 0)
-		n = 0;
-	for (at = n; at > 0 && GET(rg[at - 1].rg_va) > sg->sg_va; at--)
-		put(&rg[at], &rg[at - 1]);
-	PUT(rg[at].rg_va, sg->sg_va);
-	PUT(rg[at].rg_size, sg->sg_size);
-	PUT(rg[at].rg_delta, sg->sg_pa - sg->sg_va);
-	PUT(rg[at].rg_pool, pool);
-	PUT(tb->tb_count, n + 1);
+	PUT(tb->tb_count, have + n);
+	while (n > 0) {
+		struct range *to = &rg[have + n - 1];
+
+		if (have > 0 && GET(rg[have - 1].rg_va) > seg[n - 1].sg_va)
+			put(to, &rg[--have]);
+		else
+			put_segment(to, pool, &seg[--n]);
+	}
 }
 
 int
@@ -215,8 +226,7 @@ vtophys__insert(struct physpool *pool, const struct physseg *seg, size_t n)
 		return (ENOMEM);
 	write_begin();
 	PUT(table, tb);
-	for (size_t i = 0; i < n; i++)
-		insert_one(tb, pool, &seg[i]);
+	merge(tb, pool, seg, n);
 	choose_front(tb);
 	write_end();
 	return (0);

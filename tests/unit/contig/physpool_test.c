@@ -235,6 +235,48 @@ addresses_are_found_in_any_of_many_pools(void **state)
 
 /* ---- memory of the caller ---- */
 
+/* Each page a segment, below those of another such pool. */
+static void
+make_pools_of_pages(void *arg)
+{
+	size_t n = *(size_t *)arg;
+	vm_paddr_t *paddrs = malloc(n * sizeof(*paddrs));
+	char *p = mmap(NULL, 2 * n * PAGE, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct physpool_attr attr = {
+	    .size = n * PAGE, .backing = PHYSPOOL_EXTERNAL, .paddrs = paddrs};
+	physpool_t *pool[2];
+
+	CHILD_CHECK(paddrs != NULL && p != MAP_FAILED);
+	for (size_t i = 0; i < n; i++)
+		paddrs[i] = 2 * i * PAGE;
+	attr.va = p + n * PAGE;
+	CHILD_CHECK(physpool_create(&pool[0], &attr) == 0);
+	attr.va = p;
+	CHILD_CHECK(physpool_create(&pool[1], &attr) == 0);
+	for (size_t i = 0; i < 2 * n; i++)
+		CHILD_CHECK(vtophys(p + i * PAGE + 5) == paddrs[i % n] + 5);
+	CHILD_CHECK(vtophys(p + 2 * n * PAGE) == NOWHERE);
+	CHILD_CHECK(physpool_destroy(pool[0]) == 0);
+	CHILD_CHECK(vtophys(p + n * PAGE) == NOWHERE);
+	CHILD_CHECK(vtophys(p + (n - 1) * PAGE) == paddrs[n - 1]);
+	CHILD_CHECK(physpool_destroy(pool[1]) == 0);
+}
+
+/* A time that grows with the square of their number would not be waited for. */
+static void
+a_pool_may_have_very_many_segments(void **state)
+{
+	size_t n = look_quick() ? 2000 : 150000;
+	struct child c;
+	(void)state;
+
+	child_run(&c, make_pools_of_pages, &n);
+	assert_string_equal(c.c_stderr, "");
+	assert_int_equal(c.c_signal, 0);
+	assert_int_equal(c.c_status, 0);
+}
+
 static void
 external_memory_is_not_touched(void **state)
 {
@@ -1240,6 +1282,7 @@ main(void)
 	    cmocka_unit_test(
 		t41_the_end_of_a_segment_is_not_the_begin_of_the_next),
 	    cmocka_unit_test(addresses_are_found_in_any_of_many_pools),
+	    cmocka_unit_test(a_pool_may_have_very_many_segments),
 	    cmocka_unit_test(external_memory_is_not_touched),
 	    cmocka_unit_test(external_memory_need_not_be_aligned),
 	    cmocka_unit_test(memory_is_in_one_pool_only),
