@@ -62,6 +62,21 @@ still_there(const struct os_newfile *f)
 	    a.st_dev == b.st_dev && a.st_ino == b.st_ino);
 }
 
+/* Is it a file?  Then writing to it blocks for nobody.  0 or errno. */
+static int
+must_be_file(struct os_newfile *f)
+{
+	struct stat st;
+
+	if (fstat(f->f_fd, &st) != 0)
+		return (errno);
+	if (S_ISREG(st.st_mode))
+		return (0);
+	(void)close(f->f_fd);
+	f->f_fd = -1;
+	return (EEXIST);
+}
+
 /*
  * Open the new file for us alone.  Who held it before us may have put it in
  * place, and then it is not the new one any more.  Without locks in this file
@@ -70,11 +85,17 @@ still_there(const struct os_newfile *f)
 static int
 open_new(struct os_newfile *f)
 {
+	int error;
+
 	for (;;) {
 		f->f_fd = openat(f->f_dir, f->f_new,
-		    O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+		    O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
+		    0666);
 		if (f->f_fd < 0)
-			return (errno);
+			return (errno == ENXIO ? EEXIST : errno);
+		error = must_be_file(f);
+		if (error != 0)
+			return (error);
 		while (flock(f->f_fd, LOCK_EX) != 0 && errno == EINTR)
 			continue;
 		if (still_there(f))

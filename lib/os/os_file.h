@@ -18,7 +18,7 @@ struct os_newfile {
 	char f_new[NAME_MAX + 1];
 };
 
-/* 0 or errno. */
+/* 0 or errno: EEXIST when the name with ".new" is that of no file. */
 int os_newfile_begin(struct os_newfile *f, const char *path);
 
 /*

@@ -154,6 +154,8 @@ replace(struct vmem *vmp, const char *path, const char **whatp)
 
 	*whatp = "cannot be created";
 	error = os_newfile_begin(&f, path);
+	if (error == EEXIST)
+		*whatp = "what has that name with '.new' is not a file";
 	if (error != 0)
 		return (error);
 	error = write_now(vmp, f.f_fd, whatp);

@@ -513,6 +513,30 @@ a_name_alone_is_one_in_this_directory(void **state)
 	sample_destroy(s);
 }
 
+/* A pipe, also one that somebody reads. */
+static void
+what_is_no_file_is_neither_written_nor_waited_for(void **state)
+{
+	id_space_t *s = sample();
+	struct stat st;
+	int fd;
+	(void)state;
+
+	text_write(path, "old", 3);
+	assert_int_equal(mkfifo(newpath, 0600), 0);
+	assert_not_saved(s, path, EEXIST,
+	    "*/ids'): what has that name with '.new' is not a file: *");
+	fd = open(newpath, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_not_saved(s, path, EEXIST, "*");
+	(void)close(fd);
+	assert_int_equal(stat(newpath, &st), 0);
+	assert_true(S_ISFIFO(st.st_mode));
+	assert_int_equal(unlink(newpath), 0);
+	assert_old("old");
+	sample_destroy(s);
+}
+
 static volatile sig_atomic_t alarms;
 
 static void
@@ -1097,6 +1121,7 @@ main(void)
 	    cmocka_unit_test(a_failure_of_the_disk_leaves_the_old_file),
 	    cmocka_unit_test(a_directory_that_is_none_or_not_ours_is_named),
 	    cmocka_unit_test(a_name_alone_is_one_in_this_directory),
+	    cmocka_unit_test(what_is_no_file_is_neither_written_nor_waited_for),
 	    cmocka_unit_test(who_waits_for_a_turn_does_so_through_signals),
 	    cmocka_unit_test(
 		a_save_that_returned_is_not_undone_by_one_that_began_before),
