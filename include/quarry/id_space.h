@@ -89,7 +89,7 @@ int id_space_set_cooldown(id_space_t *space, unsigned int milliseconds);
  * or the new one; when this returns, the new one is on the disk.  0 or an errno,
  * which a line on stderr explains; then the old file is what it was.  Uses the
  * file of that name with ".new" behind it.  Threads that save a space take
- * turns, and no state replaces a later one.
+ * turns, and no state replaces a later one.  Permissions stay what they were.
  */
 int id_space_save(id_space_t *space, const char *path);
 

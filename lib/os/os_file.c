@@ -78,6 +78,39 @@ must_be_file(struct os_newfile *f)
 }
 
 /*
+ * The permissions of the file that is to be replaced; `fresh` if there is none.
+ * Its owner may write it, because the new one may be left behind.
+ */
+static mode_t
+old_mode(const struct os_newfile *f, mode_t fresh)
+{
+	struct stat st;
+
+	return (fstatat(f->f_dir, f->f_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    S_ISREG(st.st_mode)
+		? (st.st_mode & ACCESSPERMS) | S_IWUSR
+		: fresh);
+}
+
+/*
+ * Make it an empty file with those permissions, which it may not have: it may
+ * be one that was left behind, and there is the umask.  0 or errno.
+ */
+static int
+make_empty(const struct os_newfile *f)
+{
+	struct stat st;
+	mode_t mode;
+
+	if (fstat(f->f_fd, &st) != 0)
+		return (errno);
+	mode = old_mode(f, st.st_mode & ACCESSPERMS);
+	if ((st.st_mode & ACCESSPERMS) != mode && fchmod(f->f_fd, mode) != 0)
+		return (errno);
+	return (ftruncate(f->f_fd, 0) == 0 ? 0 : errno);
+}
+
+/*
  * Open the new file for us alone.  Who held it before us may have put it in
  * place, and then it is not the new one any more.  Without locks in this file
  * system, as without anybody else, all goes well too.  0 or errno.
@@ -90,7 +123,7 @@ open_new(struct os_newfile *f)
 	for (;;) {
 		f->f_fd = openat(f->f_dir, f->f_new,
 		    O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
-		    0666);
+		    old_mode(f, 0666));
 		if (f->f_fd < 0)
 			return (errno == ENXIO ? EEXIST : errno);
 		error = must_be_file(f);
@@ -99,7 +132,7 @@ open_new(struct os_newfile *f)
 		while (flock(f->f_fd, LOCK_EX) != 0 && errno == EINTR)
 			continue;
 		if (still_there(f))
-			return (ftruncate(f->f_fd, 0) == 0 ? 0 : errno);
+			return (make_empty(f));
 		close_locked(f->f_fd);
 	}
 }

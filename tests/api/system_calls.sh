@@ -43,7 +43,7 @@ calls_of()
 	qsort) echo sysinfo ;;
 	sched_getcpu) echo getcpu ;;
 	clock_gettime | close | fallocate | fcntl | flock | fstatfs) echo "$1" ;;
-	fsync | ftruncate | getpid | madvise | mlock | mmap | mprotect | munlock) echo "$1" ;;
+	fchmod | fsync | ftruncate | getpid | madvise | mlock | mmap | mprotect | munlock) echo "$1" ;;
 	munmap | openat | prctl | read | renameat | sched_yield) echo "$1" ;;
 	sigaltstack | unlinkat | write) echo "$1" ;;
 	*) echo "$1: which system calls are these?" ;;

@@ -513,6 +513,50 @@ a_name_alone_is_one_in_this_directory(void **state)
 	sample_destroy(s);
 }
 
+static unsigned
+mode_of(const char *file)
+{
+	struct stat st;
+
+	assert_int_equal(stat(file, &st), 0);
+	return (st.st_mode & 07777);
+}
+
+static unsigned mode_before;
+
+static void
+note_mode(void)
+{
+	mode_before = mode_of(newpath);
+	failsys_reset();
+}
+
+/* From the first byte, whatever the umask is, and was left behind. */
+static void
+the_file_keeps_its_permissions(void **state)
+{
+	static const unsigned modes[] = {0600, 0640, 0666, 0200};
+	id_space_t *s = sample();
+	mode_t before = umask(022);
+	(void)state;
+
+	(void)unlink(path);
+	assert_int_equal(id_space_save(s, path), 0);
+	assert_int_equal(mode_of(path), 0644);
+	for (size_t i = 0; i < 2 * sizeof(modes) / sizeof(modes[0]); i++) {
+		assert_int_equal(chmod(path, modes[i / 2]), 0);
+		if (i % 2 != 0)
+			text_write(newpath, "left behind", 11);
+		failsys_before(FAILSYS_WRITE, note_mode);
+		assert_int_equal(id_space_save(s, path), 0);
+		assert_int_equal(mode_before, modes[i / 2]);
+		assert_int_equal(mode_of(path), modes[i / 2]);
+	}
+	(void)umask(before);
+	(void)unlink(path);
+	sample_destroy(s);
+}
+
 /* A pipe, also one that somebody reads. */
 static void
 what_is_no_file_is_neither_written_nor_waited_for(void **state)
@@ -1121,6 +1165,7 @@ main(void)
 	    cmocka_unit_test(a_failure_of_the_disk_leaves_the_old_file),
 	    cmocka_unit_test(a_directory_that_is_none_or_not_ours_is_named),
 	    cmocka_unit_test(a_name_alone_is_one_in_this_directory),
+	    cmocka_unit_test(the_file_keeps_its_permissions),
 	    cmocka_unit_test(what_is_no_file_is_neither_written_nor_waited_for),
 	    cmocka_unit_test(who_waits_for_a_turn_does_so_through_signals),
 	    cmocka_unit_test(
