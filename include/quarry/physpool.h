@@ -73,8 +73,9 @@ struct physpool_attr {
  * Make a pool.  0, or an errno with *poolp unchanged: EINVAL a bad attribute,
  * or memory that overlaps another pool's; ENOMEM memory, huge pages or
  * RLIMIT_MEMLOCK are used up; EPERM real addresses are hidden from the caller,
- * or pinning is forbidden; EFAULT external memory that is not there; any other
- * of mmap(2), mlock(2) and io_uring_register(2).  May block.
+ * or pinning is forbidden; EFAULT external memory that is to be wired or to
+ * have real addresses is not there; any other of mmap(2), mlock(2) and
+ * io_uring_register(2).  May block.
  */
 int physpool_create(physpool_t **poolp, const struct physpool_attr *attr);
 /*

@@ -308,13 +308,14 @@ must_not_inherit(const struct physback *pb)
 		pb->pb_addr == PHYSPOOL_REAL));
 }
 
+/* Madvise lacks memory when something is not mapped. */
 static int
 keep_from_children(struct physback *pb)
 {
 	int error = os_inherit((void *)pb->pb_va, pb->pb_span, false);
 
 	pb->pb_kept = true;
-	return (error);
+	return (error == ENOMEM ? EFAULT : error);
 }
 
 /* What can fail without a trace is first. */

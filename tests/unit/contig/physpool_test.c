@@ -1223,6 +1223,27 @@ external_memory_that_cannot_be_wired_is_refused(void **state)
 	assert_int_equal(munmap(attr.va, PAGE), 0);
 }
 
+static void
+external_memory_that_is_not_mapped_is_refused(void **state)
+{
+	char *p = map_private(2 * PAGE);
+	struct physpool_attr attr = {
+	    .size = 2 * PAGE, .backing = PHYSPOOL_EXTERNAL, .va = p};
+	(void)state;
+
+	assert_int_equal(munmap(p + PAGE, PAGE), 0);
+	attr.wiring = PHYSPOOL_MLOCK;
+	assert_int_equal(create(&attr), EFAULT);
+	attr.wiring = PHYSPOOL_PIN;
+	assert_int_equal(create(&attr), EFAULT);
+	attr.wiring = PHYSPOOL_UNWIRED;
+	attr.addr = PHYSPOOL_REAL;
+	assert_int_equal(create(&attr), EFAULT);
+	assert_false(has_flag(p, " dc"));
+	assert_false(has_flag(p, " lo"));
+	assert_int_equal(munmap(p, PAGE), 0);
+}
+
 /* Two pages that are no two in one granule, whatever the kernel gave. */
 static void
 real_addresses_that_are_no_granules_are_refused(void **state)
@@ -1313,6 +1334,7 @@ main(void)
 	    cmocka_unit_test(a_huge_page_cannot_be_part_of_a_pool),
 	    cmocka_unit_test(more_granules_than_can_be_counted_are_refused),
 	    cmocka_unit_test(external_memory_that_cannot_be_wired_is_refused),
+	    cmocka_unit_test(external_memory_that_is_not_mapped_is_refused),
 	    cmocka_unit_test(real_addresses_that_are_no_granules_are_refused),
 	    cmocka_unit_test(where_pages_are_may_be_unknown_later),
 	};
