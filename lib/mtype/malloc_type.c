@@ -22,6 +22,7 @@ static struct qr_mutex types_lock = QR_MUTEX_INIT(QR_RANK_CLIENT);
 static struct qr_list types = QR_LIST_INIT(types); /* by mt_id */
 static struct malloc_type *newest;                 /* chain of ks_next */
 static uint64_t last_id;
+static unsigned registered, most; /* types; when atexit was called last */
 
 /* Types go because the process does: nothing was unloaded. */
 static _Atomic bool exiting;
@@ -65,6 +66,7 @@ record_give_up(struct mtype *mt)
 static void
 chain(struct mtype *mt, struct malloc_type *type)
 {
+	registered++;
 	type->ks_next = newest;
 	newest = type;
 	__atomic_store_n(&type->ks_handle, mt, __ATOMIC_RELEASE);
@@ -164,15 +166,33 @@ leave(void)
 	atomic_store(&exiting, true);
 }
 
+/* Are there more types than ever before? */
+static bool
+more_than_ever(void)
+{
+	bool more;
+
+	qr_mutex_enter(&types_lock);
+	more = registered > most;
+	if (more)
+		most = registered;
+	qr_mutex_exit(&types_lock);
+	return (more);
+}
+
 /*
  * What is registered with atexit before the destructors of a program are, runs
- * after them: so each type does it anew.
+ * after them: so each type does it anew, but for those that take the place of
+ * one that left, because that needs memory.
  */
 int
 malloc_type_register(struct malloc_type *type)
 {
-	(void)atexit(leave);
-	return (mtype__of(type, "malloc_type_register") != NULL ? 0 : errno);
+	if (mtype__of(type, "malloc_type_register") == NULL)
+		return (errno);
+	if (more_than_ever())
+		(void)atexit(leave);
+	return (0);
 }
 
 /* Take a type off the chain.  The lock is held. */
@@ -181,6 +201,7 @@ unchain(struct malloc_type *type)
 {
 	struct malloc_type **link = &newest;
 
+	registered--;
 	while (*link != type)
 		link = &(*link)->ks_next;
 	*link = type->ks_next;

@@ -5,7 +5,7 @@
 
 #include "support/child.h"
 
-#include <dlfcn.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <unistd.h>
 
@@ -209,6 +209,46 @@ t15_a_type_that_comes_back_has_what_it_had(void **state)
 	}
 }
 
+/* As a plug-in that is loaded again and again. */
+static void
+registering_a_type_again_takes_no_memory(void **state)
+{
+	static struct malloc_type type[1] = {{NULL, M_MAGIC, "again", NULL}};
+	size_t before = 0;
+	(void)state;
+
+	for (unsigned i = 0; i < 1000; i++) {
+		if (i == 1)
+			before = mallinfo2().uordblks;
+		assert_int_equal(malloc_type_register(type), 0);
+		malloc_type_unregister(type);
+	}
+	assert_int_equal(mallinfo2().uordblks, before);
+}
+
+/* With memory that nobody frees: its end is that of the process. */
+static MALLOC_DEFINE(M_LEFT, "left", "has memory at exit");
+
+static void
+exit_with_memory(void *arg)
+{
+	(void)arg;
+	CHILD_CHECK(kmalloc(100, M_LEFT, M_WAITOK) != NULL);
+	exit(0);
+}
+
+static void
+types_that_end_with_the_process_are_not_reported(void **state)
+{
+	struct child c;
+	(void)state;
+
+	(void)fflush(stdout);
+	child_run(&c, exit_with_memory, NULL);
+	assert_string_equal(c.c_stderr, "");
+	assert_int_equal(c.c_status, 0);
+}
+
 static void
 a_type_made_at_run_time_outlives_its_destruction_until_its_last_block(
     void **state)
@@ -359,6 +399,8 @@ main(void)
 	    cmocka_unit_test(
 		t15_memory_of_a_type_that_is_lost_is_freed_by_its_name),
 	    cmocka_unit_test(t15_a_type_that_comes_back_has_what_it_had),
+	    cmocka_unit_test(registering_a_type_again_takes_no_memory),
+	    cmocka_unit_test(types_that_end_with_the_process_are_not_reported),
 	    cmocka_unit_test(
 		a_type_made_at_run_time_outlives_its_destruction_until_its_last_block),
 	    cmocka_unit_test(
