@@ -317,6 +317,8 @@ taken(enum taker taker, uint64_t value)
 	case TAKER_CLASS_REMOVE:
 		return (umem__class_remove(value));
 	case TAKER_PHYSPOOL:
+		if (value == 0)
+			return ("no size that a pool can have");
 		qr_clients.physpool_size = value;
 		break;
 	case TAKER_NONE:

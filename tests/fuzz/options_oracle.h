@@ -295,6 +295,8 @@ set_value(struct oracle *o, const struct known *k, const struct piece *value)
 	case REMOVE:
 		return (class_remove(o, n));
 	case POOL:
+		if (n == 0)
+			return ("no size that a pool can have");
 		o->o_pool = n;
 		return (NULL);
 	default:

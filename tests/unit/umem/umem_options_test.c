@@ -5,6 +5,7 @@
 #include "umem/umem_debug.h"
 #include "umem/umem_options.h"
 
+#include "base/clients.h"
 #include "os/percpu.h"
 #include "support/child.h"
 #include "support/failsys.h"
@@ -117,6 +118,24 @@ OPT(idle_max_3k, idle_max == 3 << 10)
 OPT(idle_max_5m, idle_max == 5 << 20)
 OPT(idle_max_2g, idle_max == (uint64_t)2 << 30)
 OPT(idle_max_1t, idle_max == (uint64_t)1 << 40)
+static bool
+physpool_is(uint64_t size)
+{
+	return (qr_clients.physpool_size == size);
+}
+
+static bool
+physpool_64m(void)
+{
+	return (physpool_is((uint64_t)64 << 20));
+}
+
+static bool
+physpool_1(void)
+{
+	return (physpool_is(1));
+}
+
 OPT(depot_max_7m, depot_max == 7 << 20)
 
 static bool
@@ -265,6 +284,10 @@ a_bad_value_is_named_and_changes_nothing(void **state)
 	    "quarry: UMEM_OPTIONS: size_add: no size that can be added\n");
 	says("UMEM_OPTIONS", "size_add=131073", NULL,
 	    "quarry: UMEM_OPTIONS: size_add: no size that can be added\n");
+	says("QUARRY_OPTIONS", "physpool_size=1", physpool_1, "");
+	says("QUARRY_OPTIONS", "physpool_size=0", physpool_64m,
+	    "quarry: QUARRY_OPTIONS: physpool_size: no size that a pool can "
+	    "have\n");
 	says("UMEM_OPTIONS", "size_add=64", NULL,
 	    "quarry: UMEM_OPTIONS: size_add: a size that is there already\n");
 	says("UMEM_OPTIONS", "size_remove=131072", NULL,
