@@ -833,21 +833,8 @@ a_child_made_during_a_save_does_not_keep_the_lock(void **state)
 static void *
 save_once(void *space)
 {
+	second = gettid();
 	return ((void *)(uintptr_t)id_space_save(space, path));
-}
-
-/* How many descriptors of ours are of this file? */
-static unsigned
-descriptors_of(int fd)
-{
-	struct stat want, st;
-	unsigned n = 0;
-
-	assert_int_equal(fstat(fd, &want), 0);
-	for (int i = 0; i < 256; i++)
-		n += fstat(i, &st) == 0 && st.st_dev == want.st_dev &&
-		    st.st_ino == want.st_ino;
-	return (n);
 }
 
 /* What it waited for is the new file no more: it goes, and takes the next. */
@@ -863,9 +850,9 @@ nor_one_made_while_a_save_waits(void **state)
 	spare = open(newpath, O_WRONLY | O_CLOEXEC);
 	assert_true(fd >= 0 && spare >= 0);
 	assert_int_equal(flock(fd, LOCK_EX), 0);
+	second = 0;
 	assert_int_equal(pthread_create(&thread, NULL, save_once, s), 0);
-	while (descriptors_of(fd) < 3)
-		(void)usleep(1000);
+	wait_until_asleep(&second);
 	heir = fork();
 	if (heir == 0)
 		for (;;)
