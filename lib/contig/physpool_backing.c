@@ -322,9 +322,8 @@ keep_from_children(struct physback *pb)
 static int
 back_by_caller(struct physback *pb, const struct physpool_attr *attr)
 {
-	int error = 0;
-
 	bool real = attr->addr == PHYSPOOL_REAL && attr->paddrs == NULL;
+	int error = 0;
 
 	pb->pb_va = (uintptr_t)attr->va;
 	pb->pb_span = attr->size;

@@ -23,9 +23,9 @@
  * made goes to the oldest waiter, too.  When memory is short the oldest waiter
  * tries again from time to time: nobody may be left to wake it.  For a request
  * the pipe's thread does so, or while that is in a callback, which may wait for
- * others, the oldest thread in line.  A slot is no
- * buffer, and none may come of it: mpipe_resize() makes what it promises itself,
- * and takes slots that are in the way; who is done first goes without.
+ * others, the oldest thread in line.  A slot is no buffer, and none may come of
+ * it: mpipe_resize() makes what it promises itself, and takes slots that are in
+ * the way; who is done first goes without.
  *
  * CPUs.  A pipe that is used a lot, by a process of several threads, is open:
  * each CPU has a stack of records (os/percpu.h), and most allocations and frees
