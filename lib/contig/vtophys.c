@@ -195,8 +195,8 @@ put_segment(struct range *to, struct physpool *pool, const struct physseg *sg)
  * mapping, so they need not stand together.
  */
 static void
-merge(struct table *tb, struct physpool *pool, const struct physseg *seg,
-    size_t n)
+merge_segments(struct table *tb, struct physpool *pool,
+    const struct physseg *seg, size_t n)
 {
 	struct range *rg = tb->tb_range;
 	size_t have = GET(rg[0].rg_size) == 0 ? 0 : GET(tb->tb_count);
@@ -226,7 +226,7 @@ vtophys__insert(struct physpool *pool, const struct physseg *seg, size_t n)
 		return (ENOMEM);
 	write_begin();
 	PUT(table, tb);
-	merge(tb, pool, seg, n);
+	merge_segments(tb, pool, seg, n);
 	choose_front(tb);
 	write_end();
 	return (0);

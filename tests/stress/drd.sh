@@ -33,12 +33,14 @@ by_name()
 		umem__cpu_take the same
 		umem__cpu_put the same
 		check_order the owner of a lock
+		qr_mutex_enter_nested the same
 		fork_done who is in fork
 		vmem__wake sleepers are counted before they look
 		thread_sleep calls of the maintenance thread
 		search the ranges of vtophys()
 		put the same
-		insert_one the same
+		merge_segments the same
+		put_segment the same
 		vtophys the same
 		vtophys__insert the same
 		vtophys__remove the same
