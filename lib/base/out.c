@@ -81,8 +81,9 @@ utf8_length(const char *s)
 	return (n);
 }
 
-void
-qr_out_json(struct qr_out *o, const char *s)
+/* JSON escapes all control characters; a label three characters, and no others. */
+static void
+quoted(struct qr_out *o, const char *s, bool json)
 {
 	int n;
 
@@ -90,36 +91,29 @@ qr_out_json(struct qr_out *o, const char *s)
 	for (; *s != '\0'; s += n == 0 ? 1 : n) {
 		n = utf8_length(s);
 		if (n == 0)
-			qr_out_printf(o, "\\ufffd");
+			qr_out_printf(o, json ? "\\ufffd" : "\xef\xbf\xbd");
 		else if (*s == '"' || *s == '\\')
 			qr_out_printf(o, "\\%c", *s);
-		else if ((unsigned char)*s < 0x20)
+		else if (json && (unsigned char)*s < 0x20)
 			qr_out_printf(o, "\\u%04x", (unsigned)*s);
+		else if (*s == '\n')
+			qr_out_printf(o, "\\n");
 		else
 			qr_out_printf(o, "%.*s", n, s);
 	}
 	qr_out_printf(o, "\"");
 }
 
-/* Three characters are escaped, and no others can be. */
+void
+qr_out_json(struct qr_out *o, const char *s)
+{
+	quoted(o, s, true);
+}
+
 void
 qr_out_label(struct qr_out *o, const char *s)
 {
-	int n;
-
-	qr_out_printf(o, "\"");
-	for (; *s != '\0'; s += n == 0 ? 1 : n) {
-		n = utf8_length(s);
-		if (n == 0)
-			qr_out_printf(o, "\xef\xbf\xbd");
-		else if (*s == '\n')
-			qr_out_printf(o, "\\n");
-		else if (*s == '"' || *s == '\\')
-			qr_out_printf(o, "\\%c", *s);
-		else
-			qr_out_printf(o, "%.*s", n, s);
-	}
-	qr_out_printf(o, "\"");
+	quoted(o, s, false);
 }
 
 void

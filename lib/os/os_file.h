@@ -8,8 +8,9 @@
 
 /*
  * A file that is to take the place of another.  It is written beside that,
- * under its name and ".new", with the same permissions; whoever else does the same waits.  A process that
- * dies leaves that file behind, for the next one to use.
+ * under its name and ".new", with the same permissions; whoever else does the
+ * same waits.  A process that dies leaves that file behind, for the next one to
+ * use.
  */
 struct os_newfile {
 	int f_fd;  /* to write to */

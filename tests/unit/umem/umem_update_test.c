@@ -587,16 +587,23 @@ all_is_given_back(void)
 	wait_for(800);
 }
 
+static vmem_t *
+arena_over_the_heap(void)
+{
+	vmem_alloc_t *afunc;
+	vmem_free_t *ffunc;
+	vmem_t *heap = vmem_heap_arena(&afunc, &ffunc);
+
+	return (
+	    vmem_create("own", NULL, 0, 4096, afunc, ffunc, heap, 0, VM_SLEEP));
+}
+
 /* Less than may be kept, in each of the ways to get it and give it up. */
 static void
 free_late(void)
 {
 	enum { BYTES = 8 << 20, SMALL = 512 << 10, PARKED = 17 };
-	vmem_alloc_t *afunc;
-	vmem_free_t *ffunc;
-	vmem_t *heap = vmem_heap_arena(&afunc, &ffunc);
-	vmem_t *arena =
-	    vmem_create("own", NULL, 0, 4096, afunc, ffunc, heap, 0, VM_SLEEP);
+	vmem_t *arena = arena_over_the_heap();
 	size_t before = threads();
 	void *own = vmem_alloc(arena, BYTES, VM_SLEEP);
 	void *aligned = umem_alloc_align(BYTES, 4096, UMEM_DEFAULT);
@@ -657,11 +664,7 @@ peak_late(void)
 static void
 import_large(void)
 {
-	vmem_alloc_t *afunc;
-	vmem_free_t *ffunc;
-	vmem_t *heap = vmem_heap_arena(&afunc, &ffunc);
-	vmem_t *arena =
-	    vmem_create("own", NULL, 0, 4096, afunc, ffunc, heap, 0, VM_SLEEP);
+	vmem_t *arena = arena_over_the_heap();
 	size_t before = threads();
 
 	for (int i = 0; i < 2; i++)
