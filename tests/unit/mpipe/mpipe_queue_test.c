@@ -190,6 +190,24 @@ grower_finish(struct grower *g, int error)
 	return (g->got);
 }
 
+/* Four of four are allocated, and a fifth is being made. */
+static void
+grow_when_all_are_out(struct grower *g, void **b)
+{
+	start(4, 8);
+	for (int i = 0; i < 4; i++)
+		b[i] = mpipe_alloc_nowait(&pipe0);
+	grower_start(g);
+}
+
+static void
+free_five(void **b)
+{
+	for (int i = 0; i < 5; i++)
+		mpipe_free(&pipe0, b[i]);
+	finish(5);
+}
+
 static void
 a_resize_does_not_count_on_a_buffer_that_may_not_come(void **state)
 {
@@ -197,17 +215,12 @@ a_resize_does_not_count_on_a_buffer_that_may_not_come(void **state)
 	void *b[5];
 	(void)state;
 
-	start(4, 8);
-	for (int i = 0; i < 4; i++)
-		b[i] = mpipe_alloc_nowait(&pipe0);
-	grower_start(&g);
+	grow_when_all_are_out(&g, b);
 	assert_int_equal(mpipe_resize(&pipe0, 5, 8), 0);
 	b[4] = grower_finish(&g, ENOMEM);
 	assert_non_null(b[4]);
 	COUNTS(&pipe0, 0, 5);
-	for (int i = 0; i < 5; i++)
-		mpipe_free(&pipe0, b[i]);
-	finish(5);
+	free_five(b);
 }
 
 /* And there are never more than nmax. */
@@ -219,18 +232,13 @@ a_resize_leaves_no_room_for_a_buffer_that_is_being_made(void **state)
 	(void)state;
 
 	for (int error = 0; error <= ENOMEM; error += ENOMEM) {
-		start(4, 8);
-		for (int i = 0; i < 4; i++)
-			b[i] = mpipe_alloc_nowait(&pipe0);
-		grower_start(&g);
+		grow_when_all_are_out(&g, b);
 		assert_int_equal(mpipe_resize(&pipe0, 5, 5), 0);
 		COUNTS(&pipe0, 1, 5);
 		b[4] = grower_finish(&g, error);
 		assert_non_null(b[4]);
 		COUNTS(&pipe0, 0, 5);
-		for (int i = 0; i < 5; i++)
-			mpipe_free(&pipe0, b[i]);
-		finish(5);
+		free_five(b);
 	}
 }
 
